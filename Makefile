@@ -1,0 +1,47 @@
+# Everything here works on a machine that has only Python >= 3.11 with pip, git and make.
+
+PYTHON ?= python3
+CONFIG ?= examples/quickstart.yaml
+# Test processes side by side; ARGS goes to pytest as it is, as in: make test JOBS=0 ARGS="-k failover -x"
+JOBS ?= 2
+ARGS ?=
+
+BIN := .venv/bin
+# Debian keeps nginx where an ordinary user's PATH does not look.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-long check bench clean env env-serve programs
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: env-serve ## run the hub: CONFIG=FILE, by default examples/quickstart.yaml
+	@exec $(BIN)/concento serve $(CONFIG)
+
+test: env programs ## run the tests: JOBS=N side by side, ARGS="..." for pytest
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+test-long: env programs ## run only the tests that take minutes
+	@$(BIN)/pytest -m long --timeout 1800 $(ARGS)
+
+check: env ## lint, format, types, layering, and that uv.lock fits pyproject.toml
+	@$(BIN)/uv lock --check --quiet
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q tests/test_layering.py
+
+bench: env programs ## measure what a call costs, against nginx: ARGS="..." for the benchmark
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean: ## remove all that make has brought or built
+	@rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env env-serve:
+	@command -v "$(PYTHON)" >/dev/null || { echo "no $(PYTHON) here: install Python 3.11 or newer, or name one with PYTHON="; exit 2; }
+	@"$(PYTHON)" scripts/bootstrap.py $(if $(filter env-serve,$@),serve,dev)
+
+programs: env
+	@scripts/system-packages nginx wrk

@@ -1,0 +1,389 @@
+"""The HTTP listener for agents: connections, their order, their limits in time; replies and event streams.
+
+A connection runs one exchange at a time and answers in order. One sweep a second looks at every connection, so that no
+request pays for a timer. Source: hardening T12, T26, T27, R15, R16, R25, R26.
+"""
+
+import asyncio
+import email.utils
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from ..model import limits
+from ..model.clock import Clock, SystemClock
+from ..model.config import Address
+from ..model.errors import StartError
+from ..protocol.sse import encode_event
+from .parser import HttpHead, HttpRequest, Refusal, RequestParser
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_KEEPALIVE = b":\n\n"
+
+Serve = Callable[[HttpRequest, "Exchange"], Awaitable[None]]
+Admit = Callable[[HttpHead], Refusal | None]
+
+
+class Exchange:
+    """One request's way back: a whole reply, or an event stream that starts with the first event.
+
+    `disconnected` is called once if the agent goes away before the end; by default it cancels the task that serves.
+    """
+
+    __slots__ = ("_connection", "_head", "disconnected", "ended", "last_write_s", "streaming", "task")
+
+    def __init__(self, connection: "Connection", head: HttpHead) -> None:
+        self._connection = connection
+        self._head = head
+        self.task: asyncio.Task[None] | None = None
+        self.streaming = False
+        self.ended = False
+        self.last_write_s = 0.0
+        self.disconnected: Callable[[], None] = self.cancel
+
+    def cancel(self) -> None:
+        """Stop serving this exchange."""
+        if self.task is not None:
+            self.task.cancel()
+
+    def reply(self, status: int, body: bytes | bytearray = b"", headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Send a whole reply; JSON unless the headers say otherwise. After a stream began, `body` is its last event."""
+        if self.ended:
+            return
+        if self.streaming:
+            self.event(body)
+            self.end()
+            return
+        self.ended = True
+        self._connection.send_reply(status, body, headers, keep_alive=self._head.keep_alive)
+
+    def open_stream(self, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Commit to an event stream."""
+        if self.streaming or self.ended:
+            return
+        self.streaming = True
+        lines = [
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache, no-transform\r\n"
+            b"x-accel-buffering: no\r\n",
+            b"transfer-encoding: chunked\r\n" if self._head.chunks else b"connection: close\r\n",
+            *(f"{name}: {value}\r\n".encode("latin-1") for name, value in headers),
+            b"\r\n",
+        ]
+        self._write(b"".join(lines))
+
+    def event(self, data: bytes | bytearray, event: str = "message") -> None:
+        """Send one event. A reader that lets too much wait loses the connection rather than an event."""
+        self.open_stream()
+        self._chunk(encode_event(bytes(data), event))
+
+    def keep_alive(self) -> None:
+        """Send a comment, so that nothing between us takes the silence for an end."""
+        if self.streaming and not self.ended:
+            self._chunk(_KEEPALIVE)
+
+    def end(self) -> None:
+        """Finish the stream."""
+        if self.streaming and not self.ended:
+            self.ended = True
+            self._connection.end_stream(chunks=self._head.chunks, keep_alive=self._head.keep_alive)
+
+    def _chunk(self, data: bytes) -> None:
+        if not self.ended:
+            self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._head.chunks else data)
+
+    def _write(self, data: bytes) -> None:
+        self.last_write_s = self._connection.listener.now_s
+        self._connection.send_streamed(data)
+
+
+class Connection(asyncio.Protocol):
+    """One agent's TCP connection."""
+
+    def __init__(self, listener: "HttpListener") -> None:
+        self.listener = listener
+        self.address = ""
+        self.exchange: Exchange | None = None
+        self.since_s = listener.now_s
+        """When the present phase began: waiting for a head, reading a body, idle."""
+        self._transport: asyncio.Transport | None = None
+        self._parser = RequestParser(listener.admit)
+        self._queue: deque[HttpRequest | Refusal] = deque()
+        self._closing = False
+        self._stalled_s: float | None = None
+        self._stalled_bytes = 0
+
+    # -- asyncio calls these
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=limits.EVENT_QUEUE_BYTES_MAX)
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if peer else ""
+        self.listener.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        parser = self._parser
+        if not parser.in_request:
+            self.since_s = self.listener.now_s
+        ready = parser.feed(data)
+        if parser.wants_continue and self.exchange is None and not self._queue:
+            parser.wants_continue = False
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if ready:
+            self._queue.extend(ready)
+            if self.exchange is None:
+                self._next()
+            if self._queue and self._transport is not None:
+                self._transport.pause_reading()
+
+    def eof_received(self) -> None:
+        return None  # an agent that half-closes is gone
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.listener.closed(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None and not exchange.ended:
+            exchange.ended = True
+            exchange.disconnected()
+
+    def pause_writing(self) -> None:
+        self._stalled_s = self.listener.now_s
+        self._stalled_bytes = self._waiting_bytes()
+
+    def resume_writing(self) -> None:
+        self._stalled_s = None
+
+    # -- one exchange after the other
+
+    def _next(self) -> None:
+        while self._queue and self.exchange is None and not self._closing:
+            item = self._queue.popleft()
+            if isinstance(item, Refusal):
+                self.listener.refused(item)
+                self.send_reply(item.status, refusal_body(item), item.headers, keep_alive=not item.close)
+            else:
+                exchange = Exchange(self, item.head)
+                self.exchange = exchange
+                exchange.task = self.listener.run(item, exchange)
+        if not self._queue and self._transport is not None and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def _finished(self, keep_alive: bool) -> None:
+        self.exchange = None
+        self.since_s = self.listener.now_s
+        if not keep_alive or self.listener.draining:
+            self.close()
+        elif self._queue:
+            self._next()
+
+    # -- writing
+
+    def send_reply(
+        self, status: int, body: bytes | bytearray, headers: tuple[tuple[str, str], ...], *, keep_alive: bool
+    ) -> None:
+        """Write a whole reply and go on to the next request."""
+        keep_alive = keep_alive and not self.listener.draining
+        head = b"HTTP/1.1 %d %b\r\n%bcontent-length: %d\r\n" % (
+            status,
+            _REASONS.get(status, b""),
+            self.listener.date,
+            len(body),
+        )
+        if headers:
+            named = {name for name, _ in headers}
+            head += b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in headers)
+            if body and "content-type" not in named:
+                head += b"content-type: application/json\r\n"
+        elif body:
+            head += b"content-type: application/json\r\n"
+        if not keep_alive:
+            head += b"connection: close\r\n"
+        self._write(b"%b\r\n%b" % (head, body) if len(body) < 65536 else head + b"\r\n", body)
+        self._finished(keep_alive)
+
+    def send_streamed(self, data: bytes) -> None:
+        """Write a part of an event stream, unless too much waits already."""
+        if self._stalled_s is not None:
+            self.listener.overflowed += 1
+            self.abort()
+        else:
+            self._write(data)
+
+    def end_stream(self, *, chunks: bool, keep_alive: bool) -> None:
+        """Write the end of an event stream and go on to the next request."""
+        if chunks:
+            self._write(b"0\r\n\r\n")
+        self._finished(keep_alive and chunks)
+
+    def _write(self, data: bytes, large: bytes | bytearray = b"") -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+            if len(large) >= 65536:
+                self._transport.write(large)
+
+    def close(self) -> None:
+        """Close after what was written has gone out."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- time
+
+    def sweep(self, now_s: float) -> None:
+        """Look whether the agent keeps to the limits in time."""
+        if self._stalled_s is not None:
+            waiting = self._waiting_bytes()
+            if waiting != self._stalled_bytes:
+                self._stalled_s, self._stalled_bytes = now_s, waiting
+            elif now_s - self._stalled_s > limits.WRITE_WAIT_S:
+                self.abort()
+        elif self.exchange is not None:
+            exchange = self.exchange
+            if exchange.streaming and now_s - exchange.last_write_s >= limits.KEEPALIVE_S:
+                exchange.keep_alive()
+        elif self._closing:
+            if now_s - self.since_s > limits.WRITE_WAIT_S:
+                self.abort()
+        elif self._parser.in_request:
+            late_s = now_s - self.since_s - limits.HEAD_WAIT_S
+            if late_s > 0 and self._parser.body_bytes < late_s * limits.BODY_RATE_BYTES_S:
+                self._queue.append(Refusal(408, "The request came too slowly"))
+                self._next()
+        elif now_s - self.since_s > limits.IDLE_S:
+            self.close()
+
+    def _waiting_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+
+class HttpListener:
+    """A bound socket and its connections. `admit` judges heads; `serve` answers requests, one task each."""
+
+    def __init__(self, admit: Admit, serve: Serve, *, clock: Clock | None = None) -> None:
+        self.admit = admit
+        self.draining = False
+        self.overflowed = 0
+        """Streams closed because their reader was too slow."""
+        self.date = b""
+        self._serve = serve
+        self._clock = clock or SystemClock()
+        self.now_s = self._clock.monotonic()
+        """Monotonic time as of the last sweep: exact to a second, free to read."""
+        self._connections: set[Connection] = set()
+        self._per_address: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.refusals: Counter[int] = Counter()
+        """Refusals on the head alone, by status."""
+
+    async def start(self, address: Address) -> Address:
+        """Bind and listen; returns the address with the port that was given."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                lambda: Connection(self), address.host, address.port, backlog=1024, reuse_address=True
+            )
+        except OSError as error:
+            raise StartError(_bind_problem(address, error)) from error
+        self._sweep()
+        return Address(address.host, self._server.sockets[0].getsockname()[1])
+
+    def run(self, request: HttpRequest, exchange: Exchange) -> "asyncio.Task[None]":
+        """Serve one request in a task of its own."""
+        task = asyncio.get_running_loop().create_task(self._serve_one(request, exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _serve_one(self, request: HttpRequest, exchange: Exchange) -> None:
+        try:
+            await self._serve(request, exchange)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # the last edge: an agent always gets an answer
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"{request.head.method} {request.head.path} failed", "exception": error}
+            )
+            exchange.reply(500, b'{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"Internal error"}}')
+        finally:
+            if not exchange.ended and exchange.streaming:
+                exchange.end()
+            elif not exchange.ended:
+                exchange.reply(503)
+
+    def opened(self, connection: Connection) -> None:
+        """A connection was made."""
+        self._per_address[connection.address] += 1
+        self._connections.add(connection)
+        if self._per_address[connection.address] > limits.CONNECTIONS_PER_ADDRESS_MAX:
+            self.refusals[429] += 1
+            connection.abort()
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._connections.discard(connection)
+        self._per_address[connection.address] -= 1
+        if not self._per_address[connection.address]:
+            del self._per_address[connection.address]
+
+    def refused(self, refusal: Refusal) -> None:
+        """A request was answered on its head alone."""
+        self.refusals[refusal.status] += 1
+
+    @property
+    def connections(self) -> int:
+        """Connections open now."""
+        return len(self._connections)
+
+    def _sweep(self) -> None:
+        self.now_s = self._clock.monotonic()
+        self.date = b"date: %b\r\n" % email.utils.formatdate(self._clock.wall(), usegmt=True).encode()
+        for connection in tuple(self._connections):
+            connection.sweep(self.now_s)
+        self._sweeper = asyncio.get_running_loop().call_later(1.0, self._sweep)
+
+    async def drain(self, wait_s: float) -> int:
+        """Stop accepting, let what runs finish for at most `wait_s`, then cut it. Returns how many were cut."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self._connections):
+            if connection.exchange is None:
+                connection.close()
+        running = {task for task in self._tasks if not task.done()}
+        if running:
+            _, running = await asyncio.wait(running, timeout=wait_s)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=1.0)
+        for connection in tuple(self._connections):
+            connection.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        return len(running)
+
+
+def refusal_body(refusal: Refusal) -> bytes:
+    """The JSON-RPC error of a refusal on the head: it carries no id, since no body was read."""
+    text = refusal.reason.replace("\\", "\\\\").replace('"', '\\"')
+    return b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"%b"}}' % text.encode()
+
+
+def _bind_problem(address: Address, error: OSError) -> str:
+    import errno
+
+    if error.errno == errno.EADDRINUSE:
+        return f"{address} is in use; stop the other program or set another `listen` address"
+    if error.errno == errno.EACCES:
+        return f"{address} may not be used by this user; take a port above 1023"
+    return f"{address} can't be used: {error.strerror or error}"

@@ -1,0 +1,216 @@
+"""HTTP/1.1 requests out of bytes: one frozen object a complete request. Sans-I/O, on llhttp.
+
+The interface is narrow on purpose (bytes in, requests out), so that a faster scanner can take its place.
+Source: hardening T9 (repeated routing fields), T12 (smuggling), T26 (sizes).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import httptools
+from msgspec import Struct
+
+from ..model.limits import BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX
+from ..protocol.headers import PARAM_PREFIX, Head
+
+_READ: Final = {
+    b"host": "host",
+    b"origin": "origin",
+    b"accept": "accept",
+    b"content-type": "content-type",
+    b"content-encoding": "content-encoding",
+    b"content-length": "content-length",
+    b"transfer-encoding": "transfer-encoding",
+    b"expect": "expect",
+    b"authorization": "authorization",
+    b"mcp-protocol-version": "mcp-protocol-version",
+    b"mcp-method": "mcp-method",
+    b"mcp-name": "mcp-name",
+    b"mcp-session-id": "mcp-session-id",
+    b"last-event-id": "last-event-id",
+}
+"""Fields that anything here reads; the rest are counted and forgotten."""
+_PARAM_PREFIX: Final = PARAM_PREFIX.encode()
+_METHODS_WITHOUT_BODY: Final = frozenset({"GET", "DELETE", "HEAD", "OPTIONS"})
+
+
+class HttpHead(Struct, frozen=True):
+    """A request's head. `fields` has the ones that are read, lower-case; `repeated` those that came more than once."""
+
+    method: str
+    path: str
+    query: str
+    fields: Mapping[str, str]
+    repeated: frozenset[str]
+    params: Mapping[str, str]
+    keep_alive: bool
+    chunks: bool
+    """Whether the agent's HTTP version knows chunked replies."""
+
+    def protocol(self) -> Head:
+        """The part that the protocol reads."""
+        fields = self.fields
+        routing = next((name for name in self.repeated if name.startswith("mcp-")), None)
+        return Head(
+            fields.get("mcp-protocol-version"),
+            fields.get("mcp-method"),
+            fields.get("mcp-name"),
+            fields.get("mcp-session-id"),
+            fields.get("last-event-id"),
+            routing,
+            self.params,
+        )
+
+
+class HttpRequest(Struct, frozen=True):
+    """One complete request."""
+
+    head: HttpHead
+    body: bytes
+
+
+class Refusal(Struct, frozen=True):
+    """A request that is answered on its head, or for its form, alone. `close` ends the connection after the answer."""
+
+    status: int
+    reason: str
+    close: bool = True
+    headers: tuple[tuple[str, str], ...] = ()
+    head: HttpHead | None = None
+
+
+class RequestParser:
+    """Feeds on bytes; `feed` returns what became complete, in order. After a refusal that closes, it takes no more."""
+
+    def __init__(self, admit: Callable[[HttpHead], Refusal | None]) -> None:
+        self._admit = admit
+        self._parser = httptools.HttpRequestParser(self)
+        self._ready: list[HttpRequest | Refusal] = []
+        self._head: HttpHead | None = None
+        self._refused = False
+        self.wants_continue = False
+        """The agent waits for `100 Continue` before it sends the body."""
+        self.in_request = False
+        """Bytes of a request have come that is not complete."""
+        self.body_bytes = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._fields: dict[str, str] = {}
+        self._params: dict[str, str] = {}
+        self._repeated: frozenset[str] = frozenset()
+        self._count = 0
+        self._head_bytes = 0
+        self._body: list[bytes] = []
+        self._malformed: str | None = None
+
+    def feed(self, data: bytes) -> list[HttpRequest | Refusal]:
+        """Take bytes as they come."""
+        if self._refused:
+            return []
+        if self._head is None:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(Refusal(400, "This endpoint speaks HTTP/1.1 and upgrades to nothing"))
+        except httptools.HttpParserError:
+            self._refuse(Refusal(400, "This is not an acceptable HTTP/1.1 request"))
+        if self._head is None and self._head_bytes - len(data) > HEAD_BYTES_MAX:
+            self._refuse(Refusal(431, f"The request head is larger than {HEAD_BYTES_MAX} bytes"))
+        ready, self._ready = self._ready, []
+        return ready
+
+    def _refuse(self, refusal: Refusal) -> None:
+        if not self._refused:
+            self._refused = refusal.close
+            self._ready.append(refusal)
+
+    # -- llhttp calls these
+
+    def on_message_begin(self) -> None:
+        self.in_request = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head is not None:
+            return  # a trailer: never a header
+        self._count += 1
+        key = name.lower()
+        field = _READ.get(key)
+        if field is not None:
+            if field in self._fields:
+                self._repeated |= {field}
+            else:
+                self._fields[field] = value.decode("latin-1").strip(" \t")
+        elif key.startswith(_PARAM_PREFIX):
+            text = key.decode("latin-1")
+            if text in self._params:
+                self._repeated |= {text}
+            self._params[text] = value.decode("latin-1").strip(" \t")
+        elif b"_" in key and (dashed := key.replace(b"_", b"-")) != key:
+            if dashed in _READ or dashed.startswith(_PARAM_PREFIX):
+                self._malformed = "A header field name with an underscore imitates one with a hyphen"
+
+    def on_headers_complete(self) -> None:
+        if self._refused:
+            return
+        path, _, query = self._url.decode("latin-1").partition("?")
+        self._head = head = HttpHead(
+            self._parser.get_method().decode(),
+            path,
+            query,
+            self._fields,
+            self._repeated,
+            self._params,
+            self._parser.should_keep_alive(),
+            self._parser.get_http_version() != "1.0",
+        )
+        refusal = self._check(head) or self._admit(head)
+        if refusal is not None:
+            self._refuse(refusal)
+        else:
+            self.wants_continue = self._fields.get("expect", "").lower() == "100-continue"
+
+    def _check(self, head: HttpHead) -> Refusal | None:
+        fields = head.fields
+        if self._count > HEADERS_MAX or sum(map(len, fields.values())) > HEAD_BYTES_MAX or len(self._url) > 8192:
+            return Refusal(431, f"The request head has more than {HEADERS_MAX} fields or {HEAD_BYTES_MAX} bytes")
+        if self._malformed is not None:
+            return Refusal(400, self._malformed)
+        if not head.path.startswith("/") and head.method != "OPTIONS":
+            return Refusal(400, "The request target must be a path")
+        if "content-length" in fields and "transfer-encoding" in fields:
+            return Refusal(400, "Content-Length and Transfer-Encoding exclude each other")
+        if {"content-length", "transfer-encoding", "host", "content-type"} & head.repeated:
+            return Refusal(400, "A header field that must be single came more than once")
+        if head.method in _METHODS_WITHOUT_BODY and (
+            "transfer-encoding" in fields or fields.get("content-length", "0") != "0"
+        ):
+            return Refusal(400, f"A {head.method} request must not carry a body")
+        if len(fields.get("content-length", "")) > 9 or int(fields.get("content-length") or 0) > BODY_BYTES_MAX:
+            return Refusal(413, f"The body is larger than {BODY_BYTES_MAX} bytes")
+        return None
+
+    def on_body(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self.body_bytes += len(data)
+        if self.body_bytes > BODY_BYTES_MAX:
+            self._body.clear()
+            self._refuse(Refusal(413, f"The body is larger than {BODY_BYTES_MAX} bytes"))
+        else:
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        self.in_request = False
+        self.wants_continue = False
+        head, self._head = self._head, None
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self.body_bytes = 0
+        self._reset()
+        if head is not None and not self._refused:
+            self._ready.append(HttpRequest(head, body))

@@ -1,0 +1,86 @@
+"""One call, from a parsed request to its reply. This is the whole data path in the order it happens.
+
+Lists and `server/discover` are answered here from the view; everything else goes to a server through `deliver`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ..catalog.view import TenantView
+from ..model.call import Call, Notify, Reply
+from ..model.errors import CallError, InvalidParams, MethodNotFound
+from ..observe.record import Record, Records
+from ..routing.plan import plan
+from ..snapshot import Current, Freshness
+from ..upstream.pool import Upstreams
+from . import lists
+from .deadline import Deadlines
+from .deliver import deliver
+from .resolve import RESOLVE, Target
+
+
+class Gateway:
+    """Everything a call needs, handed in once: the snapshot, the servers, the records, the clock's deadlines."""
+
+    def __init__(
+        self, current: Current, upstreams: Upstreams, records: Records, deadlines: Deadlines, freshness: Freshness, seal: lists.Seal
+    ) -> None:
+        self.current = current
+        self.upstreams = upstreams
+        self.records = records
+        self.deadlines = deadlines
+        self.freshness = freshness
+        self.wall = records.wall
+        self.seal = seal
+
+    async def call(self, call: Call, notify: Notify | None = None) -> Reply:
+        """Answer one call; `notify` receives what its server says meanwhile.
+
+        Errors: any `CallError`, with the trace id under which it was recorded.
+        """
+        record = self.records.open(call)
+        try:
+            view = self.current.snapshot.view(call.endpoint, call.principal)
+            if view is None:
+                raise InvalidParams("There is no such endpoint")
+            resolve = RESOLVE.get(call.method)
+            if resolve is not None:
+                reply = await self._ask(resolve(view, call), call, notify, record)
+            else:
+                reply = await self._tell(view, call)
+            record.replied(reply)
+            return reply
+        except CallError as error:
+            error.trace_id = record.trace_id
+            record.failed(error)
+            raise
+        except asyncio.CancelledError:
+            record.cancelled()
+            raise
+        finally:
+            self.records.close(record)
+
+    async def _ask(self, target: Target, call: Call, notify: Notify | None, record: Record) -> Reply:
+        """Have a server answer."""
+        record.server, record.tool = target.alias, target.label
+        upstream = self.upstreams.get(target.alias)
+        attempts = plan(upstream.readings(), upstream.server.balance, upstream.turn())
+        reply = await deliver(upstream, attempts, target.request, call, notify, record, self.deadlines)
+        return target.publish(reply)
+
+    async def _tell(self, view: TenantView, call: Call) -> Reply:
+        """Answer from what is known."""
+        answer = TELL.get(call.method)
+        if answer is None:
+            raise MethodNotFound(f"There is no method {call.method[:64]!r} here")
+        return await answer(self, view, call)
+
+
+TELL: Final[dict[str, Callable[[Gateway, TenantView, Call], Awaitable[Reply]]]] = {
+    "server/discover": lists.discover,
+    "tools/list": lists.page_of("tools"),
+    "prompts/list": lists.page_of("prompts"),
+    "resources/list": lists.page_of("resources"),
+    "resources/templates/list": lists.page_of("templates"),
+}

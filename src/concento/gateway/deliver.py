@@ -1,0 +1,80 @@
+"""Carry out a plan: one attempt after the other, until one may not be followed by another.
+
+An attempt is followed by the next only if nothing of it was sent, or the method only reads. Source: hardening R2, R12.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Raw
+
+from ..model import limits
+from ..model.call import Call, Notify, Reply, Request, Result
+from ..model.errors import BadReply, CallError, TimedOut
+from ..observe.record import Record
+from ..upstream.server import Upstream
+from .deadline import Deadlines
+
+READS: Final = frozenset({"prompts/get", "resources/read", "completion/complete"})
+"""Methods that change nothing, so that asking twice is safe."""
+
+
+async def deliver(
+    upstream: Upstream,
+    attempts: Sequence[int],
+    request: Request,
+    call: Call,
+    notify: Notify | None,
+    record: Record,
+    deadlines: Deadlines,
+) -> Reply:
+    """Ask the replicas in order and return the first reply.
+
+    Units: the server's `timeout_s` from the last sign of progress, `CALL_MAX_S` in all, over all attempts.
+    Errors: the last attempt's `CallError`; TimedOut with outcome `unknown` once something was sent.
+    """
+    timeout_s = upstream.server.timeout_s
+    partition = partition_of(upstream, call)
+    deadline = deadlines.within(timeout_s)
+    latest_s = deadline.at_s - timeout_s + limits.CALL_MAX_S
+
+    def hand_on(method: str, params: Raw) -> None:
+        deadline.at_s = min(deadlines.now() + timeout_s, latest_s)
+        if notify is not None:
+            notify(method, params)
+
+    try:
+        with deadline:
+            for attempt, replica in enumerate(attempts, start=1):
+                record.attempts = attempt
+                try:
+                    return _checked(upstream, await upstream.request(replica, partition, request, hand_on))
+                except CallError as error:
+                    again = error.outcome == "not_sent" or (error.outcome == "unknown" and request.method in READS)
+                    if not again or attempt == len(attempts):
+                        raise
+            raise AssertionError("a plan has at least one attempt")
+    except TimeoutError:
+        raise TimedOut(f"The server {upstream.server.alias!r} did not answer within {timeout_s:g} s") from None
+
+
+def _checked(upstream: Upstream, reply: Reply) -> Reply:
+    if isinstance(reply, Result) and reply.kind is not None and reply.kind != "complete":
+        feature = "input from the user" if reply.kind == "input_required" else f"the result type {reply.kind!r}"
+        raise BadReply(
+            f"The server {upstream.server.alias!r} answered with {feature}, which the caller did not declare",
+            outcome="failed",
+        )
+    return reply
+
+
+def partition_of(upstream: Upstream, call: Call) -> str:
+    """Which of the server's links a call may use: all callers share one, or each principal or session has its own."""
+    isolation = upstream.server.isolation
+    if isolation == "shared":
+        return ""
+    principal = call.principal
+    owner = f"{principal.tenant}/{principal.subject}/{principal.agent or ''}"
+    if isolation == "session" and call.session is not None:
+        return f"{owner}/{call.session}"
+    return owner

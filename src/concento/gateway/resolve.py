@@ -1,0 +1,99 @@
+"""From what a caller named to what a server is asked: per method, the target of a call.
+
+What is hidden and what does not exist get the same answer, byte for byte.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from msgspec import Raw, Struct
+
+from ..catalog import rewrite
+from ..catalog.slices import Entry
+from ..catalog.view import Binding, TenantView
+from ..model.call import Call, Reply, Request, Result
+from ..model.errors import InvalidParams, Unavailable
+from ..model.inventory import Kind
+from ..protocol.headers import check_params, mirror_params
+from ..protocol.jsonrpc import raw
+
+
+class Target(Struct, frozen=True):
+    """A server, what it is asked, and how its answer is put into the caller's names.
+
+    `label` is the server's own tool name, for records; other methods have none.
+    """
+
+    alias: str
+    request: Request
+    label: str | None
+    rewritten: str | None
+    """The method whose result needs public URIs; None where the caller uses the server's own names."""
+
+    def publish(self, reply: Reply) -> Reply:
+        """The reply in the caller's names."""
+        if self.rewritten is None or not isinstance(reply, Result):
+            return reply
+        published = rewrite.publish_result(self.rewritten, reply.raw, self.alias)
+        return reply if published is reply.raw else Result(Raw(published), reply.kind, reply.failed)
+
+
+def _tool(view: TenantView, call: Call) -> Target:
+    binding = view.tool(call.name or "")
+    if binding is None:
+        raise _unknown(view, "tools", "tool", call.name or "")
+    headers: tuple[tuple[str, str], ...] = ()
+    entry = binding.entry
+    if isinstance(entry, Entry) and entry.params:
+        arguments = call.params.get("arguments")
+        if call.mirrored is not None:
+            check_params(entry.params, arguments, call.mirrored)
+        headers = mirror_params(entry.params, arguments)
+    return _target(view, call, binding, "name", headers)
+
+
+def _prompt(view: TenantView, call: Call) -> Target:
+    binding = view.prompt(call.name or "")
+    if binding is None:
+        raise _unknown(view, "prompts", "prompt", call.name or "")
+    return _target(view, call, binding, "name")
+
+
+def _resource(view: TenantView, call: Call) -> Target:
+    binding = view.resource(call.name or "")
+    if binding is None:
+        raise _unknown(view, "resources", "resource", call.name or "")
+    return _target(view, call, binding, "uri")
+
+
+def _completion(view: TenantView, call: Call) -> Target:
+    alias, params = rewrite.own_completion_params(call.params, view)
+    request = Request(call.method, params, call.meta, None, call.log_level)
+    return Target(alias, request, None, None)
+
+
+def _target(
+    view: TenantView, call: Call, binding: Binding, key: str, headers: tuple[tuple[str, str], ...] = ()
+) -> Target:
+    params = call.params if binding.own == call.name else {**call.params, key: raw(binding.own)}
+    request = Request(call.method, params, call.meta, binding.own, call.log_level, headers)
+    label = binding.own if call.method == "tools/call" else None
+    return Target(binding.alias, request, label, None if view.endpoint.kind == "server" else call.method)
+
+
+def _unknown(view: TenantView, kind: Kind, noun: str, name: str) -> InvalidParams | Unavailable:
+    alias = view.pending(name)
+    if alias is not None:
+        return Unavailable(f"The server {alias!r} is still starting; its {kind} are not known yet", retry_after_s=1.0)
+    nearest = view.nearest(kind, name)
+    hint = f". Nearest: {', '.join(nearest)}" if nearest else ""
+    return InvalidParams(f"Unknown {noun}: {name[:256]}{hint}")
+
+
+RESOLVE: Final[Mapping[str, Callable[[TenantView, Call], Target]]] = {
+    "tools/call": _tool,
+    "prompts/get": _prompt,
+    "resources/read": _resource,
+    "completion/complete": _completion,
+}
+"""Methods that a server answers."""

@@ -1,0 +1,96 @@
+"""What travels down the data path and what comes back.
+
+These are `msgspec.Struct`s rather than dataclasses: made once or more per call, they cost a fifth.
+JSON that nobody needs to read stays `Raw`: the bytes as received.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from msgspec import Raw, Struct
+
+RequestId = int | str
+
+Notify = Callable[[str, Raw], None]
+"""Takes one notification (method, params) that belongs to a running call; must not block."""
+
+
+class Principal(Struct, frozen=True):
+    """Who calls: the user, the agent that acts for them, their tenant, and how it was proved."""
+
+    subject: str = "anonymous"
+    agent: str | None = None
+    tenant: str = "default"
+    proof: str = "loopback"
+
+
+ANONYMOUS = Principal()
+
+
+class Endpoint(Struct, frozen=True):
+    """Which part of the catalog a call is addressed to: all of it, one view, or one server untouched."""
+
+    kind: Literal["all", "view", "server"] = "all"
+    name: str = ""
+
+
+ALL = Endpoint()
+
+
+class Call(Struct, frozen=True):
+    """One request after parsing: era-free and self-contained.
+
+    `params` has no `_meta`; `meta` has what the caller put there except the envelope keys of its revision
+    (protocol version, client info and capabilities, log level), which are fields here.
+    `name` is the decoded tool name, prompt name or resource URI of the methods that carry one.
+    """
+
+    method: str
+    params: Mapping[str, Raw]
+    meta: Mapping[str, Raw]
+    name: str | None
+    endpoint: Endpoint
+    principal: Principal
+    capabilities: Raw
+    log_level: str | None = None
+    session: str | None = None
+    """The agent's legacy session, for servers isolated by session."""
+    mirrored: Mapping[str, str] | None = None
+    """The `Mcp-Param-*` header fields the request came with; None where its transport or era mirrors nothing."""
+
+
+class Request(Struct, frozen=True):
+    """What a server is asked, in its own names: a link stamps the revision's envelope on it and sends it.
+
+    `params` has no `_meta`. `progress_token` is in `meta` only if the caller wants progress; the link mints its own.
+    """
+
+    method: str
+    params: Mapping[str, Raw | str]
+    meta: Mapping[str, Raw]
+    name: str | None = None
+    log_level: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    """Extra mirrored header fields (`Mcp-Param-*`) for HTTP servers of the modern era."""
+
+
+class Result(Struct, frozen=True):
+    """A result object as the server sent it. `kind` is its `resultType`; None if it had none, which means complete.
+
+    `failed`: a tool that ran and says so (`isError`).
+    """
+
+    raw: Raw
+    kind: str | None = None
+    failed: bool = False
+
+
+class Failure(Struct, frozen=True):
+    """A JSON-RPC error that a server answered with: an outcome to relay, not a fault of ours."""
+
+    code: int
+    message: str
+    data: Raw | None = None
+
+
+Reply = Result | Failure

@@ -1,0 +1,114 @@
+"""The configuration as frozen values, checked and with every default filled in. `control.config` makes them.
+
+A key that is not here does not exist yet: the loader refuses it by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+Isolation = Literal["shared", "principal", "session"]
+Balance = Literal["round_robin", "least_busy"]
+
+
+def _nothing() -> MappingProxyType[str, Any]:
+    return MappingProxyType({})
+
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener binds."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildReplica:
+    """A server started as a child process, spoken to over its standard streams. No shell is involved."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=_nothing)
+    """Declared variables with their references already resolved: may hold secrets."""
+    env_inherit: Literal["safe", "none"] = "safe"
+    env_withheld: frozenset[str] = frozenset()
+    """Variables that some `${env:...}` of the file names: never inherited."""
+    cwd: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UrlReplica:
+    """A server reached over HTTP. `headers` are static credentials and may hold secrets."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=_nothing)
+    transport: Literal["auto", "http", "sse"] = "auto"
+    weight: int = 1
+
+
+Replica = ChildReplica | UrlReplica
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOverride:
+    """What the operator changes about one tool: its name, its description, whether it is seen at all."""
+
+    rename: str | None = None
+    description: str | None = None
+    hide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server as configured. Two equal values need no reconnection on reload.
+
+    `beside`: a process the hub starts and stops with the server's URL replica (a server that serves HTTP itself).
+    """
+
+    alias: str
+    replicas: tuple[Replica, ...]
+    balance: Balance = "round_robin"
+    tools: Mapping[str, ToolOverride] = field(default_factory=_nothing)
+    prefix: Literal["alias", "never"] = "alias"
+    isolation: Isolation = "shared"
+    timeout_s: float = 30.0
+    required: bool = False
+    concurrency_max: int = 256
+    beside: ChildReplica | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A named subset of the catalog: patterns over `server.tool`."""
+
+    name: str
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole `concento.yaml`."""
+
+    path: Path | None = None
+    listen: Address = Address("127.0.0.1", 7400)
+    admin: Address | None = Address("127.0.0.1", 7401)
+    state: Path | None = None
+    """Folder of the state store (mode 0700); None keeps nothing."""
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    chars_max: int = 48
+    start_wait_s: float = 2.0
+    list_ttl_s: float = 60.0
+    """How long the lists of a server that names no `ttlMs` are used unasked."""
+    page_items_max: int = 1000
+    access_log: str = "auto"
+    """`auto` (a file in the state folder on a terminal, else standard error), `stderr`, `off`, or a file's path."""
+    servers: Mapping[str, Server] = field(default_factory=_nothing)
+    views: Mapping[str, View] = field(default_factory=_nothing)

@@ -1,0 +1,158 @@
+"""The one tree of errors that reach an agent, and those that stop the hub from starting.
+
+Each class answers: whose fault, whether the call may have run, whether trying again can help, and its code on the wire.
+Messages name the thing, the limit and the remedy; never a secret, an upstream address or a stack trace.
+A tool that ran and failed is a reply, not an error: see `model.call.Failure`.
+"""
+
+from typing import Any, ClassVar, Literal
+
+Outcome = Literal["not_sent", "unknown", "failed"]
+"""`not_sent`: no server saw the call. `unknown`: a server may have run it. `failed`: it ran, or was refused, for good."""
+
+Fault = Literal["caller", "policy", "upstream", "us"]
+
+
+class ConcentoError(Exception):
+    """Whatever the hub itself reports; `str()` of it is safe to show."""
+
+
+class ConfigError(ConcentoError):
+    """The configuration can't be used. Every problem is listed, each with its place; exit code 2."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class StartError(ConcentoError):
+    """The hub can't start: a port in use, a state folder that can't be written."""
+
+
+class CallError(ConcentoError):
+    """A call that gets no result. `data` is sent along; `retry_after_s` also becomes a Retry-After header."""
+
+    code: ClassVar[int] = -32603
+    fault: ClassVar[Fault] = "us"
+    retryable: ClassVar[bool] = False
+    outcome: Outcome = "not_sent"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        outcome: Outcome | None = None,
+        data: dict[str, Any] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        if outcome is not None:
+            self.outcome = outcome
+        self.data = data
+        self.retry_after_s = retry_after_s
+        self.trace_id: str | None = None
+
+    @property
+    def message(self) -> str:
+        """What the agent is told."""
+        return str(self)
+
+
+class InternalError(CallError):
+    """A defect of ours."""
+
+
+class ParseError(CallError):
+    """The body is not JSON."""
+
+    code = -32700
+    fault = "caller"
+
+
+class InvalidRequest(CallError):
+    """The body is JSON but not one acceptable request."""
+
+    code = -32600
+    fault = "caller"
+
+
+class MethodNotFound(CallError):
+    """No such method at this endpoint."""
+
+    code = -32601
+    fault = "caller"
+
+
+class InvalidParams(CallError):
+    """Unknown tool, prompt, resource or cursor, or parameters that can't be right."""
+
+    code = -32602
+    fault = "caller"
+
+
+class HeaderMismatch(CallError):
+    """A mirrored header says something else than the body."""
+
+    code = -32020
+    fault = "caller"
+
+
+class MissingCapability(CallError):
+    """The call needs a client capability that this request did not declare."""
+
+    code = -32021
+    fault = "caller"
+
+
+class UnsupportedVersion(CallError):
+    """A protocol revision that the hub does not speak; `data` lists those it does."""
+
+    code = -32022
+    fault = "caller"
+
+
+class Unavailable(CallError):
+    """No server could take the call."""
+
+    code = -31001
+    fault = "upstream"
+    retryable = True
+
+
+class TimedOut(CallError):
+    """The deadline passed."""
+
+    code = -31002
+    fault = "upstream"
+    outcome = "unknown"
+
+
+class RateLimited(CallError):
+    """The caller asks too often."""
+
+    code = -31003
+    fault = "policy"
+    retryable = True
+
+
+class Overloaded(CallError):
+    """The hub, or the queue in front of a server, is full."""
+
+    code = -31004
+    fault = "us"
+    retryable = True
+
+
+class Quarantined(CallError):
+    """The tool's definition changed and waits for approval."""
+
+    code = -31005
+    fault = "policy"
+
+
+class BadReply(CallError):
+    """The server answered with something that is no valid answer, or went away in the middle of it."""
+
+    code = -31006
+    fault = "upstream"
+    outcome = "unknown"

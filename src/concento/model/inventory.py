@@ -1,0 +1,70 @@
+"""What one server offers, as it said so itself: raw definitions under the server's own names."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from msgspec import Raw
+
+Kind = Literal["tools", "prompts", "resources", "templates"]
+KINDS: tuple[Kind, ...] = ("tools", "prompts", "resources", "templates")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One definition. `key` is the tool or prompt name, the resource URI or the URI template; `raw` the whole object."""
+
+    key: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One complete list of a server (all pages), in the server's order.
+
+    `ttl_s` is how long it may be used unasked (None: the server did not say, as legacy servers never do);
+    `public` is False where the list may only be shown to the credential it was fetched with.
+    """
+
+    items: tuple[Item, ...] = ()
+    ttl_s: float | None = None
+    public: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All lists of one server, with what it said of itself.
+
+    `capabilities` and `info` are the raw objects (`{}` if absent). `fetched_at` is Unix time, so that an
+    inventory kept over a restart still knows its age.
+    """
+
+    tools: Listing = Listing()
+    prompts: Listing = Listing()
+    resources: Listing = Listing()
+    templates: Listing = Listing()
+    capabilities: bytes = b"{}"
+    info: bytes = b"{}"
+    instructions: str | None = None
+    fetched_at: float = 0.0
+
+    def listing(self, kind: Kind) -> Listing:
+        """The list of that kind."""
+        return getattr(self, kind)  # type: ignore[no-any-return]
+
+
+EMPTY = Inventory()
+
+ServerState = Literal["starting", "ready", "failing", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known of a server's condition right now. `error` is one safe sentence naming thing and remedy."""
+
+    state: ServerState = "starting"
+    error: str | None = None
+    stale: bool = False
+    """The inventory shown was fetched before the present failure or restart."""
+    era: str | None = None
+    revision: str | None = None
+    stderr: tuple[str, ...] = field(default=())

@@ -1,0 +1,80 @@
+"""Hard bounds of the hub. Configuration may lower some of them; nothing raises them."""
+
+from typing import Final
+
+MIB: Final = 1024 * 1024
+
+BODY_BYTES_MAX: Final = 4 * MIB
+"""Largest request body an agent may send; more is 413."""
+
+HEAD_BYTES_MAX: Final = 64 * 1024
+"""Largest request head (request line and header fields) in all; more is 431."""
+
+HEADERS_MAX: Final = 100
+"""Most header fields in one request; more is 431."""
+
+HEAD_WAIT_S: Final = 5.0
+"""A request head that takes longer than this to arrive is 408."""
+
+BODY_RATE_BYTES_S: Final = 1024
+"""A body that arrives slower than this, after `HEAD_WAIT_S` of grace, is 408."""
+
+IDLE_S: Final = 75.0
+"""A keep-alive connection with no request for this long is closed."""
+
+CONNECTIONS_PER_ADDRESS_MAX: Final = 4096
+"""Connections one client address may hold open at a time."""
+
+DEPTH_MAX: Final = 64
+"""Deepest nesting of a JSON request; deeper is 400."""
+
+KEYS_MAX: Final = 10_000
+"""Most object members in one JSON request; more is 400."""
+
+REPLY_BYTES_MAX: Final = 16 * MIB
+"""Largest reply or stdio line accepted from a server, after decompression; more is -31006."""
+
+EVENT_QUEUE_MAX: Final = 256
+"""Notifications waiting for a slow stream reader; one more closes the stream."""
+
+EVENT_QUEUE_BYTES_MAX: Final = 1 * MIB
+"""Bytes waiting for a slow stream reader before the stream is closed."""
+
+WRITE_WAIT_S: Final = 10.0
+"""A reader that takes nothing for this long while bytes wait loses its connection."""
+
+KEEPALIVE_S: Final = 15.0
+"""Seconds of silence after which an open event stream gets a comment line."""
+
+CONNECT_WAIT_S: Final = 2.0
+"""Time for a TCP (and TLS) connection to a server."""
+
+CALL_MAX_S: Final = 300.0
+"""Longest a call may take, whatever progress it reports."""
+
+SESSIONS_MAX: Final = 10_000
+"""Legacy sessions open at once, in all."""
+
+SESSION_IDLE_S: Final = 3600.0
+"""A legacy session without a request or an open stream for this long ends."""
+
+LIST_PAGES_MAX: Final = 200
+"""Pages followed when a server's list is fetched."""
+
+LIST_ITEMS_MAX: Final = 20_000
+"""Items kept of one server's list; a longer list is an error that names the server."""
+
+STDERR_RING_LINES: Final = 200
+"""Lines of a child's standard error that are kept to be shown."""
+
+STDERR_LINE_BYTES_MAX: Final = 2048
+"""Bytes kept of one line of a child's standard error."""
+
+DRAIN_S: Final = 25.0
+"""Time for calls in flight to finish after the first SIGTERM."""
+
+SUBSCRIPTION_URIS_MAX: Final = 1000
+"""Resource URIs one listen stream or session may subscribe to."""
+
+LABELS_MAX: Final = 2000
+"""Distinct (server, tool) pairs that metrics name; the rest count as `other`."""

@@ -1,0 +1,132 @@
+"""The session era (2025-11-25 and older) at both edges: an agent's request lifted to a `Call`, a `Request` written for a server.
+
+Sessions themselves live in `front` and `upstream`; here is only how their messages read. Source: specifications 2024-11-05
+to 2025-11-25; the bridging rules of docs/compatibility.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from ..model import meta
+from ..model.call import Call, Endpoint, Failure, Principal, Request, RequestId, Result
+from ..model.errors import CallError, InvalidParams
+from .headers import NAMED
+from .jsonrpc import EMPTY, EMPTY_OBJECT, Message, read_object, read_string
+from .versions import negotiate
+
+_encode = msgspec.json.Encoder().encode
+
+_MODERN_ONLY = ("resultType", "ttlMs", "cacheScope")
+_FOREIGN_CODES: Final[Mapping[int, int]] = {-32020: -32603, -32021: -32602, -32022: -32603}
+"""Codes an agent of this era can't know, and what it is told instead."""
+
+SERVER_ASKS: Final[Mapping[str, str]] = {
+    "sampling/createMessage": "sampling",
+    "elicitation/create": "elicitation",
+    "roots/list": "roots",
+}
+"""Requests that servers of this era may send, and the client capability each needs."""
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """What an agent's `initialize` says: the revision to answer with, and its raw capabilities and name."""
+
+    revision: str
+    capabilities: Raw
+    info: Raw
+
+
+def read_hello(message: Message) -> Hello:
+    """Read an `initialize`."""
+    version = read_string(message.params.get("protocolVersion"))
+    if version is None:
+        raise InvalidParams("initialize needs a protocolVersion")
+    capabilities = message.params.get("capabilities", EMPTY_OBJECT)
+    info = message.params.get("clientInfo", EMPTY_OBJECT)
+    if read_object(capabilities) is None or read_object(info) is None:
+        raise InvalidParams("capabilities and clientInfo must be objects")
+    return Hello(negotiate(version), capabilities, info)
+
+
+def lift(
+    message: Message,
+    endpoint: Endpoint,
+    principal: Principal,
+    *,
+    capabilities: Raw,
+    log_level: str | None,
+    session: str | None,
+) -> Call:
+    """A legacy request as a `Call`: what its session settled is stamped on it."""
+    name = None
+    named_by = NAMED.get(message.method)
+    if named_by is not None:
+        name = read_string(message.params.get(named_by))
+        if name is None:
+            raise InvalidParams(f"The parameter {named_by!r} must be a string")
+    return Call(
+        method=message.method,
+        params=message.params,
+        meta=EMPTY if message.meta is None else message.meta,
+        name=name,
+        endpoint=endpoint,
+        principal=principal,
+        capabilities=capabilities,
+        log_level=log_level,
+        session=session,
+    )
+
+
+def render(result: Result) -> bytes | Raw:
+    """A result as this era's agents expect it: without the fields that came later."""
+    if result.kind is None:
+        return result.raw
+    members = read_object(result.raw) or {}
+    for key in _MODERN_ONLY:
+        members.pop(key, None)
+    return _encode(members)
+
+
+def error_code(error: CallError | Failure) -> int:
+    """The code an agent of this era is told."""
+    return _FOREIGN_CODES.get(error.code, error.code)
+
+
+# ---- toward servers
+
+
+class Writer:
+    """Writes requests for servers of one legacy revision."""
+
+    def __init__(self, revision: str) -> None:
+        self.revision = revision
+
+    def request(self, id: RequestId, request: Request) -> bytes:
+        """The message. A progress token of the caller's is replaced by the id."""
+        params: dict[str, Any] = dict(request.params)
+        if request.meta:
+            stamped: dict[str, Any] = dict(request.meta)
+            if meta.PROGRESS_TOKEN in stamped:
+                stamped[meta.PROGRESS_TOKEN] = id
+            params["_meta"] = stamped
+        message: dict[str, Any] = {"jsonrpc": "2.0", "id": id, "method": request.method}
+        if params:
+            message["params"] = params
+        return _encode(message)
+
+    def cancel(self, id: RequestId) -> bytes:
+        """The notification that ends a request."""
+        params = {"requestId": id, "reason": "cancelled by the caller"}
+        return _encode({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
+
+
+def encode_hello(id: RequestId, revision: str, client_info: Mapping[str, Any]) -> bytes:
+    """The `initialize` the hub sends; it declares no capability that no caller of it declared."""
+    params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": client_info}
+    return _encode({"jsonrpc": "2.0", "id": id, "method": "initialize", "params": params})
+
+
+INITIALIZED: Final = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'

@@ -1,0 +1,159 @@
+"""The stateless era (2026-07-28 and later) at both edges: an agent's request lifted to a `Call`, a `Request` written for a server.
+
+Source: specification 2026-07-28, basic (per-request fields), basic/transports, server/utilities/caching.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from ..model import meta
+from ..model.call import Call, Endpoint, Failure, Principal, Request, RequestId, Result
+from ..model.errors import CallError, HeaderMismatch, InvalidParams, UnsupportedVersion
+from .headers import NAMED, Head, check_mirror, encode_value
+from .jsonrpc import EMPTY, Message, raw, read_string
+from .versions import LEGACY, MODERN
+
+_encode = msgspec.json.Encoder().encode
+
+STATUS: Final[Mapping[int, int]] = {
+    -32700: 400,
+    -32600: 400,
+    -32601: 404,
+    -32602: 400,
+    -32020: 400,
+    -32021: 400,
+    -32022: 400,
+    -31003: 429,
+    -31004: 503,
+}
+"""HTTP status of a JSON-RPC error while nothing was streamed yet; all others travel in 200."""
+
+CACHEABLE: Final = frozenset(
+    {"server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
+)
+"""Methods whose complete results must say how long and by whom they may be kept."""
+
+_ENVELOPE = frozenset({meta.PROTOCOL_VERSION, meta.CLIENT_CAPABILITIES, meta.CLIENT_INFO, meta.LOG_LEVEL})
+LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+
+def is_addressed(message: Message, head: Head | None) -> bool:
+    """Whether a message speaks this era: by its envelope, or by its version header."""
+    if message.meta is not None and meta.PROTOCOL_VERSION in message.meta:
+        return True
+    return head is not None and head.version is not None and head.version >= MODERN[0]
+
+
+def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Principal) -> Call:
+    """A modern request as a `Call`; `head` is None where the transport mirrors nothing (stdio).
+
+    Errors, first failure wins: InvalidParams (envelope incomplete), HeaderMismatch, UnsupportedVersion.
+    """
+    given = EMPTY if message.meta is None else message.meta
+    version = _envelope_version(given)
+    capabilities = given[meta.CLIENT_CAPABILITIES]
+    named_by = NAMED.get(message.method)
+    name = None
+    if named_by is not None:
+        name = read_string(message.params.get(named_by))
+        if name is None:
+            raise InvalidParams(f"The parameter {named_by!r} must be a string")
+    if head is not None:
+        _check_head(head, version, message.method, name)
+    if version not in MODERN:
+        raise UnsupportedVersion(
+            f"Protocol version {version[:32]!r} is not supported",
+            data={"supported": [*MODERN, *LEGACY], "requested": version},
+        )
+    level = read_string(given.get(meta.LOG_LEVEL))
+    return Call(
+        method=message.method,
+        params=message.params,
+        meta={key: value for key, value in given.items() if key not in _ENVELOPE},
+        name=name,
+        endpoint=endpoint,
+        principal=principal,
+        capabilities=capabilities,
+        log_level=level if level in LOG_LEVELS else None,
+        mirrored=None if head is None else head.params,
+    )
+
+
+def _envelope_version(given: Mapping[str, Raw]) -> str:
+    missing = [key for key in (meta.PROTOCOL_VERSION, meta.CLIENT_CAPABILITIES) if key not in given]
+    if missing:
+        raise InvalidParams(f"The request's _meta lacks {' and '.join(missing)}")
+    version = read_string(given[meta.PROTOCOL_VERSION])
+    if version is None:
+        raise InvalidParams(f"{meta.PROTOCOL_VERSION} must be a string")
+    if bytes(given[meta.CLIENT_CAPABILITIES])[:1] != b"{":
+        raise InvalidParams(f"{meta.CLIENT_CAPABILITIES} must be an object")
+    return version
+
+
+def _check_head(head: Head, version: str, method: str, name: str | None) -> None:
+    if head.repeated is not None:
+        raise HeaderMismatch(f"The {head.repeated} header came more than once")
+    if head.version != version:
+        check_mirror("MCP-Protocol-Version", head.version, version)
+    if head.method != method:
+        check_mirror("Mcp-Method", head.method, method)
+    if name is not None and head.name != name:
+        check_mirror("Mcp-Name", head.name, name)
+
+
+def render(method: str, result: Result) -> bytes | Raw:
+    """A result as this era's agents expect it: with `resultType`, and a lifetime where the method needs one."""
+    if result.kind is not None:
+        return result.raw
+    added = b'{"resultType":"complete"'
+    if method in CACHEABLE:
+        added += b',"ttlMs":0,"cacheScope":"private"'
+    rest = bytes(result.raw)[1:].lstrip()
+    return added + (rest if rest == b"}" else b"," + rest)
+
+
+def status(error: CallError | Failure) -> int:
+    """The HTTP status that goes with an error."""
+    return STATUS.get(error.code, 200)
+
+
+# ---- toward servers
+
+
+class Writer:
+    """Writes requests for servers of one modern revision: stamps the hub's envelope on each."""
+
+    def __init__(self, revision: str, client_info: Mapping[str, Any]) -> None:
+        self.revision = revision
+        self._envelope = {
+            meta.PROTOCOL_VERSION: raw(revision),
+            meta.CLIENT_INFO: raw(client_info),
+            meta.CLIENT_CAPABILITIES: Raw(b"{}"),
+        }
+
+    def request(self, id: RequestId, request: Request) -> bytes:
+        """The message. A progress token of the caller's is replaced by the id."""
+        stamped: dict[str, Any] = {**request.meta, **self._envelope}
+        if meta.PROGRESS_TOKEN in request.meta:
+            stamped[meta.PROGRESS_TOKEN] = id
+        if request.log_level is not None:
+            stamped[meta.LOG_LEVEL] = request.log_level
+        params = {**request.params, "_meta": stamped}
+        return _encode({"jsonrpc": "2.0", "id": id, "method": request.method, "params": params})
+
+    def cancel(self, id: RequestId) -> bytes:
+        """The notification that ends a request over stdio (over HTTP, closing the stream does)."""
+        params = {"requestId": id, "reason": "cancelled by the caller", "_meta": self._envelope}
+        return _encode({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
+
+    def headers(self, request: Request) -> list[tuple[str, str]]:
+        """The header fields that mirror a request over HTTP."""
+        fields = [("MCP-Protocol-Version", self.revision), ("Mcp-Method", request.method)]
+        if request.name is not None:
+            fields.append(("Mcp-Name", encode_value(request.name)))
+        fields.extend(request.headers)
+        return fields
