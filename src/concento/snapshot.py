@@ -80,5 +80,3 @@ class Current:
         old, self.snapshot = self.snapshot, snapshot
         for watcher in self._watchers:
             watcher(old, snapshot)
-
-

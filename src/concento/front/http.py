@@ -46,7 +46,7 @@ class Exchange:
         if self.task is not None:
             self.task.cancel()
 
-    def reply(self, status: int, body: bytes | bytearray = b"", headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def reply(self, status: int, body: bytes = b"", headers: tuple[tuple[str, str], ...] = ()) -> None:
         """Send a whole reply; JSON unless the headers say otherwise. After a stream began, `body` is its last event."""
         if self.ended:
             return
@@ -71,10 +71,10 @@ class Exchange:
         ]
         self._write(b"".join(lines))
 
-    def event(self, data: bytes | bytearray, event: str = "message") -> None:
+    def event(self, data: bytes, event: str = "message") -> None:
         """Send one event. A reader that lets too much wait loses the connection rather than an event."""
         self.open_stream()
-        self._chunk(encode_event(bytes(data), event))
+        self._chunk(encode_event(data, event))
 
     def keep_alive(self) -> None:
         """Send a comment, so that nothing between us takes the silence for an end."""
@@ -181,7 +181,7 @@ class Connection(asyncio.Protocol):
     # -- writing
 
     def send_reply(
-        self, status: int, body: bytes | bytearray, headers: tuple[tuple[str, str], ...], *, keep_alive: bool
+        self, status: int, body: bytes, headers: tuple[tuple[str, str], ...], *, keep_alive: bool
     ) -> None:
         """Write a whole reply and go on to the next request."""
         keep_alive = keep_alive and not self.listener.draining
@@ -217,7 +217,7 @@ class Connection(asyncio.Protocol):
             self._write(b"0\r\n\r\n")
         self._finished(keep_alive and chunks)
 
-    def _write(self, data: bytes, large: bytes | bytearray = b"") -> None:
+    def _write(self, data: bytes, large: bytes = b"") -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
             if len(large) >= 65536:

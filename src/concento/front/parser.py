@@ -151,9 +151,8 @@ class RequestParser:
             if text in self._params:
                 self._repeated |= {text}
             self._params[text] = value.decode("latin-1").strip(" \t")
-        elif b"_" in key and (dashed := key.replace(b"_", b"-")) != key:
-            if dashed in _READ or dashed.startswith(_PARAM_PREFIX):
-                self._malformed = "A header field name with an underscore imitates one with a hyphen"
+        elif b"_" in key and _imitates(key.replace(b"_", b"-")):
+            self._malformed = "A header field name with an underscore imitates one with a hyphen"
 
     def on_headers_complete(self) -> None:
         if self._refused:
@@ -214,3 +213,8 @@ class RequestParser:
         self._reset()
         if head is not None and not self._refused:
             self._ready.append(HttpRequest(head, body))
+
+
+def _imitates(dashed: bytes) -> bool:
+    """Whether a name with underscores would be one we read, to a parser that takes them for hyphens."""
+    return dashed in _READ or dashed.startswith(_PARAM_PREFIX)

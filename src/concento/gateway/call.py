@@ -24,7 +24,13 @@ class Gateway:
     """Everything a call needs, handed in once: the snapshot, the servers, the records, the clock's deadlines."""
 
     def __init__(
-        self, current: Current, upstreams: Upstreams, records: Records, deadlines: Deadlines, freshness: Freshness, seal: lists.Seal
+        self,
+        current: Current,
+        upstreams: Upstreams,
+        records: Records,
+        deadlines: Deadlines,
+        freshness: Freshness,
+        seal: lists.Seal,
     ) -> None:
         self.current = current
         self.upstreams = upstreams

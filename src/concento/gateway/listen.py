@@ -1,7 +1,7 @@
 """Open listen streams: who wants to be told of which changes, and telling them.
 
-A stream belongs to one agent at one endpoint. Lists are compared once per endpoint and publication, however many streams
-are open there. Resources are subscribed at a server as long as one stream wants them.
+A stream belongs to one agent at one endpoint. Lists are compared once per endpoint and publication, however many
+streams are open there. Resources are subscribed at a server as long as one stream wants them.
 """
 
 import asyncio

@@ -17,7 +17,6 @@ def _nothing() -> MappingProxyType[str, Any]:
     return MappingProxyType({})
 
 
-
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a listener binds."""

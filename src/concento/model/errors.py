@@ -8,7 +8,7 @@ A tool that ran and failed is a reply, not an error: see `model.call.Failure`.
 from typing import Any, ClassVar, Literal
 
 Outcome = Literal["not_sent", "unknown", "failed"]
-"""`not_sent`: no server saw the call. `unknown`: a server may have run it. `failed`: it ran, or was refused, for good."""
+"""`not_sent`: no server saw the call. `unknown`: one may have run it. `failed`: it ran, or was refused, for good."""
 
 Fault = Literal["caller", "policy", "upstream", "us"]
 

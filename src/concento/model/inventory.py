@@ -1,9 +1,7 @@
 """What one server offers, as it said so itself: raw definitions under the server's own names."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
-
-from msgspec import Raw
 
 Kind = Literal["tools", "prompts", "resources", "templates"]
 KINDS: tuple[Kind, ...] = ("tools", "prompts", "resources", "templates")
@@ -11,7 +9,7 @@ KINDS: tuple[Kind, ...] = ("tools", "prompts", "resources", "templates")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One definition. `key` is the tool or prompt name, the resource URI or the URI template; `raw` the whole object."""
+    """One definition. `key` is the tool or prompt name, the URI or URI template; `raw` the whole object."""
 
     key: str
     raw: bytes
@@ -28,14 +26,15 @@ class Listing:
     items: tuple[Item, ...] = ()
     ttl_s: float | None = None
     public: bool = False
+    fetched_at: float = 0.0
+    """Unix time, so that a list kept over a restart still knows its age."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """All lists of one server, with what it said of itself.
 
-    `capabilities` and `info` are the raw objects (`{}` if absent). `fetched_at` is Unix time, so that an
-    inventory kept over a restart still knows its age.
+    `capabilities` and `info` are the raw objects (`{}` if absent).
     """
 
     tools: Listing = Listing()
@@ -45,11 +44,14 @@ class Inventory:
     capabilities: bytes = b"{}"
     info: bytes = b"{}"
     instructions: str | None = None
-    fetched_at: float = 0.0
 
     def listing(self, kind: Kind) -> Listing:
         """The list of that kind."""
         return getattr(self, kind)  # type: ignore[no-any-return]
+
+    def with_listing(self, kind: Kind, listing: Listing) -> "Inventory":
+        """The same with another list of that kind."""
+        return replace(self, **{kind: listing})  # type: ignore[arg-type]
 
 
 EMPTY = Inventory()

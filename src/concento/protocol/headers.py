@@ -90,7 +90,9 @@ def check_params(declared: Iterable[ParamHeader], arguments: Raw | None, sent: M
         if wanted is None and got is None:
             continue
         if wanted is None or got is None or not _same(decode_value(got), wanted, param.type):
-            raise HeaderMismatch(f"The Mcp-Param-{param.header} header does not match the argument {'.'.join(param.path)!r}")
+            raise HeaderMismatch(
+                f"The Mcp-Param-{param.header} header does not match the argument {'.'.join(param.path)!r}"
+            )
 
 
 def mirror_params(declared: Iterable[ParamHeader], arguments: Raw | None) -> tuple[tuple[str, str], ...]:

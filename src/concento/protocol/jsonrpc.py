@@ -138,7 +138,7 @@ def raw(value: Any) -> Raw:
 
 def encode_result(raw_id: bytes, result: Raw | bytes) -> bytes:
     """One response with a result."""
-    return b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + result + b"}"  # type: ignore[operator]
+    return b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + result + b"}"
 
 
 def encode_error(raw_id: bytes | None, code: int, message: str, data: Any = None) -> bytes:
@@ -214,7 +214,9 @@ def parse_incoming(text: bytes) -> Response | Push:
             return Response(message.id, Result(message.result, head.resultType, head.isError == _TRUE))
         if message.error is not UNSET:
             data = message.error.data
-            return Response(message.id, Failure(message.error.code, message.error.message, None if data is UNSET else data))
+            return Response(
+                message.id, Failure(message.error.code, message.error.message, None if data is UNSET else data)
+            )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         pass
     raise BadReply("The server sent something that is no JSON-RPC message")

@@ -1,7 +1,7 @@
-"""The session era (2025-11-25 and older) at both edges: an agent's request lifted to a `Call`, a `Request` written for a server.
+"""The session era (2025-11-25 and older): an agent's request lifted to a `Call`, a `Request` written for a server.
 
-Sessions themselves live in `front` and `upstream`; here is only how their messages read. Source: specifications 2024-11-05
-to 2025-11-25; the bridging rules of docs/compatibility.
+Sessions themselves live in `front` and `upstream`; here is only how their messages read.
+Source: specifications 2024-11-05 to 2025-11-25.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The stateless era (2026-07-28 and later) at both edges: an agent's request lifted to a `Call`, a `Request` written for a server.
+"""The stateless era (2026-07-28 on): an agent's request lifted to a `Call`, a `Request` written for a server.
 
 Source: specification 2026-07-28, basic (per-request fields), basic/transports, server/utilities/caching.
 """

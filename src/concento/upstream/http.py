@@ -1,6 +1,7 @@
 """Servers over Streamable HTTP, both eras: one POST a request, replies as JSON or as an event stream.
 
-`ModernLink` holds nothing but a listen stream; `LegacyLink` holds a session, and makes a new one when the server forgot it.
+`ModernLink` holds nothing but a listen stream; `LegacyLink` holds a session, and makes a new one when the server
+forgot it.
 """
 
 import asyncio
@@ -11,15 +12,27 @@ from typing import Final
 
 from msgspec import Raw
 
-from ..model.call import Failure, Notify, Reply, Request, RequestId, Result
-from ..model.errors import BadReply, CallError, RateLimited, Unavailable
+from ..model.call import Failure, Notify, Reply, Request, RequestId
+from ..model.errors import BadReply, CallError, Unavailable
 from ..protocol import legacy, modern
-from ..protocol.jsonrpc import Push, encode_error, encode_result, parse_incoming, raw, read_object, read_string
+from ..protocol.jsonrpc import Push, encode_error, encode_result, parse_incoming, raw
 from ..protocol.legacy import SERVER_ASKS
 from ..protocol.sse import Event
+from ..protocol.versions import MODERN
 from ..transport.http import HttpPool, Response
 from .link import Ear, Levels, Listener, Welcome, refused_ask, tell
-from .welcome import RELISTEN_S, SUBSCRIBE_WAIT_S, greeting, listen_request, read_discovery, read_greeting
+from .tasks import Tasks
+from .welcome import (
+    CLIENT_INFO,
+    DISCOVER,
+    RELISTEN_S,
+    SUBSCRIBE_WAIT_S,
+    greeting,
+    listen_request,
+    read_discovery,
+    read_greeting,
+    rejects_era,
+)
 
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 _ACCEPT: Final = ("Accept", "application/json, text/event-stream")
@@ -125,7 +138,260 @@ def status_error(alias: str, response: Response) -> CallError:
 
 
 class ModernLink:
-    """A server of the stateless era over HTTP."""
+    """A server of the stateless era over HTTP. Its only standing connection is the stream that tells of changes."""
 
-    def __init__(self, wire: Wire, listener: Listener, revision: str = modern_revision) -> None:  # noqa: F821
-        raise NotImplementedError
+    def __init__(self, wire: Wire, listener: Listener) -> None:
+        self.welcome = Welcome("modern", modern_revision(), Raw(b"{}"), Raw(b"{}"))
+        self.lost: asyncio.Future[CallError] = asyncio.get_running_loop().create_future()
+        self._wire = wire
+        self._listener = listener
+        self._writer = modern.Writer(self.welcome.revision, CLIENT_INFO)
+        self._ids = itertools.count(1)
+        self._listening: asyncio.Task[None] | None = None
+        self._tasks = Tasks(wire.alias)
+        self._uris: frozenset[str] = frozenset()
+
+    async def greet(self) -> Welcome | None:
+        """Discover the server; None if it is none of this era. Errors: Unavailable, if it can't be reached."""
+        id = next(self._ids)
+        body = self._writer.request(id, DISCOVER)
+        ask = self._ask(id, Ear(DISCOVER, None))
+        response = await self._wire.post(self._writer.headers(DISCOVER), body, ask.hear)
+        if response.status in (401, 403):
+            raise status_error(self._wire.alias, response)
+        try:
+            reply = ask.result(response)
+        except CallError:
+            return None
+        welcome = read_discovery(reply)
+        if welcome is not None:
+            self.welcome = welcome
+            await self.subscribe(frozenset())
+        return welcome
+
+    async def request(self, request: Request, notify: Notify | None = None) -> Reply:
+        """Ask; see `Link.request`."""
+        id = next(self._ids)
+        ask = self._ask(id, Ear(request, notify))
+        body = self._writer.request(id, request)
+        try:
+            response = await self._wire.post(self._writer.headers(request), body, ask.hear)
+        except Unavailable as error:
+            self._lose(error)
+            raise
+        reply = ask.result(response)
+        if rejects_era(reply):
+            self._lose(Unavailable(f"The server {self._wire.alias!r} changed its protocol revision"))
+            raise BadReply(f"The server {self._wire.alias!r} changed its protocol revision", outcome="not_sent")
+        return reply
+
+    def _ask(self, id: RequestId, ear: Ear) -> _Ask:
+        return _Ask(self._wire.alias, id, ear, self._listener, lambda push: None)
+
+    async def subscribe(self, uris: frozenset[str]) -> None:
+        """Open a listen stream for all wanted changes, and only then close the one before."""
+        request = listen_request(self.welcome, uris)
+        before, self._uris = self._listening, uris
+        if request is not None:
+            live = asyncio.Event()
+            self._listening = self._tasks.start(self._listen(request, live))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(live.wait(), SUBSCRIBE_WAIT_S)
+        if before is not None:
+            before.cancel()
+
+    async def _listen(self, request: Request, live: asyncio.Event) -> None:
+        """Keep a listen stream open; after each break, whatever it would have told counts as changed."""
+        while not self.lost.done():
+            id = next(self._ids)
+
+            def hear(event: Event, id: int = id) -> bool | None:
+                if not event.data:
+                    return None
+                message = parse_incoming(event.data)
+                if isinstance(message, Push):
+                    if message.method == ACKNOWLEDGED:
+                        live.set()
+                    else:
+                        tell(self._listener, message)
+                    return None
+                return message.id == id
+
+            with suppress(CallError):
+                response = await self._wire.post(self._writer.headers(request), self._writer.request(id, request), hear)
+                if response.status in (400, 404, 405):
+                    live.set()
+                    return  # it declared what it does not do
+            await asyncio.sleep(RELISTEN_S)
+            for kind in ("tools", "prompts", "resources"):
+                self._listener.changed(kind)
+
+    def _lose(self, error: CallError) -> None:
+        if not self.lost.done():
+            self.lost.set_result(error)
+
+    async def close(self) -> None:
+        """End the listen stream."""
+        self._lose(Unavailable(f"The server {self._wire.alias!r} was disconnected"))
+        await self._tasks.close()
+
+
+class LegacyLink:
+    """A server of the session era over Streamable HTTP."""
+
+    def __init__(self, wire: Wire, listener: Listener) -> None:
+        self.welcome = Welcome("legacy", "", Raw(b"{}"), Raw(b"{}"))
+        self.lost: asyncio.Future[CallError] = asyncio.get_running_loop().create_future()
+        self._wire = wire
+        self._listener = listener
+        self._writer = legacy.Writer("")
+        self._ids = itertools.count(1)
+        self._fields: list[tuple[str, str]] = []
+        self._session: str | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._stream: asyncio.Task[None] | None = None
+        self._tasks = Tasks(wire.alias)
+        self._levels = Levels()
+        self._uris: frozenset[str] = frozenset()
+
+    async def greet(self) -> int:
+        """Make a session. Returns the HTTP status, so that 400, 404 and 405 can be told from success (200).
+
+        Errors: Unavailable, BadReply.
+        """
+        request = greeting()
+        id = next(self._ids)
+        ask = self._ask(id, Ear(request, None))
+        response = await self._wire.post([], self._writer.request(id, request), ask.hear)
+        if response.status in (400, 404, 405) and ask.reply is None:
+            return response.status
+        self.welcome = read_greeting(self._wire.alias, ask.result(response))
+        self._writer = legacy.Writer(self.welcome.revision)
+        self._session = response.headers.get("mcp-session-id")
+        self._fields = [("MCP-Protocol-Version", self.welcome.revision)]
+        if self._session is not None:
+            self._fields.append(("Mcp-Session-Id", self._session))
+        await self._wire.post(self._fields, legacy.INITIALIZED)
+        if self._stream is not None:
+            self._stream.cancel()
+        self._stream = self._tasks.start(self._hear())
+        return 200
+
+    async def request(self, request: Request, notify: Notify | None = None) -> Reply:
+        """Ask; a session that the server forgot is made anew, once. See `Link.request`."""
+        level = self._levels.to_set(request, self.welcome)
+        if level is not None:
+            await self._send(Request("logging/setLevel", {"level": level}, {}), None)
+        for _ in range(2):
+            session = self._session
+            response, ask = await self._send(request, notify)
+            if response.status != 404 or session is None or ask.reply is not None:
+                return ask.result(response)
+            await self._renew(session)
+        raise Unavailable(f"The server {self._wire.alias!r} forgets its sessions at once", retry_after_s=1.0)
+
+    async def _send(self, request: Request, notify: Notify | None) -> tuple[Response, _Ask]:
+        id = next(self._ids)
+        ask = self._ask(id, Ear(request, notify))
+        try:
+            return await self._wire.post(self._fields, self._writer.request(id, request), ask.hear), ask
+        except asyncio.CancelledError:
+            self._post_soon(self._writer.cancel(id))
+            raise
+        except Unavailable as error:
+            self._lose(error)
+            raise
+        finally:
+            if ask.error is not None:
+                self._post_soon(self._writer.cancel(id))
+
+    def _ask(self, id: RequestId, ear: Ear) -> _Ask:
+        return _Ask(self._wire.alias, id, ear, self._listener, self._answer)
+
+    def _answer(self, push: Push) -> None:
+        """Answer a request of the server's: `ping` yes, all else no."""
+        raw_id = bytes(raw(push.id))
+        if push.method == "ping":
+            self._post_soon(encode_result(raw_id, b"{}"))
+        else:
+            self._post_soon(encode_error(raw_id, -32601, refused_ask(push.method).message))
+
+    def _post_soon(self, body: bytes) -> None:
+        self._tasks.start(self._wire.post(self._fields, body))
+
+    async def _renew(self, forgotten: str) -> None:
+        """Make a new session in place of one the server forgot; many callers share one renewal."""
+        if self._session != forgotten:
+            return
+        if self._renewing is None:
+            self._renewing = self._tasks.start(self._renew_once())
+        await asyncio.shield(self._renewing)
+
+    async def _renew_once(self) -> None:
+        try:
+            await self._greet_again()
+        finally:
+            self._renewing = None
+
+    async def _greet_again(self) -> None:
+        self._session, self._fields = None, []
+        self._levels = Levels()
+        if await self.greet() != 200:
+            error = Unavailable(f"The server {self._wire.alias!r} ended the session and takes no new one")
+            self._lose(error)
+            raise error
+        uris, self._uris = self._uris, frozenset()
+        await self.subscribe(uris)
+        for kind in ("tools", "prompts", "resources"):
+            self._listener.changed(kind)
+
+    async def subscribe(self, uris: frozenset[str]) -> None:
+        """Subscribe to what is new, unsubscribe from what is gone."""
+        before, self._uris = self._uris, uris
+        if not self.welcome.offers("resources", "subscribe"):
+            return
+        for uri in uris - before:
+            await self._send(Request("resources/subscribe", {"uri": uri}, {}), None)
+        for uri in before - uris:
+            await self._send(Request("resources/unsubscribe", {"uri": uri}, {}), None)
+
+    async def _hear(self) -> None:
+        """Keep the session's own stream open, where the server has one."""
+
+        def hear(event: Event) -> None:
+            if not event.data:
+                return
+            with suppress(BadReply):
+                message = parse_incoming(event.data)
+                if isinstance(message, Push):
+                    if message.id is not None:
+                        self._answer(message)
+                    else:
+                        tell(self._listener, message)
+
+        while not self.lost.done():
+            with suppress(CallError):
+                response = await self._wire.get(self._fields, hear)
+                if response.status == 404 and self._session is not None:
+                    self._tasks.start(self._renew(self._session))
+                    return
+                if response.status >= 400:
+                    return
+            await asyncio.sleep(RELISTEN_S)
+
+    def _lose(self, error: CallError) -> None:
+        if not self.lost.done():
+            self.lost.set_result(error)
+
+    async def close(self) -> None:
+        """End the session."""
+        self._lose(Unavailable(f"The server {self._wire.alias!r} was disconnected"))
+        await self._tasks.close()
+        if self._session is not None:
+            with suppress(CallError, TimeoutError):
+                await asyncio.wait_for(self._wire.delete(self._fields), 1.0)
+
+
+def modern_revision() -> str:
+    """The newest stateless revision, in which servers are probed."""
+    return MODERN[0]

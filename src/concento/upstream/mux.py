@@ -58,7 +58,12 @@ class Mux:
         """Messages that belonged to nobody, or were no messages."""
 
     async def request(
-        self, writer: Writer, request: Request, notify: Notify | None = None, *, acknowledged: asyncio.Event | None = None
+        self,
+        writer: Writer,
+        request: Request,
+        notify: Notify | None = None,
+        *,
+        acknowledged: asyncio.Event | None = None,
     ) -> Reply:
         """Send one request and wait for its reply. `acknowledged` is set when a listen request takes effect."""
         if self._ended is not None:
@@ -90,7 +95,7 @@ class Mux:
             else:
                 self._answer(message, message.id)
             return
-        waiting = self._waiting.get(message.id) if message.id is not None else None
+        waiting = None if message.id is None else self._waiting.get(message.id)
         if waiting is None or waiting.reply.done():
             self.dropped += 1
         else:

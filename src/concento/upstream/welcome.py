@@ -31,7 +31,9 @@ class _Supported(msgspec.Struct):
 
 def greeting(revision: str = LEGACY[0]) -> Request:
     """The legacy `initialize`; it declares no capability, since no caller's is known."""
-    return Request("initialize", {"protocolVersion": revision, "capabilities": raw({}), "clientInfo": raw(CLIENT_INFO)}, {})
+    return Request(
+        "initialize", {"protocolVersion": revision, "capabilities": raw({}), "clientInfo": raw(CLIENT_INFO)}, {}
+    )
 
 
 def read_discovery(reply: Reply) -> Welcome | None:
@@ -59,11 +61,15 @@ def read_discovery(reply: Reply) -> Welcome | None:
 def read_greeting(alias: str, reply: Reply) -> Welcome:
     """The welcome of a legacy server. Errors: BadReply if it refuses, or answers with a revision we don't speak."""
     if isinstance(reply, Failure):
-        raise BadReply(f"The server {alias!r} refused to initialize: {reply.message[:200]} ({reply.code})", outcome="failed")
+        raise BadReply(
+            f"The server {alias!r} refused to initialize: {reply.message[:200]} ({reply.code})", outcome="failed"
+        )
     members = read_object(reply.raw) or {}
     revision = read_string(members.get("protocolVersion"))
     if revision not in LEGACY:
-        raise BadReply(f"The server {alias!r} speaks the protocol revision {revision!r}, which the hub does not", outcome="failed")
+        raise BadReply(
+            f"The server {alias!r} speaks the protocol revision {revision!r}, which the hub does not", outcome="failed"
+        )
     return Welcome("legacy", revision, *_described(members))
 
 

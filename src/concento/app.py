@@ -1,0 +1,158 @@
+"""The composition root: every part of a hub, made and wired here, started and stopped in order.
+
+Nothing else constructs more than it needs for itself. What is not needed to listen is imported later.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+
+from .control.federation import Federation
+from .front.agent import AgentFront
+from .front.http import HttpListener
+from .front.identity import Hosts
+from .front.session import Sessions
+from .front.sse import SseSessions
+from .gateway.call import Gateway
+from .gateway.deadline import Deadlines
+from .gateway.listen import Listening
+from .model import limits
+from .model.clock import SystemClock
+from .model.config import Address, Config
+from .model.seal import Seal
+from .observe.access_log import AccessLog
+from .observe.metrics import Metrics, Reading
+from .observe.record import Records, Sink
+from .protocol.versions import Era
+from .snapshot import Current, Snapshot
+from .store.contract import Store
+from .store.memory import MemoryStore
+from .store.sqlite import SqliteStore
+from .transport.watchdog import Watchdog
+from .upstream.connect import Means
+from .upstream.pool import Upstreams
+from .upstream.tasks import Tasks
+
+_ERAS = "eras"
+REAP_EVERY_S = 30.0
+
+
+class Hub:
+    """One running hub: control plane and data path, without listeners until `listen` is called."""
+
+    def __init__(self, store: Store, eras: dict[str, Era], seal: Seal, sinks: list[Sink], metrics: Metrics) -> None:
+        clock = SystemClock()
+        self.store = store
+        self.metrics = metrics
+        self.notes: list[str] = []
+        self.current = Current(Snapshot(Config(), {}))
+        self.watchdog = Watchdog()
+        self.means = Means(self.watchdog, eras)
+        self.upstreams = Upstreams(self.means, clock)
+        self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
+        self.records = Records([metrics, *sinks], clock)
+        self.deadlines = Deadlines(clock.monotonic)
+        self.gateway = Gateway(self.current, self.upstreams, self.records, self.deadlines, self.federation, seal)
+        self.listening = Listening(self.current, self.upstreams)
+        self.sessions = Sessions(self.gateway, self.listening, clock.monotonic)
+        self.hosts = Hosts(())
+        self.front = AgentFront(
+            self.gateway, self.listening, self.sessions, SseSessions(self.sessions), self.hosts, self.is_ready
+        )
+        self.listener: HttpListener | None = None
+        self._sinks = sinks
+        self._tasks = Tasks("the hub")
+        metrics.read_gauges(self._gauges)
+
+    @classmethod
+    async def create(
+        cls, config: Config, *, keep: bool = True, access_log: Callable[[], AccessLog] | None = None
+    ) -> "Hub":
+        """Make a hub for a configuration and begin to connect its servers. `keep`: use the state folder."""
+        store: Store = MemoryStore()
+        if keep and config.state is not None:
+            store = await SqliteStore.open(config.state)
+        eras: dict[str, Era] = {key: _era(value) for key, value in (await store.items(_ERAS)).items()}
+        sinks: list[Sink] = [access_log()] if access_log is not None else []
+        hub = cls(store, eras, Seal(await _seal_key(store)), sinks, Metrics())
+        await hub.configure(config)
+        hub._tasks.start(hub._reap())
+        return hub
+
+    async def configure(self, config: Config) -> None:
+        """Take a configuration, at the start or on a reload."""
+        self.hosts.allow(config.hosts)
+        await self.federation.configure(config)
+
+    async def listen(self, address: Address) -> Address:
+        """Serve agents on an address; returns it with the real port. Errors: StartError."""
+        listener = HttpListener(self.front.admit, self.front.serve)
+        bound = await listener.start(address)
+        self.listener = listener
+        return bound
+
+    def is_ready(self) -> bool:
+        """Whether the hub takes calls: not draining, and no required server missing."""
+        if self.listener is not None and self.listener.draining:
+            return False
+        slices = self.current.snapshot.slices.values()
+        return all(slice.health.state == "ready" for slice in slices if slice.server.required)
+
+    async def close(self, drain_s: float = limits.DRAIN_S) -> int:
+        """Stop in order: agents first, then servers, then the store. Returns how many calls had to be cut."""
+        cut = 0
+        if self.listener is not None:
+            self.listener.draining = True
+            self.listening.end_all()
+            cut = await self.listener.drain(drain_s)
+        await self._tasks.close()
+        await self.sessions.close()
+        await self.federation.close()
+        await self.upstreams.close()
+        self.watchdog.close()
+        for key, era in self.means.eras.items():
+            await self.store.put(_ERAS, key, era.encode())
+        await self.store.close()
+        for sink in self._sinks:
+            if isinstance(sink, AccessLog):
+                sink.close()
+        return cut
+
+    async def _reap(self) -> None:
+        while True:
+            await asyncio.sleep(REAP_EVERY_S)
+            await self.sessions.reap()
+
+    def _note(self, note: str) -> None:
+        if len(self.notes) < 1000:
+            self.notes.append(note)
+
+    def _gauges(self) -> Iterator[Reading]:
+        yield "concento_calls_in_flight", "Calls running now", {}, self.records.in_flight
+        yield "concento_sessions", "Legacy sessions open now", {}, len(self.sessions)
+        yield "concento_streams", "Listen streams open now", {}, len(self.listening)
+        if self.listener is not None:
+            yield "concento_connections", "Agents' connections open now", {}, self.listener.connections
+            yield "concento_streams_overflowed", "Streams cut for a slow reader", {}, self.listener.overflowed
+            for status, count in tuple(self.listener.refusals.items()):
+                yield "concento_refused", "Requests refused on their head", {"status": str(status)}, count
+        for alias, slice in self.current.snapshot.slices.items():
+            health = slice.health
+            yield "concento_server_up", "Whether a server is ready", {"server": alias}, float(health.state == "ready")
+            yield "concento_server_stale", "Whether its lists are stale", {"server": alias}, float(health.stale)
+        for upstream in self.upstreams:
+            labels = {"server": upstream.server.alias}
+            yield "concento_server_in_flight", "Calls at a server now", labels, upstream.in_flight
+
+
+def _era(value: bytes) -> Era:
+    return "legacy" if value == b"legacy" else "modern"
+
+
+async def _seal_key(store: Store) -> bytes:
+    """The key that cursors are sealed with: made once and kept with the state."""
+    key = await store.get("keys", "seal")
+    if key is None or len(key) != 32:
+        key = os.urandom(32)
+        await store.put("keys", "seal", key)
+    return key

@@ -1,0 +1,253 @@
+"""Keep the catalog true: fetch what servers offer, publish it, fetch again when it changes or grows old.
+
+A list that many agents ask for at once is fetched once. A server that is slow or down delays nobody beyond
+`start_wait_s`, and keeps showing what it offered before, marked stale.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from ..catalog.slices import Naming, Slice, build_slice
+from ..catalog.view import TenantView
+from ..model.clock import Clock, SystemClock
+from ..model.config import Config, Server
+from ..model.errors import CallError
+from ..model.inventory import KINDS, Health, Inventory, Kind
+from ..snapshot import Current, Snapshot
+from ..store.contract import Store
+from ..upstream.connect import replica_key
+from ..upstream.link import Welcome
+from ..upstream.pool import Upstreams
+from ..upstream.server import Upstream
+from ..upstream.tasks import Tasks
+from .fetch import fetch_inventory, fetch_listing
+
+SPACE: Final = "inventories"
+DEBOUNCE_S: Final = 0.05
+"""Changes of one list that come within this time are fetched together."""
+
+FETCH_WAIT_S: Final = 60.0
+RETRY_S: Final = 5.0
+
+_AFFECTED: Final[dict[str, tuple[Kind, ...]]] = {
+    "tools": ("tools",),
+    "prompts": ("prompts",),
+    "resources": ("resources", "templates"),
+}
+
+
+class Federation:
+    """All servers' offers in one snapshot. Implements `snapshot.Freshness`."""
+
+    def __init__(
+        self,
+        current: Current,
+        upstreams: Upstreams,
+        store: Store,
+        *,
+        clock: Clock | None = None,
+        on_note: Callable[[str], None] = lambda note: None,
+    ) -> None:
+        self._current = current
+        self._upstreams = upstreams
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._on_note = on_note
+        self._welcomes: dict[str, Welcome] = {}
+        self._fetching: dict[tuple[str, Kind | None], asyncio.Task[None]] = {}
+        self._known: dict[str, asyncio.Event] = {}
+        self._tasks = Tasks("the federation")
+        upstreams.on_ready(self._ready)
+        upstreams.on_health(self._health)
+        upstreams.on_changed(self._changed)
+
+    async def configure(self, config: Config) -> None:
+        """Make this the configuration: unchanged servers keep their connection and their slice."""
+        old = self._current.snapshot
+        kept = await self._store.items(SPACE)
+        slices: dict[str, Slice] = {}
+        naming = Naming.of(config)
+        for alias, server in config.servers.items():
+            before = old.slices.get(alias)
+            if before is not None and before.server == server:
+                inventory, health = before.inventory, before.health
+            else:
+                inventory, health = _restore(kept.get(_store_key(server))), Health()
+                self._known[alias] = asyncio.Event()
+            if health.state != "ready":
+                health = replace(health, stale=inventory is not None)
+            slices[alias] = self._build(server, inventory, health, naming)
+        for alias in [alias for alias in self._known if alias not in slices]:
+            del self._known[alias]
+            self._welcomes.pop(alias, None)
+        self._current.publish(Snapshot(config, slices, old))
+        self._upstreams.apply(config.servers, config.start_wait_s)
+
+    # -- what servers report
+
+    def _ready(self, alias: str, welcome: Welcome) -> None:
+        self._welcomes[alias] = welcome
+        self._start((alias, None), self._fetch_all(alias))
+
+    def _health(self, alias: str) -> None:
+        slice = self._current.snapshot.slices.get(alias)
+        if slice is None:
+            return
+        health = self._upstreams.get(alias).health()
+        if health.state == "ready" and slice.health.state != "ready":
+            return  # told once its lists are there
+        self._put(replace(slice, health=replace(health, stale=slice.inventory is not None and health.stale)))
+
+    def _changed(self, alias: str, kind: str) -> None:
+        for affected in _AFFECTED.get(kind, ()):
+            self._start((alias, affected), self._fetch_soon(alias, affected), again=True)
+
+    def _start(
+        self, key: tuple[str, Kind | None], work: Coroutine[Any, Any, None], *, again: bool = False
+    ) -> asyncio.Task[None]:
+        """Run a fetch unless it runs already; with `again`, let one more follow what runs."""
+        running = self._fetching.get(key)
+        if running is not None and not again:
+            work.close()
+            return running
+        task = self._tasks.start(work if running is None else _after(running, work))
+        self._fetching[key] = task
+        task.add_done_callback(lambda done: self._fetching.pop(key, None) if self._fetching.get(key) is done else None)
+        return task
+
+    # -- fetching
+
+    async def _fetch_all(self, alias: str) -> None:
+        """Fetch every list of a server that has just become ready; try again while it stays connected."""
+        while (welcome := self._welcomes.get(alias)) is not None:
+            try:
+                upstream = self._upstreams.get(alias)
+                async with asyncio.timeout(FETCH_WAIT_S):
+                    inventory = await fetch_inventory(upstream, _ready_replica(upstream), welcome, self._clock.wall())
+            except (CallError, TimeoutError) as error:
+                slice = self._current.snapshot.slices.get(alias)
+                if slice is None:
+                    return
+                told = str(error) or f"The server {alias!r} did not list within {FETCH_WAIT_S:g} s"
+                self._put(replace(slice, health=Health("failing", told, slice.inventory is not None)))
+                await asyncio.sleep(RETRY_S)
+                with suppress(CallError):
+                    if self._upstreams.get(alias).health().state == "ready":
+                        continue
+                return
+            await self._publish(alias, inventory)
+            return
+
+    async def _fetch_soon(self, alias: str, kind: Kind) -> None:
+        await asyncio.sleep(DEBOUNCE_S)
+        await self._fetch_one(alias, kind)
+
+    async def _fetch_one(self, alias: str, kind: Kind) -> None:
+        """Fetch one list again; on failure what was known stays, marked stale."""
+        welcome = self._welcomes.get(alias)
+        slice = self._current.snapshot.slices.get(alias)
+        if welcome is None or slice is None or slice.inventory is None:
+            return
+        try:
+            upstream = self._upstreams.get(alias)
+            async with asyncio.timeout(FETCH_WAIT_S):
+                listing = await fetch_listing(upstream, _ready_replica(upstream), welcome, kind, self._clock.wall())
+        except (CallError, TimeoutError):
+            slice = self._current.snapshot.slices.get(alias)
+            if slice is not None:
+                self._put(replace(slice, health=replace(slice.health, stale=True)))
+            return
+        slice = self._current.snapshot.slices.get(alias)
+        if slice is not None and slice.inventory is not None:
+            await self._publish(alias, slice.inventory.with_listing(kind, listing))
+
+    async def _publish(self, alias: str, inventory: Inventory) -> None:
+        config = self._current.snapshot.config
+        server = config.servers.get(alias)
+        if server is None:
+            return
+        inventory = _with_ttl(inventory, config.list_ttl_s)
+        health = replace(self._upstreams.get(alias).health(), stale=False)
+        self._put(self._build(server, inventory, health, Naming.of(config)))
+        if (known := self._known.get(alias)) is not None:
+            known.set()
+        await self._store.put(SPACE, _store_key(server), msgspec.msgpack.encode(inventory))
+
+    def _build(self, server: Server, inventory: Inventory | None, health: Health, naming: Naming) -> Slice:
+        slice = build_slice(server, inventory, health, naming=naming)
+        for note in slice.notes:
+            self._on_note(f"{server.alias}: {note}")
+        return slice
+
+    def _put(self, slice: Slice) -> None:
+        old = self._current.snapshot
+        if slice.server.alias in old.slices and old.slices[slice.server.alias] != slice:
+            self._current.publish(Snapshot(old.config, {**old.slices, slice.server.alias: slice}, old))
+
+    # -- for whoever is about to read
+
+    async def refresh(self, view: TenantView, kind: Kind) -> None:
+        """Wait, at most `start_wait_s`, for lists of the view that were never known or are past their lifetime."""
+        now, wait_s = self._clock.wall(), self._current.snapshot.config.start_wait_s
+        waits: list[asyncio.Task[None]] = []
+        for slice in view.slices:
+            alias = slice.server.alias
+            if slice.inventory is None:
+                known = self._known.get(alias)
+                if known is not None and slice.health.state == "starting":
+                    waits.append(self._tasks.start(_until(known, wait_s)))
+            elif slice.health.state == "ready" and self._is_old(alias, slice.inventory, kind, now):
+                waits.append(self._start((alias, kind), self._fetch_one(alias, kind)))
+        if waits:
+            await asyncio.wait(waits, timeout=wait_s)
+
+    def _is_old(self, alias: str, inventory: Inventory, kind: Kind, now: float) -> bool:
+        listing = inventory.listing(kind)
+        return listing.ttl_s is not None and now >= listing.fetched_at + listing.ttl_s
+
+    async def close(self) -> None:
+        """Stop fetching."""
+        await self._tasks.close()
+
+
+async def _after(running: "asyncio.Task[None]", work: Coroutine[Any, Any, None]) -> None:
+    await asyncio.wait([running])
+    await work
+
+
+async def _until(known: asyncio.Event, wait_s: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(known.wait(), wait_s)
+
+
+def _ready_replica(upstream: Upstream) -> int:
+    return next((index for index, replica in enumerate(upstream.replicas) if replica.state == "ready"), 0)
+
+
+def _with_ttl(inventory: Inventory, ttl_s: float) -> Inventory:
+    """The lists with a lifetime: a server that names none gets ours."""
+    for kind in KINDS:
+        listing = inventory.listing(kind)
+        if listing.ttl_s is None:
+            inventory = inventory.with_listing(kind, replace(listing, ttl_s=ttl_s))
+    return inventory
+
+
+def _store_key(server: Server) -> str:
+    names = "\0".join([server.alias, *(replica_key(spec) for spec in server.replicas)])
+    return hashlib.sha256(names.encode()).hexdigest()[:32]
+
+
+def _restore(kept: bytes | None) -> Inventory | None:
+    if kept is None:
+        return None
+    try:
+        return msgspec.msgpack.decode(kept, type=Inventory)
+    except (msgspec.DecodeError, ValueError):
+        return None

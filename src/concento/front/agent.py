@@ -1,0 +1,309 @@
+"""HTTP requests to calls and back, for agents of both eras on one endpoint.
+
+Which era a request speaks is decided on its body (and, for a modern version, its header); from there on each era has
+its own short path, and both end in `Gateway.call`. Source: docs/decisions/0002; specification 2026-07-28, versioning.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from ..gateway.call import Gateway
+from ..gateway.listen import Listening
+from ..model import meta
+from ..model.call import ALL, ANONYMOUS, Call, Endpoint, Failure, Principal
+from ..model.errors import CallError, InvalidParams, InvalidRequest
+from ..model.inventory import Kind
+from ..protocol import modern
+from ..protocol.jsonrpc import (
+    Message,
+    Rejection,
+    encode_error,
+    encode_notification,
+    encode_result,
+    parse,
+    read_object,
+)
+from ..protocol.versions import LEGACY, is_modern
+from .answers import legacy_error, modern_error, retry_headers
+from .http import Exchange
+from .identity import Hosts
+from .parser import HttpHead, HttpRequest, Refusal
+from .session import Session, Sessions
+from .sse import SseSessions
+
+_MCP: Final = frozenset({"POST", "GET", "DELETE"})
+_GONE: Final = (
+    b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"There is no such session; initialize again"}}'
+)
+_FILTERS: Final[dict[str, Kind]] = {
+    "toolsListChanged": "tools",
+    "promptsListChanged": "prompts",
+    "resourcesListChanged": "resources",
+}
+
+
+class AgentFront:
+    """What an HTTP listener for agents answers with."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        listening: Listening,
+        sessions: Sessions,
+        sse: SseSessions,
+        hosts: Hosts,
+        is_ready: Callable[[], bool],
+    ) -> None:
+        self._gateway = gateway
+        self._listening = listening
+        self._sessions = sessions
+        self._sse = sse
+        self.hosts = hosts
+        self._is_ready = is_ready
+
+    # -- on the head alone
+
+    def admit(self, head: HttpHead) -> Refusal | None:
+        """Judge a request before its body is read."""
+        refusal = self.hosts.refusal(head)
+        if refusal is not None:
+            return refusal
+        path = head.path
+        if path.startswith("/health/") or path == "/sse":
+            return None if head.method == "GET" else _method_refusal("GET")
+        if path == "/messages":
+            return _media_refusal(head) if head.method == "POST" else _method_refusal("POST")
+        if endpoint_of(path) is None:
+            return Refusal(404, "There is nothing at this path; agents connect to /mcp", close=False)
+        if head.method not in _MCP:
+            return _method_refusal("POST, GET, DELETE")
+        version = head.fields.get("mcp-protocol-version")
+        if head.method == "POST":
+            return _media_refusal(head)
+        if version is not None and is_modern(version):
+            return _method_refusal("POST")
+        return None
+
+    # -- whole requests
+
+    async def serve(self, request: HttpRequest, exchange: Exchange) -> None:
+        """Answer one request."""
+        head = request.head
+        endpoint = endpoint_of(head.path)
+        if endpoint is None:
+            await self._serve_other(request, exchange)
+        elif head.method == "POST":
+            await self._post(request, endpoint, exchange)
+        elif head.method == "GET":
+            await self._get(head, endpoint, exchange)
+        else:
+            await self._delete(head, endpoint, exchange)
+
+    async def _serve_other(self, request: HttpRequest, exchange: Exchange) -> None:
+        path = request.head.path
+        if path == "/sse":
+            await self._sse.stream(ANONYMOUS, exchange)
+        elif path == "/messages":
+            self._sse.post(request, ANONYMOUS, exchange)
+        elif path == "/health/live":
+            exchange.reply(200, b'{"status":"live"}')
+        elif path == "/health/ready":
+            ready = self._is_ready()
+            exchange.reply(200 if ready else 503, b'{"status":"ready"}' if ready else b'{"status":"not ready"}')
+        else:
+            exchange.reply(404, b'{"error":"not found"}')
+
+    async def _post(self, request: HttpRequest, endpoint: Endpoint, exchange: Exchange) -> None:
+        head = request.head.protocol()
+        message = parse(request.body)
+        if isinstance(message, Rejection):
+            exchange.reply(modern.status(message.error), modern_error(message.id, message.error))
+        elif message.method == "initialize" or not modern.is_addressed(message, head):
+            await self._legacy(request.head, message, endpoint, ANONYMOUS, exchange)
+        elif message.kind == "notification":
+            exchange.reply(202)
+        elif message.kind == "response":
+            exchange.reply(400, modern_error(None, InvalidRequest("A modern server sends no requests to answer")))
+        else:
+            raw_id = message.id or b"null"
+            try:
+                call = modern.lift(message, head, endpoint, ANONYMOUS)
+                if call.method == "subscriptions/listen":
+                    await self._listen(raw_id, call, exchange)
+                else:
+                    await self._modern(raw_id, call, exchange, streams=_accepts_stream(request.head))
+            except CallError as error:
+                exchange.reply(modern.status(error), modern_error(raw_id, error), retry_headers(error))
+
+    # -- modern
+
+    async def _modern(self, raw_id: bytes, call: Call, exchange: Exchange, *, streams: bool) -> None:
+        def notify(method: str, params: Raw) -> None:
+            exchange.event(encode_notification(method, params))
+
+        reply = await self._gateway.call(call, notify if streams else None)
+        if isinstance(reply, Failure):
+            exchange.reply(modern.status(reply), modern_error(raw_id, reply))
+        else:
+            exchange.reply(200, encode_result(raw_id, modern.render(call.method, reply)))
+
+    async def _listen(self, raw_id: bytes, call: Call, exchange: Exchange) -> None:
+        """Serve a listen stream until the agent closes it or the hub stops."""
+        wanted = read_object(call.params.get("notifications", Raw(b"")))
+        if wanted is None:
+            raise InvalidParams("The parameter 'notifications' must be an object")
+        kinds = [kind for name, kind in _FILTERS.items() if wanted.get(name) == Raw(b"true")]
+        uris = _strings(wanted.get("resourceSubscriptions"))
+        stamp = {meta.SUBSCRIPTION_ID: Raw(raw_id)}
+
+        def push(method: str, params: Raw) -> None:
+            members = read_object(params) or {}
+            exchange.event(encode_notification(method, {**members, "_meta": stamp}))
+
+        if self._gateway.current.snapshot.view(call.endpoint, call.principal) is None:
+            raise InvalidParams("There is no such endpoint")
+        held: list[tuple[str, Raw]] = []
+        stream = self._listening.open(call.endpoint, call.principal, kinds, lambda *change: held.append(change))
+        try:
+            honoured: dict[str, object] = {name: True for name, kind in _FILTERS.items() if kind in kinds}
+            if uris:
+                honoured["resourceSubscriptions"] = await self._listening.subscribe(stream, uris)
+            acknowledged = {"notifications": honoured, "_meta": stamp}
+            exchange.event(encode_notification("notifications/subscriptions/acknowledged", acknowledged))
+            stream.push = push
+            for change in held:
+                push(*change)
+            await stream.ended.wait()
+            exchange.reply(
+                200,
+                encode_result(
+                    raw_id, b'{"resultType":"complete","_meta":{"%b":%b}}' % (meta.SUBSCRIPTION_ID.encode(), raw_id)
+                ),
+            )
+        finally:
+            await self._listening.close(stream)
+
+    # -- legacy
+
+    async def _legacy(
+        self, head: HttpHead, message: Message, endpoint: Endpoint, principal: Principal, exchange: Exchange
+    ) -> None:
+        version = head.fields.get("mcp-protocol-version")
+        if version is not None and version not in LEGACY and message.method != "initialize":
+            exchange.reply(
+                400, legacy_error(message.id, InvalidRequest(f"Protocol version {version[:32]!r} is not supported"))
+            )
+            return
+        id = head.fields.get("mcp-session-id")
+        if message.method == "initialize":
+            await self._initialize(message, endpoint, principal, exchange)
+            return
+        if id is None:
+            exchange.reply(
+                400, legacy_error(message.id, InvalidRequest("The Mcp-Session-Id header is missing; initialize first"))
+            )
+            return
+        session = self._sessions.find(id, endpoint, principal)
+        if session is None or "mcp-session-id" in head.repeated:
+            exchange.reply(404, _GONE)
+        else:
+            await self._in_session(session, message, exchange, streams=_accepts_stream(head))
+
+    async def _initialize(self, message: Message, endpoint: Endpoint, principal: Principal, exchange: Exchange) -> None:
+        session = self._sessions.begin(endpoint, principal)
+        if session is None:
+            exchange.reply(
+                503, encode_error(message.id, -31004, "The hub holds too many sessions"), (("retry-after", "5"),)
+            )
+            return
+        text = await session.answer(message, None)
+        if session.hello is None:
+            await self._sessions.end(session)
+            exchange.reply(200, text or b"")
+        else:
+            exchange.reply(200, text or b"", (("mcp-session-id", session.id),))
+
+    async def _in_session(self, session: Session, message: Message, exchange: Exchange, *, streams: bool) -> None:
+        exchange.disconnected = _go_on  # an agent of this era that goes away has not cancelled
+
+        def notify(method: str, params: Raw) -> None:
+            exchange.event(encode_notification(method, params))
+
+        text = await session.answer(message, notify if streams else None)
+        exchange.reply(202 if text is None else 200, text or b"")
+
+    async def _get(self, head: HttpHead, endpoint: Endpoint, exchange: Exchange) -> None:
+        """The stream of a session on which the hub tells what belongs to no request."""
+        id = head.fields.get("mcp-session-id")
+        session = self._sessions.find(id, endpoint, ANONYMOUS) if id is not None else None
+        if not _accepts_stream(head):
+            exchange.reply(406, b'{"error":"accept text/event-stream"}')
+        elif id is None:
+            exchange.reply(405, b"", (("allow", "POST"),))
+        elif session is None:
+            exchange.reply(404, _GONE)
+        elif session.push is not None:
+            exchange.reply(409, b'{"error":"the session has a stream already"}')
+        else:
+            stream = session.listen()
+            session.push = exchange.event
+            exchange.open_stream()
+            try:
+                await stream.ended.wait()
+            finally:
+                session.push = None
+
+    async def _delete(self, head: HttpHead, endpoint: Endpoint, exchange: Exchange) -> None:
+        id = head.fields.get("mcp-session-id")
+        session = self._sessions.find(id, endpoint, ANONYMOUS) if id is not None else None
+        if id is None:
+            exchange.reply(400, _GONE)
+        elif session is None:
+            exchange.reply(404, _GONE)
+        else:
+            await self._sessions.end(session)
+            exchange.reply(204)
+
+
+def _go_on() -> None:
+    """A disconnect that changes nothing."""
+
+
+def endpoint_of(path: str) -> Endpoint | None:
+    """The endpoint a path addresses, whether or not it exists."""
+    if path == "/mcp":
+        return ALL
+    parts = path.split("/")
+    if len(parts) == 4 and parts[3] == "mcp" and parts[2]:
+        if parts[1] == "views":
+            return Endpoint("view", parts[2])
+        if parts[1] == "servers":
+            return Endpoint("server", parts[2])
+    return None
+
+
+def _accepts_stream(head: HttpHead) -> bool:
+    return "text/event-stream" in head.fields.get("accept", "")
+
+
+def _media_refusal(head: HttpHead) -> Refusal | None:
+    fields = head.fields
+    if fields.get("content-encoding", "identity") != "identity":
+        return Refusal(415, "A compressed body is not taken")
+    if fields.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return Refusal(415, "The Content-Type must be application/json")
+    return None
+
+
+def _method_refusal(allowed: str) -> Refusal:
+    return Refusal(405, f"This path takes {allowed}", close=False, headers=(("allow", allowed),))
+
+
+def _strings(raw: Raw | None) -> list[str]:
+    try:
+        return [] if raw is None else msgspec.json.decode(raw, type=list[str])
+    except msgspec.DecodeError:
+        raise InvalidParams("resourceSubscriptions must be a list of URIs") from None

@@ -1,0 +1,222 @@
+"""Legacy sessions: what an agent settled once, stamped on each of its requests from then on.
+
+A session knows no transport. HTTP, HTTP+SSE and stdio hand it messages and a way to send; it answers with texts.
+Source: specifications 2024-11-05 to 2025-11-25, basic/lifecycle; hardening T7, R14, R15.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from ..gateway.call import Gateway
+from ..gateway.listen import Listening, Stream
+from ..gateway.lists import describe
+from ..model.call import Endpoint, Failure, Notify, Principal
+from ..model.errors import CallError, InvalidParams, InvalidRequest, MethodNotFound
+from ..model.inventory import KINDS
+from ..model.limits import SESSION_IDLE_S, SESSIONS_MAX
+from ..protocol import legacy
+from ..protocol.jsonrpc import Message, encode_notification, encode_result, read_string
+from ..protocol.modern import LOG_LEVELS
+from .answers import legacy_error
+
+_encode = msgspec.json.Encoder().encode
+_RUNNING_MAX: Final = 1000
+_MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"})
+
+
+class Session:
+    """One agent's session. `push` writes a message on the stream that belongs to no request; None if none is open."""
+
+    def __init__(
+        self, id: str, endpoint: Endpoint, principal: Principal, gateway: Gateway, listening: Listening
+    ) -> None:
+        self.id = id
+        self.endpoint = endpoint
+        self.principal = principal
+        self.hello: legacy.Hello | None = None
+        self.push: Callable[[bytes], None] | None = None
+        self.used_s = 0.0
+        self._gateway = gateway
+        self._listening = listening
+        self._log_level = "info"
+        self._running: dict[bytes, asyncio.Task[Any]] = {}
+        self._stream: Stream | None = None
+        self._subscribed: dict[str, None] = {}
+
+    async def answer(self, message: Message, notify: Notify | None) -> bytes | None:
+        """The reply to one message; None for those that get none, and for a request that was cancelled."""
+        if message.kind == "response":
+            return None
+        if message.kind == "notification":
+            self._note(message)
+            return None
+        raw_id = message.id or b"null"
+        if raw_id in self._running or len(self._running) >= _RUNNING_MAX:
+            return legacy_error(raw_id, InvalidRequest("A request with this id is running, or too many are"))
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[raw_id] = task
+        try:
+            return await self._reply(raw_id, message, notify)
+        except CallError as error:
+            return legacy_error(raw_id, error)
+        finally:
+            self._running.pop(raw_id, None)
+
+    async def _reply(self, raw_id: bytes, message: Message, notify: Notify | None) -> bytes:
+        own = _OWN.get(message.method)
+        if own is not None:
+            return encode_result(raw_id, await own(self, message))
+        if self.hello is None:
+            raise InvalidRequest("The session begins with initialize")
+        if message.method in _MODERN_ONLY:
+            raise MethodNotFound(f"There is no method {message.method!r} in this protocol revision")
+        call = legacy.lift(
+            message,
+            self.endpoint,
+            self.principal,
+            capabilities=self.hello.capabilities,
+            log_level=self._log_level,
+            session=self.id,
+        )
+        reply = await self._gateway.call(call, notify)
+        return (
+            legacy_error(raw_id, reply) if isinstance(reply, Failure) else encode_result(raw_id, legacy.render(reply))
+        )
+
+    def _note(self, message: Message) -> None:
+        if message.method == "notifications/cancelled":
+            raw_id = message.params.get("requestId")
+            task = self._running.get(bytes(raw_id)) if raw_id is not None else None
+            if task is not None:
+                task.cancel()
+
+    # -- requests the hub answers itself
+
+    async def _initialize(self, message: Message) -> bytes:
+        if self.hello is not None:
+            raise InvalidRequest("The session is initialized already")
+        hello = legacy.read_hello(message)
+        view = self._gateway.current.snapshot.view(self.endpoint, self.principal)
+        if view is None:
+            raise InvalidParams("There is no such endpoint")
+        self.hello = hello
+        return _encode({"protocolVersion": hello.revision, **describe(view)})
+
+    async def _ping(self, _: Message) -> bytes:
+        return b"{}"
+
+    async def _set_level(self, message: Message) -> bytes:
+        level = read_string(message.params.get("level"))
+        if level not in LOG_LEVELS:
+            raise InvalidParams(f"The level must be one of {', '.join(LOG_LEVELS)}")
+        self._log_level = level
+        return b"{}"
+
+    async def _subscribe(self, message: Message) -> bytes:
+        uri = self._uri(message)
+        wanted = dict(self._subscribed)
+        wanted[uri] = None
+        honoured = await self._listening.subscribe(self.listen(), wanted)
+        if uri not in honoured:
+            raise InvalidParams(f"Unknown resource: {uri[:256]}")
+        self._subscribed = wanted
+        return b"{}"
+
+    async def _unsubscribe(self, message: Message) -> bytes:
+        self._subscribed.pop(self._uri(message), None)
+        await self._listening.subscribe(self.listen(), self._subscribed)
+        return b"{}"
+
+    @staticmethod
+    def _uri(message: Message) -> str:
+        uri = read_string(message.params.get("uri"))
+        if uri is None:
+            raise InvalidParams("The parameter 'uri' must be a string")
+        return uri
+
+    # -- what belongs to no request
+
+    def listen(self) -> Stream:
+        """Begin to tell the agent of changes, through `push`."""
+        if self._stream is None:
+            self._stream = self._listening.open(self.endpoint, self.principal, KINDS, self._tell)
+        return self._stream
+
+    def _tell(self, method: str, params: Raw) -> None:
+        if self.push is not None:
+            self.push(encode_notification(method, params))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a request or a stream is open."""
+        return bool(self._running) or self.push is not None
+
+    async def end(self) -> None:
+        """End the session: what runs is cancelled, what was subscribed is not any more."""
+        for task in tuple(self._running.values()):
+            task.cancel()
+        if self._stream is not None:
+            await self._listening.close(self._stream)
+
+
+_OWN: Final = {
+    "initialize": Session._initialize,
+    "ping": Session._ping,
+    "logging/setLevel": Session._set_level,
+    "resources/subscribe": Session._subscribe,
+    "resources/unsubscribe": Session._unsubscribe,
+}
+
+
+class Sessions:
+    """All sessions of an HTTP listener, by unguessable ids that only the hub chooses."""
+
+    def __init__(self, gateway: Gateway, listening: Listening, now: Callable[[], float]) -> None:
+        self._gateway = gateway
+        self._listening = listening
+        self._now = now
+        self._by_id: dict[str, Session] = {}
+        self.count_max = SESSIONS_MAX
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def begin(self, endpoint: Endpoint, principal: Principal) -> Session | None:
+        """A new session; None if there are too many."""
+        if len(self._by_id) >= self.count_max:
+            return None
+        session = Session(secrets.token_urlsafe(24), endpoint, principal, self._gateway, self._listening)
+        session.used_s = self._now()
+        self._by_id[session.id] = session
+        return session
+
+    def find(self, id: str, endpoint: Endpoint, principal: Principal) -> Session | None:
+        """The session, if it is this caller's at this endpoint."""
+        session = self._by_id.get(id)
+        if session is None or session.endpoint != endpoint or session.principal != principal:
+            return None
+        session.used_s = self._now()
+        return session
+
+    async def end(self, session: Session) -> None:
+        """End a session."""
+        if self._by_id.pop(session.id, None) is not None:
+            await session.end()
+            await self._gateway.upstreams.forget(session.id)
+
+    async def reap(self) -> None:
+        """End the sessions that nobody used for long."""
+        before_s = self._now() - SESSION_IDLE_S
+        for session in [s for s in self._by_id.values() if s.used_s < before_s and not s.is_running]:
+            await self.end(session)
+
+    async def close(self) -> None:
+        """End them all."""
+        for session in tuple(self._by_id.values()):
+            await self.end(session)

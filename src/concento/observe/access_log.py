@@ -1,0 +1,117 @@
+"""One JSON line a call, written off the loop: a call only appends to a list.
+
+Lines wait at most `FLUSH_S`; what a slow disk can't take beyond `LINES_MAX` is dropped and counted, never awaited.
+"""
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+from msgspec import Struct
+
+from .record import Record
+
+FLUSH_S: Final = 0.1
+LINES_MAX: Final = 100_000
+FILE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""A log file of the hub's own choosing is rotated to `.1` at this size."""
+
+
+class Line(Struct, omit_defaults=True):
+    """What is written of a call. Names only: no arguments, no results, no credentials."""
+
+    time: float
+    trace: str
+    method: str
+    end: str
+    ms: float
+    endpoint: str = "all"
+    tenant: str = "default"
+    subject: str = "anonymous"
+    server: str | None = None
+    tool: str | None = None
+    code: int | None = None
+    attempts: int = 0
+    bytes: int = 0
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class AccessLog:
+    """A sink of closed records that writes to `open_file()`'s stream from a thread of its own."""
+
+    def __init__(self, open_file: Callable[[], IO[bytes]], path: Path | None = None) -> None:
+        self._open = open_file
+        self._path = path
+        self._lines: list[Line] = []
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def to_file(cls, path: Path) -> "AccessLog":
+        """Append to a file; it is rotated once it has grown large."""
+        return cls(lambda: path.open("ab", buffering=0), path)
+
+    @classmethod
+    def to_stderr(cls) -> "AccessLog":
+        """Write to standard error."""
+        return cls(lambda: sys.stderr.buffer)
+
+    def __call__(self, record: Record) -> None:
+        """Take a closed record."""
+        if len(self._lines) >= LINES_MAX:
+            self.dropped += 1
+            return
+        call = record.call
+        endpoint = call.endpoint
+        self._lines.append(
+            Line(
+                round(record.wall_s, 3),
+                record.trace_id,
+                call.method[:64],
+                record.end,
+                round(record.duration_s * 1000, 2),
+                "all" if endpoint.kind == "all" else f"{endpoint.kind}:{endpoint.name}",
+                call.principal.tenant,
+                call.principal.subject,
+                record.server,
+                record.tool,
+                record.code,
+                record.attempts,
+                record.reply_bytes,
+            )
+        )
+
+    def _write(self) -> None:
+        try:
+            file = self._open()
+        except OSError:
+            self.dropped = LINES_MAX
+            return
+        while True:
+            stopping = self._stop.wait(FLUSH_S)
+            lines, self._lines = self._lines, []
+            if lines:
+                try:
+                    file.write(b"\n".join(map(_encode, lines)) + b"\n")
+                    file.flush()
+                    if self._path is not None and file.tell() > FILE_BYTES_MAX:
+                        file.close()
+                        self._path.replace(self._path.with_suffix(self._path.suffix + ".1"))
+                        file = self._open()
+                except (OSError, ValueError):
+                    self.dropped += len(lines)
+            if stopping:
+                return
+
+    def close(self) -> None:
+        """Write what waits and end."""
+        self._stop.set()
+        self._thread.join(timeout=2.0)

@@ -1,0 +1,220 @@
+"""Make a link to one replica: start or reach it, find its era, greet it.
+
+The era is found as the specification says: the modern probe first, on any other answer the legacy handshake, over HTTP
+at last the 2024-11-05 stream. A network failure is no verdict. A verdict is remembered per replica and tried first next
+time; the answer to it decides again.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from ..model.config import ChildReplica, Replica, Server, UrlReplica
+from ..model.errors import BadReply, CallError, Unavailable
+from ..protocol.sse import Event
+from ..protocol.versions import Era
+from ..transport.http import HttpPool
+from ..transport.stdio import Child, ExitNotice
+from ..transport.watchdog import Watchdog
+from .duplex import DuplexLink
+from .http import LegacyLink, ModernLink, Wire, status_error
+from .link import Link, Listener
+from .tasks import Tasks
+
+CHILD_WAIT_S: Final = 180.0
+"""Time for a child to answer its first request: a launcher may have to download the server before."""
+
+URL_WAIT_S: Final = 15.0
+"""Time for a URL to answer the handshake."""
+
+ENDPOINT_WAIT_S: Final = 5.0
+"""Time for a 2024-11-05 server to say where to POST."""
+
+_STREAMS: Final = 8
+"""Connections of a pool beyond the calls it may carry: listen streams, notifications, renewals."""
+
+
+@dataclass(slots=True)
+class Means:
+    """What links are made with."""
+
+    watchdog: Watchdog
+    eras: MutableMapping[str, Era] = field(default_factory=dict)
+    ssl_context: ssl.SSLContext | None = None
+
+
+class Connected:
+    """A greeted link, and how to see its child's last words."""
+
+    def __init__(self, link: Link, stderr: Callable[[], tuple[str, ...]]) -> None:
+        self.link = link
+        self.stderr = stderr
+
+
+def replica_key(replica: Replica) -> str:
+    """Names a replica across restarts, without its secrets."""
+    return replica.url if isinstance(replica, UrlReplica) else "\0".join(replica.command)
+
+
+async def connect(server: Server, replica: Replica, means: Means, listener: Listener) -> Connected:
+    """Make a link. Errors: Unavailable (not there, or refuses), BadReply (there, but no MCP server we can use)."""
+    if isinstance(replica, ChildReplica):
+        return await _connect_child(server, replica, means, listener)
+    link = await _connect_url(server, replica, means, listener)
+    return Connected(link, tuple)
+
+
+async def _connect_child(server: Server, replica: ChildReplica, means: Means, listener: Listener) -> Connected:
+    link: DuplexLink | None = None
+    early: list[bytes] = []
+
+    def on_line(line: bytes) -> None:
+        if link is None:
+            early.append(line)
+        else:
+            link.mux.feed(line)
+
+    def on_exit(notice: ExitNotice) -> None:
+        if link is not None:
+            link.fail(Unavailable(f"The server {server.alias!r} {notice}"))
+
+    child = await Child.start(replica, watchdog=means.watchdog, on_line=on_line, on_exit=on_exit)
+    link = DuplexLink(server.alias, child.write, listener, child.close)
+    for line in early:
+        link.mux.feed(line)
+    key = replica_key(replica)
+    try:
+        async with asyncio.timeout(CHILD_WAIT_S):
+            welcome = await link.greet(means.eras.get(key))
+    except BaseException as error:
+        means.eras.pop(key, None)
+        lost = link.lost.result() if link.lost.done() else None
+        await asyncio.shield(link.close())
+        if isinstance(error, TimeoutError):
+            raise Unavailable(
+                f"The server {server.alias!r} started but answered nothing for {CHILD_WAIT_S:g} s; "
+                "is it an MCP server over stdio?"
+            ) from None
+        if lost is not None and isinstance(error, CallError):
+            raise lost from None
+        raise
+    means.eras[key] = welcome.era
+    return Connected(link, child.stderr_tail)
+
+
+async def _connect_url(server: Server, replica: UrlReplica, means: Means, listener: Listener) -> Link:
+    parts = urlsplit(replica.url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    pool = HttpPool(
+        replica.url,
+        name=server.alias,
+        ssl_context=means.ssl_context,
+        connections_max=server.concurrency_max + _STREAMS,
+    )
+    wire = Wire(pool, target, dict(replica.headers), server.alias)
+    try:
+        async with asyncio.timeout(URL_WAIT_S):
+            link = await _negotiate(server, replica, wire, means, listener)
+    except TimeoutError:
+        await pool.close(abort=True)
+        raise Unavailable(f"The server {server.alias!r} did not finish the handshake within {URL_WAIT_S:g} s") from None
+    except BaseException:
+        await pool.close(abort=True)
+        raise
+    means.eras[replica_key(replica)] = link.welcome.era
+    return link
+
+
+async def _negotiate(server: Server, replica: UrlReplica, wire: Wire, means: Means, listener: Listener) -> Link:
+    known = means.eras.get(replica_key(replica))
+    if replica.transport != "sse":
+        if known != "legacy" and (link := await _modern(wire, listener)) is not None:
+            return link
+        legacy = LegacyLink(wire, listener)
+        status = await legacy.greet()
+        if status == 200:
+            return legacy
+        await legacy.close()
+        if known == "legacy" and (link := await _modern(wire, listener)) is not None:
+            return link
+        if replica.transport == "http":
+            raise BadReply(
+                f"The server {server.alias!r} takes no MCP requests at its URL (HTTP {status})", outcome="failed"
+            )
+    return await _connect_sse(wire, replica.url, listener)
+
+
+async def _modern(wire: Wire, listener: Listener) -> ModernLink | None:
+    link = ModernLink(wire, listener)
+    if await link.greet() is None:
+        await link.close()
+        return None
+    return link
+
+
+async def _connect_sse(wire: Wire, url: str, listener: Listener) -> Link:
+    """A 2024-11-05 server: a stream whose first event names the URL to POST to; every reply comes on the stream."""
+    endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    tasks = Tasks(wire.alias)
+
+    def send(body: bytes) -> None:
+        tasks.start(_post(body))
+
+    async def _post(body: bytes) -> None:
+        try:
+            response = await wire.post([], body, target=endpoint.result())
+            if response.status >= 400:
+                link.fail(status_error(wire.alias, response))
+        except CallError as error:
+            link.fail(error)
+
+    async def end() -> None:
+        await tasks.close()
+        await wire.pool.close(abort=True)
+
+    def hear(event: Event) -> None:
+        if event.event == "endpoint":
+            if not endpoint.done():
+                endpoint.set_result(event.data.decode(errors="replace"))
+        elif event.data:
+            link.mux.feed(event.data)
+
+    async def listen() -> None:
+        error: CallError = BadReply(f"The server {wire.alias!r} closed its event stream")
+        try:
+            response = await wire.get([], hear)
+            if response.status != 200:
+                error = status_error(wire.alias, response)
+        except CallError as problem:
+            error = problem
+        if not endpoint.done():
+            endpoint.set_exception(error)
+        link.fail(error)
+
+    link = DuplexLink(wire.alias, send, listener, end)
+    tasks.start(listen())
+    try:
+        place = await asyncio.wait_for(asyncio.shield(endpoint), ENDPOINT_WAIT_S)
+        target = _same_origin(url, place, wire.alias)
+        endpoint = asyncio.get_running_loop().create_future()
+        endpoint.set_result(target)
+        await link.greet("legacy")
+    except BaseException as error:
+        await asyncio.shield(link.close())
+        if isinstance(error, TimeoutError):
+            raise BadReply(
+                f"The server {wire.alias!r} answers at its URL, but speaks no MCP transport there", outcome="failed"
+            ) from None
+        raise
+    return link
+
+
+def _same_origin(url: str, place: str, alias: str) -> str:
+    """The path to POST to; a server must not send the hub, and its credentials, elsewhere."""
+    here, there = urlsplit(url), urlsplit(urljoin(url, place))
+    if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+        raise BadReply(f"The server {alias!r} names an endpoint on another origin", outcome="failed")
+    return (there.path or "/") + (f"?{there.query}" if there.query else "")

@@ -1,0 +1,118 @@
+"""All servers of the hub: created, replaced and removed as the configuration changes; unchanged ones stay connected."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+
+from ..model.clock import Clock, SystemClock
+from ..model.config import Server
+from ..model.errors import Unavailable
+from .connect import Means
+from .link import Welcome
+from .server import Upstream
+from .tasks import Tasks
+
+REAP_EVERY_S = 30.0
+
+
+class Upstreams:
+    """Owns every `Upstream`. Interested parties register callbacks; a callback must not block."""
+
+    def __init__(self, means: Means, clock: Clock | None = None) -> None:
+        self._means = means
+        self._clock = clock or SystemClock()
+        self._by_alias: dict[str, Upstream] = {}
+        self._closing = Tasks("the servers")
+        self._tasks = Tasks("the servers")
+        self._ready: list[Callable[[str, Welcome], None]] = []
+        self._health: list[Callable[[str], None]] = []
+        self._changed: list[Callable[[str, str], None]] = []
+        self._updated: list[Callable[[str, str], None]] = []
+
+    # -- callbacks (the `Events` of each server)
+
+    def on_ready(self, callback: Callable[[str, Welcome], None]) -> None:
+        """Call when a main link was made."""
+        self._ready.append(callback)
+
+    def on_health(self, callback: Callable[[str], None]) -> None:
+        """Call when a server's health changed."""
+        self._health.append(callback)
+
+    def on_changed(self, callback: Callable[[str, str], None]) -> None:
+        """Call when a server said that one of its lists changed."""
+        self._changed.append(callback)
+
+    def on_updated(self, callback: Callable[[str, str], None]) -> None:
+        """Call when a subscribed resource changed."""
+        self._updated.append(callback)
+
+    def ready(self, alias: str, welcome: Welcome) -> None:
+        """A main link was made."""
+        for callback in self._ready:
+            callback(alias, welcome)
+
+    def health(self, alias: str) -> None:
+        """A server's health changed."""
+        for callback in self._health:
+            callback(alias)
+
+    def changed(self, alias: str, kind: str) -> None:
+        """A server's list changed."""
+        for callback in self._changed:
+            callback(alias, kind)
+
+    def updated(self, alias: str, uri: str) -> None:
+        """A server's resource changed."""
+        for callback in self._updated:
+            callback(alias, uri)
+
+    # -- servers
+
+    def __iter__(self) -> Iterator[Upstream]:
+        return iter(tuple(self._by_alias.values()))
+
+    def get(self, alias: str) -> Upstream:
+        """The server of that alias. Errors: Unavailable, if it was removed meanwhile."""
+        upstream = self._by_alias.get(alias)
+        if upstream is None:
+            raise Unavailable(f"The server {alias!r} was removed")
+        return upstream
+
+    def apply(self, servers: Mapping[str, Server], start_wait_s: float, drain_s: float = 30.0) -> None:
+        """Make these the servers: start new ones, replace changed ones, let removed ones end with their last call."""
+        for alias, upstream in list(self._by_alias.items()):
+            if servers.get(alias) != upstream.server:
+                del self._by_alias[alias]
+                self._closing.start(upstream.close(drain_s))
+        for alias, server in servers.items():
+            if alias not in self._by_alias:
+                upstream = Upstream(server, self._means, self, self._clock, start_wait_s)
+                self._by_alias[alias] = upstream
+                upstream.start()
+        if not self._tasks:
+            self._tasks.start(self._reap())
+
+    async def subscribe(self, alias: str, uris: frozenset[str]) -> None:
+        """Have changes of exactly these resources of a server told."""
+        upstream = self._by_alias.get(alias)
+        if upstream is not None:
+            await upstream.subscribe(uris)
+
+    async def forget(self, partition: str) -> None:
+        """Close what was held for a principal or session that is gone."""
+        for upstream in tuple(self._by_alias.values()):
+            await upstream.forget(partition)
+
+    async def _reap(self) -> None:
+        while True:
+            await asyncio.sleep(REAP_EVERY_S)
+            for upstream in tuple(self._by_alias.values()):
+                await upstream.reap()
+
+    async def close(self) -> None:
+        """Close every server, at once and side by side."""
+        await self._tasks.close()
+        upstreams, self._by_alias = list(self._by_alias.values()), {}
+        await asyncio.gather(
+            *(upstream.close() for upstream in upstreams), self._closing.close(), return_exceptions=True
+        )
