@@ -9,6 +9,7 @@ import email.utils
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import cast
 
 from ..model import limits
 from ..model.clock import Clock, SystemClock
@@ -115,8 +116,7 @@ class Connection(asyncio.Protocol):
     # -- asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=limits.EVENT_QUEUE_BYTES_MAX)
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if peer else ""
