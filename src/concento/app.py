@@ -51,7 +51,7 @@ class Hub:
         self.upstreams = Upstreams(self.means, clock)
         self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
         self.records = Records([metrics, *sinks], clock)
-        self.deadlines = Deadlines(clock.monotonic)
+        self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
         self.gateway = Gateway(self.current, self.upstreams, self.records, self.deadlines, self.federation, seal)
         self.listening = Listening(self.current, self.upstreams)
         self.sessions = Sessions(self.gateway, self.listening, clock.monotonic)

@@ -274,6 +274,7 @@ class HttpListener:
         """Streams closed because their reader was too slow."""
         self.date = b""
         self._serve = serve
+        self._loop = asyncio.get_running_loop()  # kept: asking for it costs a system call on Python 3.11
         self._clock = clock or SystemClock()
         self.now_s = self._clock.monotonic()
         """Monotonic time as of the last sweep: exact to a second, free to read."""
@@ -287,9 +288,8 @@ class HttpListener:
 
     async def start(self, address: Address) -> Address:
         """Bind and listen; returns the address with the port that was given."""
-        loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(
+            self._server = await self._loop.create_server(
                 lambda: Connection(self), address.host, address.port, backlog=1024, reuse_address=True
             )
         except OSError as error:
@@ -299,7 +299,7 @@ class HttpListener:
 
     def run(self, request: HttpRequest, exchange: Exchange) -> "asyncio.Task[None]":
         """Serve one request in a task of its own."""
-        task = asyncio.get_running_loop().create_task(self._serve_one(request, exchange))
+        task = self._loop.create_task(self._serve_one(request, exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -310,7 +310,7 @@ class HttpListener:
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the last edge: an agent always gets an answer
-            asyncio.get_running_loop().call_exception_handler(
+            self._loop.call_exception_handler(
                 {"message": f"{request.head.method} {request.head.path} failed", "exception": error}
             )
             exchange.reply(500, b'{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"Internal error"}}')
@@ -349,7 +349,7 @@ class HttpListener:
         self.date = b"date: %b\r\n" % email.utils.formatdate(self._clock.wall(), usegmt=True).encode()
         for connection in tuple(self._connections):
             connection.sweep(self.now_s)
-        self._sweeper = asyncio.get_running_loop().call_later(1.0, self._sweep)
+        self._sweeper = self._loop.call_later(1.0, self._sweep)
 
     async def drain(self, wait_s: float) -> int:
         """Stop accepting, let what runs finish for at most `wait_s`, then cut it. Returns how many were cut."""

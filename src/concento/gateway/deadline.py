@@ -37,16 +37,17 @@ class Deadline:
 
 
 class Deadlines:
-    """All deadlines of the hub. `now` is a monotonic clock."""
+    """All deadlines of one event loop. `now` is a monotonic clock."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], loop: asyncio.AbstractEventLoop) -> None:
         self.now = now
+        self._loop = loop  # asking for the running loop costs a system call on Python 3.11
         self._waiting: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def within(self, seconds: float) -> Deadline:
         """A deadline for the current task."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None
         return Deadline(self, task, self.now() + seconds)
 
@@ -54,7 +55,7 @@ class Deadlines:
         """Watch it."""
         self._waiting.add(deadline)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self.sweep)
+            self._timer = self._loop.call_later(SWEEP_S, self.sweep)
 
     def discard(self, deadline: Deadline) -> None:
         """Watch it no more."""
@@ -66,4 +67,4 @@ class Deadlines:
         for deadline in [deadline for deadline in self._waiting if deadline.at_s <= now_s]:
             self._waiting.discard(deadline)
             deadline.expire()
-        self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self.sweep) if self._waiting else None
+        self._timer = self._loop.call_later(SWEEP_S, self.sweep) if self._waiting else None

@@ -1,6 +1,7 @@
 """The configuration as frozen values, checked and with every default filled in. `control.config` makes them.
 
-A key that is not here does not exist yet: the loader refuses it by name.
+A key that is not here does not exist yet: the loader refuses it by name. Whatever may hold a resolved secret is left
+out of `repr`; `as_written` is the safe text to show instead. Equal servers need no reconnection on a reload.
 """
 
 from collections.abc import Mapping
@@ -33,23 +34,28 @@ class Address:
 class ChildReplica:
     """A server started as a child process, spoken to over its standard streams. No shell is involved."""
 
-    command: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=_nothing)
+    command: tuple[str, ...] = field(repr=False)
+    env: Mapping[str, str] = field(default_factory=_nothing, repr=False)
     """Declared variables with their references already resolved: may hold secrets."""
     env_inherit: Literal["safe", "none"] = "safe"
-    env_withheld: frozenset[str] = frozenset()
-    """Variables that some `${env:...}` of the file names: never inherited."""
-    cwd: Path | None = None
+    env_withheld: frozenset[str] = field(default=frozenset(), compare=False)
+    """Variables that some `${env:...}` of the file names: never inherited. A new one restarts no child that runs."""
+    cwd: Path | None = field(default=None, repr=False)
+    weight: int = 1
+    as_written: str = field(default="", compare=False)
+    """The command line as the file has it, references unresolved."""
 
 
 @dataclass(frozen=True, slots=True)
 class UrlReplica:
     """A server reached over HTTP. `headers` are static credentials and may hold secrets."""
 
-    url: str
-    headers: Mapping[str, str] = field(default_factory=_nothing)
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=_nothing, repr=False)
     transport: Literal["auto", "http", "sse"] = "auto"
     weight: int = 1
+    as_written: str = field(default="", compare=False)
+    """The URL as the file has it, references unresolved."""
 
 
 Replica = ChildReplica | UrlReplica
@@ -66,7 +72,7 @@ class ToolOverride:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server as configured. Two equal values need no reconnection on reload.
+    """One server as configured.
 
     `beside`: a process the hub starts and stops with the server's URL replica (a server that serves HTTP itself).
     """
@@ -81,6 +87,8 @@ class Server:
     required: bool = False
     concurrency_max: int = 256
     beside: ChildReplica | None = None
+    place: str = field(default="", compare=False)
+    """Where it is configured, as file:line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +107,8 @@ class Config:
     path: Path | None = None
     listen: Address = Address("127.0.0.1", 7400)
     admin: Address | None = Address("127.0.0.1", 7401)
-    state: Path | None = None
-    """Folder of the state store (mode 0700); None keeps nothing."""
+    state_db: Path | None = None
+    """File of the state store; None keeps nothing."""
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     chars_max: int = 48
     start_wait_s: float = 2.0
@@ -111,3 +119,10 @@ class Config:
     """`auto` (a file in the state folder on a terminal, else standard error), `stderr`, `off`, or a file's path."""
     servers: Mapping[str, Server] = field(default_factory=_nothing)
     views: Mapping[str, View] = field(default_factory=_nothing)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    """Values to redact wherever text leaves the hub: what references stood for, and bearers."""
+
+    @property
+    def state_folder(self) -> Path | None:
+        """Folder of the state store and of what else is kept with it; made with mode 0700 if it is not there."""
+        return None if self.state_db is None else self.state_db.parent
