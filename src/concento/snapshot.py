@@ -32,11 +32,12 @@ class Snapshot:
     def view(self, endpoint: Endpoint, principal: Principal) -> TenantView | None:
         """What this caller may see at an endpoint; None if there is no such endpoint."""
         view = self._views.get(endpoint)
-        if view is None and self._exists(endpoint):
+        if view is None and self.exists(endpoint):
             view = self._views[endpoint] = TenantView(self._shown(endpoint), endpoint, self._patterns(endpoint))
         return view
 
-    def _exists(self, endpoint: Endpoint) -> bool:
+    def exists(self, endpoint: Endpoint) -> bool:
+        """Whether anything is configured at an endpoint."""
         if endpoint.kind == "server":
             return endpoint.name in self.slices
         return endpoint.kind == "all" or endpoint.name in self.config.views

@@ -95,6 +95,9 @@ class AgentFront:
         endpoint = endpoint_of(head.path)
         if endpoint is None:
             await self._serve_other(request, exchange)
+        elif not self._gateway.current.snapshot.exists(endpoint):
+            text = f"There is no {endpoint.kind} {endpoint.name[:64]!r} here"
+            exchange.reply(404, encode_error(None, -32600, text))
         elif head.method == "POST":
             await self._post(request, endpoint, exchange)
         elif head.method == "GET":
@@ -144,6 +147,7 @@ class AgentFront:
         def notify(method: str, params: Raw) -> None:
             exchange.event(encode_notification(method, params))
 
+        exchange.may_stream = streams
         reply = await self._gateway.call(call, notify if streams else None)
         if isinstance(reply, Failure):
             exchange.reply(modern.status(reply), modern_error(raw_id, reply))
@@ -163,8 +167,6 @@ class AgentFront:
             members = read_object(params) or {}
             exchange.event(encode_notification(method, {**members, "_meta": stamp}))
 
-        if self._gateway.current.snapshot.view(call.endpoint, call.principal) is None:
-            raise InvalidParams("There is no such endpoint")
         held: list[tuple[str, Raw]] = []
         stream = self._listening.open(call.endpoint, call.principal, kinds, lambda *change: held.append(change))
         try:
@@ -232,6 +234,7 @@ class AgentFront:
         def notify(method: str, params: Raw) -> None:
             exchange.event(encode_notification(method, params))
 
+        exchange.may_stream = streams and message.kind == "request"
         text = await session.answer(message, notify if streams else None)
         exchange.reply(202 if text is None else 200, text or b"")
 

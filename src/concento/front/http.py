@@ -31,15 +31,17 @@ class Exchange:
     `disconnected` is called once if the agent goes away before the end; by default it cancels the task that serves.
     """
 
-    __slots__ = ("_connection", "_head", "disconnected", "ended", "last_write_s", "streaming", "task")
+    __slots__ = ("_connection", "_head", "disconnected", "ended", "last_write_s", "may_stream", "streaming", "task")
 
     def __init__(self, connection: "Connection", head: HttpHead) -> None:
         self._connection = connection
         self._head = head
         self.task: asyncio.Task[None] | None = None
+        self.may_stream = False
+        """Whether the agent takes the reply as an event stream, too: then a long silence is broken by a comment."""
         self.streaming = False
         self.ended = False
-        self.last_write_s = 0.0
+        self.last_write_s = connection.listener.now_s
         self.disconnected: Callable[[], None] = self.cancel
 
     def cancel(self) -> None:
@@ -79,6 +81,8 @@ class Exchange:
 
     def keep_alive(self) -> None:
         """Send a comment, so that nothing between us takes the silence for an end."""
+        if self.may_stream:
+            self.open_stream()
         if self.streaming and not self.ended:
             self._chunk(_KEEPALIVE)
 
@@ -180,9 +184,7 @@ class Connection(asyncio.Protocol):
 
     # -- writing
 
-    def send_reply(
-        self, status: int, body: bytes, headers: tuple[tuple[str, str], ...], *, keep_alive: bool
-    ) -> None:
+    def send_reply(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...], *, keep_alive: bool) -> None:
         """Write a whole reply and go on to the next request."""
         keep_alive = keep_alive and not self.listener.draining
         head = b"HTTP/1.1 %d %b\r\n%bcontent-length: %d\r\n" % (
@@ -247,7 +249,7 @@ class Connection(asyncio.Protocol):
                 self.abort()
         elif self.exchange is not None:
             exchange = self.exchange
-            if exchange.streaming and now_s - exchange.last_write_s >= limits.KEEPALIVE_S:
+            if (exchange.streaming or exchange.may_stream) and now_s - exchange.last_write_s >= limits.KEEPALIVE_S:
                 exchange.keep_alive()
         elif self._closing:
             if now_s - self.since_s > limits.WRITE_WAIT_S:

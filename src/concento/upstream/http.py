@@ -16,6 +16,7 @@ from ..model.call import Failure, Notify, Reply, Request, RequestId
 from ..model.errors import BadReply, CallError, Unavailable
 from ..protocol import legacy, modern
 from ..protocol.jsonrpc import Push, encode_error, encode_result, parse_incoming, raw
+from ..protocol.jsonrpc import Response as IncomingResponse
 from ..protocol.legacy import SERVER_ASKS
 from ..protocol.sse import Event
 from ..protocol.versions import MODERN
@@ -86,7 +87,11 @@ class _Ask:
         """Take one event; True once the reply is there."""
         if not event.data:
             return None
-        message = parse_incoming(event.data)
+        try:
+            message = parse_incoming(event.data)
+        except BadReply as error:
+            self.error = error
+            return True
         if isinstance(message, Push):
             if message.id is not None:
                 self.answer(message)
@@ -115,6 +120,14 @@ class _Ask:
                     if message.id == self.id or (message.id is None and failed and response.status >= 400):
                         return message.reply
         raise status_error(self.alias, response)
+
+
+def _read(event: Event) -> IncomingResponse | Push | None:
+    """The message in an event of a stream that carries no reply; None for what is no message."""
+    try:
+        return parse_incoming(event.data) if event.data else None
+    except BadReply:
+        return None
 
 
 def status_error(alias: str, response: Response) -> CallError:
@@ -206,16 +219,14 @@ class ModernLink:
             id = next(self._ids)
 
             def hear(event: Event, id: int = id) -> bool | None:
-                if not event.data:
-                    return None
-                message = parse_incoming(event.data)
+                message = _read(event)
                 if isinstance(message, Push):
                     if message.method == ACKNOWLEDGED:
                         live.set()
                     else:
                         tell(self._listener, message)
                     return None
-                return message.id == id
+                return message is not None and message.id == id
 
             with suppress(CallError):
                 response = await self._wire.post(self._writer.headers(request), self._writer.request(id, request), hear)
@@ -359,15 +370,12 @@ class LegacyLink:
         """Keep the session's own stream open, where the server has one."""
 
         def hear(event: Event) -> None:
-            if not event.data:
-                return
-            with suppress(BadReply):
-                message = parse_incoming(event.data)
-                if isinstance(message, Push):
-                    if message.id is not None:
-                        self._answer(message)
-                    else:
-                        tell(self._listener, message)
+            message = _read(event)
+            if isinstance(message, Push):
+                if message.id is not None:
+                    self._answer(message)
+                else:
+                    tell(self._listener, message)
 
         while not self.lost.done():
             with suppress(CallError):

@@ -102,11 +102,11 @@ class Mux:
             waiting.reply.set_result(message.reply)
 
     def fail(self, error: CallError) -> None:
-        """End every request that waits, and refuse new ones."""
+        """End every request that waits, since its server may have run it, and refuse new ones."""
         self._ended = error
         for waiting in self._waiting.values():
             if not waiting.reply.done():
-                waiting.reply.set_exception(type(error)(error.message, outcome="unknown"))
+                waiting.reply.set_exception(BadReply(error.message))
 
     def _hear(self, push: Push) -> None:
         if tell(self._listener, push):

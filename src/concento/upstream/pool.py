@@ -98,10 +98,10 @@ class Upstreams:
         if upstream is not None:
             await upstream.subscribe(uris)
 
-    async def forget(self, partition: str) -> None:
-        """Close what was held for a principal or session that is gone."""
+    async def forget(self, session: str) -> None:
+        """Close the links that were held for a session that is gone."""
         for upstream in tuple(self._by_alias.values()):
-            await upstream.forget(partition)
+            await upstream.forget(session)
 
     async def _reap(self) -> None:
         while True:

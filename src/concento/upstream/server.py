@@ -187,7 +187,9 @@ class ReplicaLinks:
         if making is None or (making.done() and not _usable(making)):
             if making is None and len(self.isolated) >= PARTITIONS_MAX:
                 await self._drop_idlest()
-            making = self._upstream.tasks.start(connect(self._upstream.server, self.spec, self._upstream.means, _Deaf()))
+            making = self._upstream.tasks.start(
+                connect(self._upstream.server, self.spec, self._upstream.means, _Deaf())
+            )
             self.isolated[partition] = making
         try:
             return (await asyncio.shield(making)).link
@@ -347,10 +349,11 @@ class Upstream:
         for replica in self.replicas:
             await replica.reap(self.clock.monotonic())
 
-    async def forget(self, partition: str) -> None:
-        """Close what was held for a principal or session that is gone."""
+    async def forget(self, session: str) -> None:
+        """Close the links that were held for a session that is gone."""
         for replica in self.replicas:
-            await replica.drop(partition)
+            for partition in [name for name in replica.isolated if name.endswith(f"/{session}")]:
+                await replica.drop(partition)
 
     # -- a server started beside its URL
 
