@@ -70,8 +70,8 @@ class Hub:
     ) -> "Hub":
         """Make a hub for a configuration and begin to connect its servers. `keep`: use the state folder."""
         store: Store = MemoryStore()
-        if keep and config.state is not None:
-            store = await SqliteStore.open(config.state)
+        if keep and config.state_db is not None:
+            store = await SqliteStore.open(config.state_db)
         eras: dict[str, Era] = {key: _era(value) for key, value in (await store.items(_ERAS)).items()}
         sinks: list[Sink] = [access_log()] if access_log is not None else []
         hub = cls(store, eras, Seal(await _seal_key(store)), sinks, Metrics())

@@ -102,9 +102,8 @@ async def _fetch_page(upstream: Upstream, replica: int, kind: Kind, cursor: str 
     if isinstance(reply, Failure):
         if reply.code == _UNKNOWN_METHOD:
             return None
-        raise BadReply(
-            f"The server {upstream.server.alias!r} can't list its {kind}: {reply.message[:200]} ({reply.code})"
-        )
+        told = f"{reply.message[:200]} ({reply.code})"
+        raise BadReply(f"The server {upstream.server.alias!r} can't list its {kind}: {told}")
     try:
         return _page.decode(reply.raw)
     except msgspec.DecodeError as error:

@@ -1,0 +1,102 @@
+"""Resource URIs in results, notifications and completion references: the server's own made public, and back.
+
+Only where the protocol carries a URI; text and structured content are the server's business. A result without any is
+returned as the very bytes it came in.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from ..model.errors import BadReply, InvalidParams
+from ..protocol.jsonrpc import raw, read_object, read_string
+from .uris import publish_uri
+from .view import TenantView
+
+_encode = msgspec.json.Encoder().encode
+_items = msgspec.json.Decoder(list[Raw])
+_MARKS = (b'"resource', b"\\u")
+"""A content part with a URI has a type that begins so, unless it is written in escapes."""
+
+
+def publish_result(method: str, result: Raw, alias: str) -> Raw | bytes:
+    """A result with public URIs. Errors: BadReply, if it is not of the form its method asks for."""
+    if method == "resources/read":
+        return _edit(result, "contents", lambda part: _with_uri(part, alias))
+    if not any(_holds(result, mark) for mark in _MARKS):
+        return result
+    if method == "tools/call":
+        return _edit(result, "content", lambda part: _content(part, alias))
+    if method == "prompts/get":
+        return _edit(result, "messages", lambda part: _message(part, alias))
+    return result
+
+
+def _holds(result: Raw, mark: bytes) -> bool:
+    return mark in bytes(result)
+
+
+def _edit(result: Raw, member: str, edit: Any) -> Raw | bytes:
+    members = _object(result)
+    if member not in members:
+        return result
+    try:
+        parts = _items.decode(members[member])
+    except (msgspec.DecodeError, RecursionError):
+        raise BadReply(f"The server sent a result whose {member!r} is no list") from None
+    edited = [edit(part) for part in parts]
+    if all(new is old for new, old in zip(edited, parts, strict=True)):
+        return result
+    return _encode({**members, member: edited})
+
+
+def _content(part: Raw, alias: str) -> Raw:
+    members = _object(part)
+    type = read_string(members.get("type"))
+    if type == "resource_link":
+        return _with_uri(part, alias)
+    if type == "resource" and "resource" in members:
+        return Raw(_encode({**members, "resource": _with_uri(members["resource"], alias)}))
+    return part
+
+
+def _message(part: Raw, alias: str) -> Raw:
+    members = _object(part)
+    content = members.get("content")
+    if content is None:
+        return part
+    if bytes(content)[:1] == b"[":
+        return Raw(_encode({**members, "content": [_content(one, alias) for one in _items.decode(content)]}))
+    edited = _content(content, alias)
+    return part if edited is content else Raw(_encode({**members, "content": edited}))
+
+
+def _with_uri(part: Raw, alias: str) -> Raw:
+    members = _object(part)
+    uri = read_string(members.get("uri"))
+    if uri is None:
+        return part
+    return Raw(_encode({**members, "uri": publish_uri(alias, uri)}))
+
+
+def _object(part: Raw) -> dict[str, Raw]:
+    members = read_object(part)
+    if members is None:
+        raise BadReply("The server sent a result that is not of its method's form")
+    return members
+
+
+def own_completion_params(params: Mapping[str, Raw], view: TenantView) -> tuple[str, dict[str, Raw | str]]:
+    """The server that a completion is asked of, and the parameters in its own names. Errors: InvalidParams."""
+    ref = read_object(params.get("ref", Raw(b"")))
+    type = read_string(ref.get("type")) if ref is not None else None
+    if ref is None or type not in ("ref/prompt", "ref/resource"):
+        raise InvalidParams("The parameter 'ref' must be a ref/prompt or a ref/resource")
+    member = "name" if type == "ref/prompt" else "uri"
+    name = read_string(ref.get(member)) or ""
+    binding = view.prompt(name) if type == "ref/prompt" else view.template(name) or view.resource(name)
+    if binding is None:
+        raise InvalidParams(f"Unknown {'prompt' if type == 'ref/prompt' else 'resource'}: {name[:256]}")
+    return binding.alias, {**params, "ref": Raw(_encode({**ref, member: raw(binding.own)}))}

@@ -1,0 +1,53 @@
+"""Public resource URIs: the server's alias in the authority, reversibly.
+
+`s://authority/p` is `s://alias!authority/p`, `file:///x` is `file://alias!/x`; a URI without authority, and a template
+that begins with a variable, is percent-encoded under `concento://alias!/`. Source: docs/decisions/0004.
+"""
+
+import re
+from urllib.parse import quote, unquote
+
+_WITH_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_ALIAS = re.compile(r"([a-z][a-z0-9-]{0,19})!(.*)", re.DOTALL)
+_OWN_SCHEME = "concento"
+_EXPRESSION = re.compile(r"(\{[^{}]*\})")
+
+
+def publish_uri(alias: str, uri: str) -> str:
+    """The URI agents see for a server's own."""
+    match = _WITH_AUTHORITY.fullmatch(uri)
+    if match is not None and match[1] != _OWN_SCHEME:
+        return f"{match[1]}://{alias}!{match[2]}"
+    return f"{_OWN_SCHEME}://{alias}!/{_encoded(uri)}"
+
+
+def publish_template(alias: str, template: str) -> str:
+    """The template agents see; expanding it and resolving gives what expanding the server's own gives.
+
+    Of templates that have no fixed scheme, only literals are encoded; expressions stay as they are, so a value that a
+    server's own template would expand with reserved characters (`{+path}`) resolves with those characters decoded once.
+    """
+    scheme, separator, rest = template.partition("://")
+    if separator and "{" not in scheme and scheme != _OWN_SCHEME and _WITH_AUTHORITY.fullmatch(template):
+        return f"{scheme}://{alias}!{rest}"
+    parts = _EXPRESSION.split(template)
+    encoded = "".join(part if part.startswith("{") else _encoded(part) for part in parts)
+    return f"{_OWN_SCHEME}://{alias}!/{encoded}"
+
+
+def resolve_uri(uri: str) -> tuple[str, str] | None:
+    """The alias and the server's own URI behind a public one; None if it is not public."""
+    match = _WITH_AUTHORITY.fullmatch(uri)
+    owner = _ALIAS.fullmatch(match[2]) if match is not None else None
+    if match is None or owner is None:
+        return None
+    if match[1] != _OWN_SCHEME:
+        return owner[1], f"{match[1]}://{owner[2]}"
+    try:
+        return owner[1], unquote(owner[2].removeprefix("/"), errors="surrogatepass")
+    except UnicodeDecodeError:
+        return None
+
+
+def _encoded(text: str) -> str:
+    return quote(text, safe="", errors="surrogatepass")

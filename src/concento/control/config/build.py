@@ -1,0 +1,122 @@
+"""A whole configuration from its checked keys: what holds between them, and every default filled in."""
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from ipaddress import ip_address
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from ...model.config import Address, Config, Server, View
+from . import keys
+from .kinds import EMPTY, Key, Placed, Reader, Table
+from .problems import Problems, unknown
+from .servers import Context, build_server
+
+STATE_FILE: Final = "concento.db"
+
+
+def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Config:
+    """The configuration. Once a problem is noted, the value is of no use."""
+    names, defaults, telemetry = (root.get(key) or EMPTY for key in (keys.NAMES, keys.DEFAULTS, keys.TELEMETRY))
+    context = Context(reader, str(path), defaults, frozenset(reader.references.names))
+    placed = root.get(keys.SERVERS) or {}
+    servers = {alias: build_server(alias, table, context) for alias, table in placed.items()}
+    _refuse_second_bare(placed, reader.problems)
+    listen, admin = _listeners(root, reader.problems)
+    return Config(
+        path=path,
+        listen=listen,
+        admin=admin,
+        state_db=_state_db(root, path, env, reader),
+        hosts=root[keys.HOSTS],
+        chars_max=names[keys.CHARS_MAX],
+        start_wait_s=defaults[keys.START_WAIT_S],
+        list_ttl_s=defaults[keys.LIST_TTL_S],
+        page_items_max=defaults[keys.PAGE_ITEMS_MAX],
+        access_log=_access_log(telemetry, reader),
+        servers=MappingProxyType(servers),
+        views=MappingProxyType(_views(root, servers, reader.problems)),
+        secrets=frozenset(reader.references.secrets),
+    )
+
+
+def _listeners(root: Table, problems: Problems) -> tuple[Address, Address | None]:
+    listen = root[keys.LISTEN]
+    _refuse_exposed(listen, root, keys.LISTEN, "listen", problems)
+    table = root.get(keys.ADMIN)
+    if table is None and root.given(keys.ADMIN):
+        return listen, None
+    admin = (table or EMPTY)[keys.ADMIN_LISTEN]
+    if table is not None:
+        _refuse_exposed(admin, table, keys.ADMIN_LISTEN, "admin.listen", problems)
+    if admin == listen and admin.port:
+        message = f"agents and the admin API can't share {admin}; give 'listen' and 'admin.listen' different ports"
+        problems.add(root.place_of(keys.ADMIN if table is not None else keys.LISTEN), message)
+    return listen, admin
+
+
+def _refuse_exposed(address: Address, table: Table, key: Key[Address], name: str, problems: Problems) -> None:
+    try:
+        is_loopback = ip_address(address.host).is_loopback
+    except ValueError:
+        is_loopback = address.host == "localhost"
+    if not is_loopback:
+        message = f"without auth the hub serves loopback only: set '{name}' to 127.0.0.1:{address.port}"
+        problems.add(table.place_of(key), message)
+
+
+def _state_db(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Path | None:
+    """The file of the state store: as configured, else in a folder of this configuration's own."""
+    if root.given(keys.STATE):
+        name = root.get(keys.STATE)
+        return None if name is None else reader.references.path(name)
+    own = sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
+    base = env.get("XDG_STATE_HOME", "")
+    if not base.startswith("/"):
+        base = f"{env.get('HOME') or _home(root, reader.problems)}/.local/state"
+    return Path(base, "concento", own, STATE_FILE)
+
+
+def _home(root: Table, problems: Problems) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        message = "neither XDG_STATE_HOME nor HOME says where state belongs; set 'state' to sqlite:///FILE or off"
+        problems.add(root.place, message)
+        return Path("/")
+
+
+def _access_log(telemetry: Table, reader: Reader) -> str:
+    where = telemetry[keys.ACCESS_LOG]
+    if where is None:
+        return "off"
+    return where if where in ("auto", "stderr") else str(reader.references.path(where))
+
+
+def _refuse_second_bare(servers: Mapping[str, Placed[Table]], problems: Problems) -> None:
+    bare = [alias for alias, (table, _) in servers.items() if table[keys.PREFIX] == "never"]
+    for alias in bare[1:]:
+        message = f"'prefix: never' is for one server at most, and {bare[0]!r} has it already"
+        problems.add(servers[alias].value.place_of(keys.PREFIX), message)
+
+
+def _views(root: Table, servers: Mapping[str, Server], problems: Problems) -> dict[str, View]:
+    views: dict[str, View] = {}
+    for name, (table, _) in (root.get(keys.VIEWS) or {}).items():
+        include, exclude = table.get(keys.INCLUDE), table.get(keys.EXCLUDE) or ()
+        for pattern, place in (*(include or ()), *exclude):
+            server = pattern.partition(".")[0]
+            if not any(_matches(server, alias) for alias in servers):
+                problems.add(place, unknown("server", server, servers))
+        views[name] = View(
+            name,
+            View("").include if include is None else tuple(pattern for pattern, _ in include),
+            tuple(pattern for pattern, _ in exclude),
+        )
+    return views
+
+
+def _matches(glob: str, alias: str) -> bool:
+    return re.fullmatch(re.escape(glob).replace(r"\*", ".*").replace(r"\?", "."), alias) is not None

@@ -1,0 +1,288 @@
+"""The one table of keys: name, kind of value, default and meaning of everything a configuration may say.
+
+Checking, `json_schema` and the reference in the documentation all follow from it.
+"""
+
+import re
+from ipaddress import ip_address
+from typing import Any, Final, Literal, cast
+from urllib.parse import urlsplit
+
+from ...model import limits
+from ...model.config import Address, Balance, Config, Isolation, Server, UrlReplica
+from .kinds import Choice, Entries, Flag, Items, Key, Keys, Number, OrOff, Parsed, Schema, Table, Text, Whole, WithPlace
+
+_HUB = Config()
+_SERVER = Server("", ())
+_URL_REPLICA = UrlReplica("")
+
+ALIAS: Final = "[a-z][a-z0-9-]{0,19}"
+_TOOL_NAME: Final = "[A-Za-z0-9_-]{1,128}"
+_HEADER_NAME: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}"
+_HOST_NAME: Final = r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?"
+
+
+# -- text that stands for something else
+
+
+def _address(text: str) -> Address:
+    expected = "expected HOST:PORT, such as 127.0.0.1:7400"
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):([0-9]{1,5})", text)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError(expected)
+    host = match[1].strip("[]").lower()
+    if match[1].startswith("["):
+        _ip(host, expected)
+    return Address(host, int(match[2]))
+
+
+def _host(text: str) -> str:
+    expected = "expected the name or address of a host, without scheme and port, such as hub.example.com"
+    host = text.lower()
+    if ":" in host:  # an IPv6 address, as Host headers write it
+        return f"[{_ip(host.removeprefix('[').removesuffix(']'), expected)}]"
+    if not re.fullmatch(_HOST_NAME, host):
+        raise ValueError(expected)
+    return host
+
+
+def _ip(text: str, expected: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError(expected) from None
+
+
+def _url(text: str) -> str:
+    expected = "expected an http:// or https:// URL, such as https://docs.example.com/mcp"
+    if not re.fullmatch(r"[\x21-\x7e]{1,4096}", text):
+        raise ValueError(expected)
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    if parts.scheme not in ("http", "https") or not host or parts.fragment:
+        raise ValueError(expected)
+    if "@" in parts.netloc:
+        raise ValueError("a URL can't hold a user or password here; use credentials or headers")
+    return text
+
+
+def _state(text: str) -> str:
+    if text.startswith(("postgres:", "postgresql:")):
+        raise ValueError("PostgreSQL is not available in this version yet; expected sqlite:///FILE")
+    match = re.fullmatch(r"sqlite:///([^\x00]*[^\x00/])", text)
+    if match is None:
+        raise ValueError("expected sqlite:///FILE, relative to this file, or sqlite:////FILE from the root, or off")
+    return match[1]
+
+
+def _pattern(text: str) -> str:
+    if set(text) & set("[]{}"):
+        raise ValueError("a pattern knows the wildcards * and ? only; list several patterns instead")
+    server, dot, tool = text.partition(".")
+    if text != "*" and not (server and dot and tool):
+        raise ValueError("expected a pattern over server.tool, such as git.* or git.push*; * alone is everything")
+    if not re.fullmatch("[a-z0-9*?-]+", server):
+        raise ValueError("expected the alias of a server before the first dot, with * and ? as wildcards")
+    return text
+
+
+_LISTEN = Parsed(Text("an address, such as 127.0.0.1:7400"), _address)
+_LOOSE = Text("text, a number or a boolean", as_written=True, references=True)
+
+# -- a server
+
+COMMAND: Final = Key(
+    "command",
+    Items(_LOOSE, "one item for each argument, such as [uvx, mcp-server-time]"),
+    "Program and arguments of a server that is started as a child process and spoken to over its standard streams. "
+    "Together with `url`: a program that serves HTTP at that URL. No shell is involved.",
+)
+ARGS: Final = Key("args", Items(_LOOSE, "one item for each argument", 0), "More arguments, after those of `command`.")
+ENV: Final = Key(
+    "env",
+    Entries(_LOOSE, "variable", r"[^=\x00]+", "a name without ="),
+    "Environment variables the child gets, beside the inherited ones.",
+)
+ENV_INHERIT: Final[Key[Literal["safe", "none"]]] = Key(
+    "env_inherit",
+    Choice(("safe", "none")),
+    "What the child inherits of the hub's environment: `safe` is PATH, HOME, locale, proxy and package-index settings "
+    "without credentials. A variable that a reference of this file names is never inherited.",
+    "safe",
+)
+CWD: Final = Key(
+    "cwd", Text("a folder", r"[^\x00]+", references=True), "Folder the child starts in; relative to this file."
+)
+URL: Final = Key(
+    "url",
+    Parsed(Text("a URL, such as https://docs.example.com/mcp", references=True), _url),
+    "Where the server takes MCP over HTTP.",
+)
+TRANSPORT: Final[Key[Literal["auto", "http", "sse"]]] = Key(
+    "transport",
+    Choice(("auto", "http", "sse")),
+    "How to speak to `url`: `http` is Streamable HTTP, `sse` the HTTP+SSE transport of 2024-11-05, `auto` finds out.",
+    _URL_REPLICA.transport,
+)
+HEADERS: Final = Key(
+    "headers",
+    Entries(
+        Text("visible ASCII text on one line", r"([\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?)?", True, True),
+        "header field",
+        _HEADER_NAME,
+        "letters, digits and dashes",
+    ),
+    "Header fields sent with every request to `url`.",
+)
+BEARER: Final = Key(
+    "bearer",
+    Text("a token without spaces", r"[\x21-\x7e]+", references=True),
+    'A token, sent as `Authorization: Bearer …`. By reference: "${env:NAME}" or "${file:PATH}".',
+)
+CREDENTIALS: Final = Key("credentials", Keys("credentials", BEARER), "What the hub shows the server at `url`.")
+WEIGHT: Final = Key("weight", Whole(1, 100), "Share of this replica among the others.", _URL_REPLICA.weight)
+
+_CHILD_KEYS: Final = (COMMAND, ARGS, ENV, ENV_INHERIT, CWD)
+_URL_KEYS: Final = (URL, TRANSPORT, HEADERS, CREDENTIALS)
+ONLY_WITH_COMMAND: Final = (ARGS, ENV, ENV_INHERIT, CWD)
+ONLY_WITH_URL: Final = (TRANSPORT, HEADERS, CREDENTIALS)
+
+REPLICA: Final = Keys("a replica", *_CHILD_KEYS, *_URL_KEYS, WEIGHT)
+REPLICAS: Final = Key(
+    "replicas",
+    Items(REPLICA, "such as [{url: http://10.0.0.1:9000/mcp}, {url: http://10.0.0.2:9000/mcp}]"),
+    "Several live instances of one server. What the server says beside (`env`, `headers`, …) holds for each of them.",
+)
+BALANCE: Final[Key[Balance]] = Key(
+    "balance",
+    Choice(("round_robin", "least_busy"), later=("weighted", "hash")),
+    "How calls are spread over replicas.",
+    _SERVER.balance,
+)
+
+RENAME: Final = Key(
+    "rename", Text("1 to 128 of A-Z a-z 0-9 _ -", _TOOL_NAME), "Name agents see, instead of the server's own."
+)
+DESCRIPTION: Final = Key("description", Text(), "Description agents see, instead of the server's own.")
+HIDE: Final = Key("hide", Flag(), "Hide the tool: it is neither listed nor can it be called.", False)
+TOOLS: Final = Key(
+    "tools",
+    Entries(Keys("a tool", RENAME, DESCRIPTION, HIDE), "tool name", r"[^\x00]+", "the server's own name of a tool"),
+    "What to change about single tools, by the server's own names.",
+)
+
+PREFIX: Final[Key[Literal["alias", "never"]]] = Key(
+    "prefix",
+    Choice(("alias", "never")),
+    "Whether the alias stands in front of the tools' names (`git__push`); `never` for one server at most.",
+    _SERVER.prefix,
+)
+ISOLATION: Final[Key[Isolation]] = Key(
+    "isolation",
+    Choice(("shared", "principal", "session")),
+    "Who shares a child process or a session: everybody, the calls of one principal, or those of one agent's session.",
+    _SERVER.isolation,
+)
+STATEFUL: Final = Key(
+    "stateful", Flag(), "The server remembers earlier calls: the same as `isolation: session`.", False
+)
+TIMEOUT_S: Final = Key(
+    "timeout_s",
+    Number(0, limits.CALL_MAX_S, above=True),
+    "Seconds a call may take; progress renews them.",
+    _SERVER.timeout_s,
+)
+REQUIRED: Final = Key("required", Flag(), "The hub is ready only while this server is.", _SERVER.required)
+CONCURRENCY_MAX: Final = Key(
+    "concurrency_max", Whole(1, 10_000), "Calls a server may be given at a time.", _SERVER.concurrency_max
+)
+
+SERVER: Final = Keys(
+    "a server",
+    *(COMMAND, ARGS, ENV, ENV_INHERIT, CWD, URL, TRANSPORT, HEADERS, CREDENTIALS, REPLICAS, BALANCE),
+    *(TOOLS, PREFIX, ISOLATION, STATEFUL, TIMEOUT_S, REQUIRED, CONCURRENCY_MAX),
+)
+SERVERS: Final = Key(
+    "servers",
+    Entries(SERVER, "server alias", ALIAS, "a-z, 0-9 and -, beginning with a letter, at most 20 in all"),
+    "The MCP servers, by alias.",
+    required=True,
+)
+
+# -- a view
+
+_PATTERN = WithPlace(Parsed(Text("a pattern over server.tool, such as git.*"), _pattern))
+INCLUDE: Final = Key("include", Items(_PATTERN, 'patterns over server.tool, such as ["git.*"]'), "What the view shows.")
+EXCLUDE: Final = Key(
+    "exclude", Items(_PATTERN, 'patterns over server.tool, such as ["git.push*"]', 0), "What it does not."
+)
+VIEWS: Final = Key(
+    "views",
+    Entries(
+        Keys("a view", INCLUDE, EXCLUDE), "view name", ALIAS, "a-z, 0-9 and -, beginning with a letter, at most 20"
+    ),
+    "Named subsets of the catalog, each at `/views/NAME/mcp`. Patterns match `server.tool`, with * and ? as wildcards.",
+)
+
+# -- the hub
+
+LISTEN: Final = Key("listen", _LISTEN, "Address where agents are served.", _HUB.listen)
+ADMIN_LISTEN: Final = Key("listen", _LISTEN, "Address of the console and the admin API.", cast(Address, _HUB.admin))
+ADMIN: Final[Key[Table | None]] = Key("admin", OrOff(Keys("admin", ADMIN_LISTEN)), "The admin listener, or `off`.")
+STATE: Final = Key(
+    "state",
+    OrOff(Parsed(Text("a store, such as sqlite:///concento.db"), _state)),
+    "Where the hub keeps its state: `sqlite:///FILE` relative to this file, `sqlite:////FILE` from the root, or `off`. "
+    "Without it: `$XDG_STATE_HOME/concento/`, in a folder of this file's own.",
+)
+HOSTS: Final[Key[tuple[str, ...]]] = Key(
+    "hosts",
+    Items(Parsed(Text("the name of a host"), _host), "such as [localhost, 127.0.0.1]"),
+    "Names under which agents may address the hub, and whose web pages may.",
+    _HUB.hosts,
+)
+CHARS_MAX: Final = Key("chars_max", Whole(16, 128), "Longest public name of a tool.", _HUB.chars_max)
+NAMES: Final = Key("names", Keys("names", CHARS_MAX), "Public names.")
+START_WAIT_S: Final = Key(
+    "start_wait_s",
+    Number(0, 60),
+    "Seconds a list waits for servers that were never listed before.",
+    _HUB.start_wait_s,
+)
+LIST_TTL_S: Final = Key(
+    "list_ttl_s",
+    Number(0, 86_400),
+    "Seconds the lists of a server are used unasked if it does not say how long they hold.",
+    _HUB.list_ttl_s,
+)
+PAGE_ITEMS_MAX: Final = Key(
+    "page_items_max", Whole(1, 10_000), "Most items on one page of a list.", _HUB.page_items_max
+)
+DEFAULTS: Final = Key(
+    "defaults",
+    Keys("defaults", TIMEOUT_S, START_WAIT_S, ISOLATION, LIST_TTL_S, PAGE_ITEMS_MAX),
+    "What servers don't say.",
+)
+ACCESS_LOG: Final[Key[str | None]] = Key(
+    "access_log",
+    OrOff(Text("auto, stderr, off or the path of a file", r"[^\x00]+")),
+    "Where a line for each call goes: `stderr`, `off`, a file relative to this one, or `auto`: a file in the state "
+    "folder if the hub runs on a terminal, else standard error.",
+    _HUB.access_log,
+)
+TELEMETRY: Final = Key("telemetry", Keys("telemetry", ACCESS_LOG), "What the hub tells of its work.")
+
+ROOT: Final = Keys(
+    "a configuration",
+    *(LISTEN, ADMIN, STATE, HOSTS, NAMES, DEFAULTS, SERVERS, VIEWS, TELEMETRY),
+    later=("shared", "tls", "tools", "auth", "tenants", "roles", "policies", "limits", "audit", "prices", "alerts"),
+)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a configuration: for editors; what spans several keys only loading can check."""
+    root: Schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Concento configuration"}
+    return root | ROOT.schema()

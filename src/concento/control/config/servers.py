@@ -1,0 +1,174 @@
+"""One server: from its checked keys to `model.config.Server`, and what only shows when they are seen together."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeVar
+
+from ...model.config import ChildReplica, Isolation, Replica, Server, ToolOverride, UrlReplica
+from . import keys
+from .kinds import EMPTY, Key, Placed, Reader, Table
+
+T = TypeVar("T")
+
+_HUB_FIELDS: Final = frozenset(
+    ("accept", "connection", "content-length", "content-type", "host", "te", "transfer-encoding", "upgrade")
+)
+"""Header fields that the hub itself writes, as it does all that begin with `mcp-`."""
+
+
+class Context(NamedTuple):
+    """What building a server needs beside its keys."""
+
+    reader: Reader
+    file: str
+    defaults: Table
+    withheld: frozenset[str]
+    """Variables that no child inherits."""
+
+    def problem(self, table: Table, key: Key[T], message: str) -> None:
+        """Note a problem at a key."""
+        self.reader.problems.add(table.place_of(key), message)
+
+
+def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
+    """The server. Once a problem is noted, the value is good for finding more of them, and for nothing else."""
+    table, place = placed
+    if table.given(keys.REPLICAS):
+        replicas, beside = _replicas(table, context), None
+    elif table.given(keys.COMMAND, keys.URL):
+        replicas, beside = _single(table, context)
+    else:
+        replicas, beside = (), None
+        if not table.is_misspelt:
+            context.reader.problems.add(place, f"the server {alias!r} needs 'command', 'url' or 'replicas'")
+    return Server(
+        alias,
+        replicas,
+        balance=table[keys.BALANCE],
+        tools=_tools(table, context),
+        prefix=table[keys.PREFIX],
+        isolation=_isolation(table, context),
+        timeout_s=_own_or(table, context.defaults, keys.TIMEOUT_S),
+        required=table[keys.REQUIRED],
+        concurrency_max=table[keys.CONCURRENCY_MAX],
+        beside=beside,
+        place=f"{context.file}:{place.line}",
+    )
+
+
+def _single(server: Table, context: Context) -> tuple[tuple[Replica, ...], ChildReplica | None]:
+    """The one replica of a server, and the process started beside it if it has both a URL and a command."""
+    _refuse_idle(server, [server], context)
+    child = _child(server, EMPTY, context) if server.given(keys.COMMAND) else None
+    if server.given(keys.URL):
+        return (_at_url(server, EMPTY, context),), child
+    return (() if child is None else (child,)), None
+
+
+def _replicas(server: Table, context: Context) -> tuple[Replica, ...]:
+    for key in server.given(keys.COMMAND, keys.ARGS, keys.URL):
+        context.problem(server, key, f"'{key.name}' does not go together with 'replicas'; move it into a replica")
+    parts = server.get(keys.REPLICAS) or ()
+    _refuse_idle(server, parts, context)
+    return tuple(replica for part in parts if (replica := _replica(part, server, context)) is not None)
+
+
+def _replica(part: Table, server: Table, context: Context) -> Replica | None:
+    given = part.given(keys.COMMAND, keys.URL)
+    if len(given) != 1:
+        if not part.is_misspelt:
+            context.reader.problems.add(part.place, "a replica needs either 'command' or 'url'")
+        return None
+    _refuse_idle(part, [part], context)
+    return _at_url(part, server, context) if given == [keys.URL] else _child(part, server, context)
+
+
+def _child(part: Table, server: Table, context: Context) -> ChildReplica:
+    """A child process; what the replica itself does not say, the server says for all of them."""
+    references = context.reader.references
+    command = (*(part.get(keys.COMMAND) or ("?",)), *(part.get(keys.ARGS) or ()))
+    if not command[0]:
+        context.problem(part, keys.COMMAND, "the program to start is empty")
+    elif "/" in command[0]:
+        command = (str(references.path(command[0])), *command[1:])
+    env = {**_values(server.get(keys.ENV)), **_values(part.get(keys.ENV))}
+    cwd = part.get(keys.CWD) or server.get(keys.CWD)
+    return ChildReplica(
+        command,
+        env=MappingProxyType(env),
+        env_inherit=_own_or(part, server, keys.ENV_INHERIT),
+        env_withheld=context.withheld,
+        cwd=None if cwd is None else references.path(cwd),
+        weight=part[keys.WEIGHT],
+        as_written=f"{part.written(keys.COMMAND)} {part.written(keys.ARGS)}".strip(),
+    )
+
+
+def _at_url(part: Table, server: Table, context: Context) -> UrlReplica:
+    """A URL; what the replica itself does not say, the server says for all of them."""
+    return UrlReplica(
+        part.get(keys.URL) or "",
+        headers=MappingProxyType(_headers(server, context) | _headers(part, context)),
+        transport=_own_or(part, server, keys.TRANSPORT),
+        weight=part[keys.WEIGHT],
+        as_written=part.written(keys.URL),
+    )
+
+
+def _headers(table: Table, context: Context) -> dict[str, str]:
+    """The header fields of a server or replica, credentials included, by lower-case name."""
+    fields: dict[str, str] = {}
+    for name, (value, place) in (table.get(keys.HEADERS) or {}).items():
+        field = name.lower()
+        if field in _HUB_FIELDS or field.startswith("mcp-"):
+            context.reader.problems.add(place, f"the hub itself writes the header field {name!r}; remove it")
+        if field in fields:
+            context.reader.problems.add(place, f"the header field {name!r} is given twice")
+        fields[field] = value
+    bearer = (table.get(keys.CREDENTIALS) or EMPTY).get(keys.BEARER)
+    if bearer is not None:
+        if "authorization" in fields:
+            context.problem(table, keys.CREDENTIALS, "'credentials' and an Authorization header exclude each other")
+        fields["authorization"] = f"Bearer {bearer}"
+    if "authorization" in fields:
+        context.reader.references.keep_secret(fields["authorization"].rpartition(" ")[2])
+    return fields
+
+
+def _refuse_idle(table: Table, parts: Iterable[Table], context: Context) -> None:
+    """Refuse keys that would do nothing: those for child processes without one, those for URLs without one."""
+    parts = list(parts)
+    if parts and not any(part.given(keys.COMMAND) for part in parts):
+        for key in table.given(*keys.ONLY_WITH_COMMAND):
+            context.problem(table, key, f"'{key.name}' has no effect without 'command'")
+    if parts and not any(part.given(keys.URL) for part in parts):
+        for key in table.given(*keys.ONLY_WITH_URL):
+            context.problem(table, key, f"'{key.name}' has no effect without 'url'")
+
+
+def _isolation(table: Table, context: Context) -> Isolation:
+    if table[keys.STATEFUL]:
+        if table.get(keys.ISOLATION) not in (None, "session"):
+            context.problem(table, keys.STATEFUL, "'stateful: true' implies 'isolation: session'; remove one of them")
+        return "session"
+    return _own_or(table, context.defaults, keys.ISOLATION)
+
+
+def _tools(table: Table, context: Context) -> Mapping[str, ToolOverride]:
+    tools: dict[str, ToolOverride] = {}
+    renamed: dict[str, str] = {}
+    for own_name, (override, _) in (table.get(keys.TOOLS) or {}).items():
+        rename = override.get(keys.RENAME)
+        if rename is not None and (other := renamed.setdefault(rename, own_name)) != own_name:
+            context.problem(override, keys.RENAME, f"{rename!r} is the new name of the tool {other!r} already")
+        tools[own_name] = ToolOverride(rename, override.get(keys.DESCRIPTION), override[keys.HIDE])
+    return MappingProxyType(tools)
+
+
+def _own_or(own: Table, other: Table, key: Key[T]) -> T:
+    value = own.get(key)
+    return other[key] if value is None else value
+
+
+def _values(entries: Mapping[str, Placed[T]] | None) -> dict[str, T]:
+    return {name: value for name, (value, _) in (entries or {}).items()}
