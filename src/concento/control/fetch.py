@@ -91,9 +91,8 @@ async def fetch_listing(upstream: Upstream, replica: int, welcome: Welcome, kind
         cursor = page.nextCursor
         if len(items) > LIST_ITEMS_MAX:
             break
-    raise BadReply(
-        f"The server {upstream.server.alias!r} lists more than {LIST_ITEMS_MAX} {kind}, or more than {LIST_PAGES_MAX} pages"
-    )
+    limits = f"{LIST_ITEMS_MAX} {kind}, or more than {LIST_PAGES_MAX} pages"
+    raise BadReply(f"The server {upstream.server.alias!r} lists more than {limits}")
 
 
 async def _fetch_page(upstream: Upstream, replica: int, kind: Kind, cursor: str | None) -> _Page | None:

@@ -76,11 +76,15 @@ class Mux:
         try:
             return await waiting.reply
         except asyncio.CancelledError:
-            if self._ended is None and id in self._waiting:
-                self._send(writer.cancel(id))
+            if waiting.reply.cancelled():  # else the reply came in the same moment
+                self._cancel(writer, id)
             raise
         finally:
             self._waiting.pop(id, None)
+
+    def _cancel(self, writer: Writer, id: RequestId) -> None:
+        if self._ended is None:
+            self._send(writer.cancel(id))
 
     def feed(self, text: bytes) -> None:
         """Take one message of the server."""
