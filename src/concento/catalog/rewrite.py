@@ -25,17 +25,14 @@ def publish_result(method: str, result: Raw, alias: str) -> Raw | bytes:
     """A result with public URIs. Errors: BadReply, if it is not of the form its method asks for."""
     if method == "resources/read":
         return _edit(result, "contents", lambda part: _with_uri(part, alias))
-    if not any(_holds(result, mark) for mark in _MARKS):
+    text = bytes(result)
+    if not any(mark in text for mark in _MARKS):
         return result
     if method == "tools/call":
         return _edit(result, "content", lambda part: _content(part, alias))
     if method == "prompts/get":
         return _edit(result, "messages", lambda part: _message(part, alias))
     return result
-
-
-def _holds(result: Raw, mark: bytes) -> bool:
-    return mark in bytes(result)
 
 
 def _edit(result: Raw, member: str, edit: Any) -> Raw | bytes:

@@ -1,18 +1,20 @@
 """Prometheus metrics of calls and servers. Label values are bounded: beyond `LABELS_MAX` pairs, tools count as `other`.
 
-The children of each metric are looked up once per (server, tool) and kept: finding one costs more than adding to it.
+A call adds to plain numbers; they become metric families when a scraper comes.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..model.limits import LABELS_MAX
 from .record import Record
 
-BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
+BUCKETS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _KNOWN_METHODS = frozenset(
     {
         "tools/call",
@@ -30,44 +32,43 @@ _KNOWN_METHODS = frozenset(
 Reading = tuple[str, str, dict[str, str], float]
 """One gauge: name, help, labels, value."""
 
+Labels = tuple[str, str | None, str | None]
+"""Method, server, tool."""
 
-class Metrics:
+
+class _Series:
+    """The numbers of one method, server and tool."""
+
+    __slots__ = ("buckets", "ends", "seconds")
+
+    def __init__(self) -> None:
+        self.ends: dict[str, int] = {}
+        self.buckets = [0] * (len(BUCKETS) + 1)
+        self.seconds = 0.0
+
+
+class Metrics(Collector):
     """A sink of closed records, and the text that a scraper reads."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._calls = Counter(
-            "concento_calls", "Calls ended", ["method", "server", "tool", "outcome"], registry=self.registry
-        )
-        self._seconds = Histogram(
-            "mcp_server_operation_duration_seconds",
-            "Time from a parsed call to its reply",
-            ["method", "server", "tool"],
-            buckets=BUCKETS,
-            registry=self.registry,
-        )
-        self._counters: dict[tuple[str, str | None, str | None, str], Counter] = {}
-        self._histograms: dict[tuple[str, str | None, str | None], Histogram] = {}
+        self._registry = CollectorRegistry()
+        self._series: dict[Labels, _Series] = {}
         self._named: set[tuple[str | None, str | None]] = set()
+        self._gauges: list[Callable[[], Iterable[Reading]]] = []
+        self._registry.register(self)
 
     def __call__(self, record: Record) -> None:
         """Take a closed record."""
-        method = record.call.method
-        key = (method, record.server, record.tool)
-        histogram = self._histograms.get(key)
-        if histogram is None:
-            key = self._bounded(method, record.server, record.tool)
-            histogram = self._histograms.get(key)
-            if histogram is None:
-                histogram = self._histograms[key] = self._seconds.labels(key[0], key[1] or "", key[2] or "")
-        histogram.observe(record.duration_s)
-        outcome = (*key, record.end)
-        counter = self._counters.get(outcome)
-        if counter is None:
-            counter = self._counters[outcome] = self._calls.labels(key[0], key[1] or "", key[2] or "", record.end)
-        counter.inc()
+        labels = (record.call.method, record.server, record.tool)
+        series = self._series.get(labels)
+        if series is None:
+            labels = self._bounded(*labels)
+            series = self._series.setdefault(labels, _Series())
+        series.ends[record.end] = series.ends.get(record.end, 0) + 1
+        series.buckets[bisect_left(BUCKETS, record.duration_s)] += 1
+        series.seconds += record.duration_s
 
-    def _bounded(self, method: str, server: str | None, tool: str | None) -> tuple[str, str | None, str | None]:
+    def _bounded(self, method: str, server: str | None, tool: str | None) -> Labels:
         method = method if method in _KNOWN_METHODS else "other"
         if tool is None or (server, tool) in self._named:
             return method, server, tool
@@ -78,25 +79,39 @@ class Metrics:
 
     def read_gauges(self, read: Callable[[], Iterable[Reading]]) -> None:
         """Have gauges read whenever a scraper comes."""
-        self.registry.register(_Gauges(read))
+        self._gauges.append(read)
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text form."""
-        return generate_latest(self.registry)
-
-
-class _Gauges(Collector):
-    def __init__(self, read: Callable[[], Iterable[Reading]]) -> None:
-        self._read = read
+        return generate_latest(self._registry)
 
     def describe(self) -> Iterable[Metric]:
+        """Nothing is known before the first scrape."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
+        """The families of this moment."""
+        names = ["method", "server", "tool"]
+        calls = CounterMetricFamily("concento_calls", "Calls ended", labels=[*names, "outcome"])
+        seconds = HistogramMetricFamily(
+            "mcp_server_operation_duration_seconds", "Time from a parsed call to its reply", labels=names
+        )
+        for (method, server, tool), series in tuple(self._series.items()):
+            values = [method, server or "", tool or ""]
+            for end, count in tuple(series.ends.items()):
+                calls.add_metric([*values, end], count)
+            bounds = [*map(str, BUCKETS), "+Inf"]
+            seconds.add_metric(values, list(zip(bounds, accumulate(series.buckets), strict=True)), series.seconds)
+        yield calls
+        yield seconds
+        yield from self._collect_gauges()
+
+    def _collect_gauges(self) -> Iterable[Metric]:
         families: dict[str, GaugeMetricFamily] = {}
-        for name, help, labels, value in self._read():
-            family = families.get(name)
-            if family is None:
-                family = families[name] = GaugeMetricFamily(name, help, labels=list(labels))
-            family.add_metric(list(labels.values()), value)
-        yield from families.values()
+        for read in self._gauges:
+            for name, help, labels, value in read():
+                family = families.get(name)
+                if family is None:
+                    family = families[name] = GaugeMetricFamily(name, help, labels=list(labels))
+                family.add_metric(list(labels.values()), value)
+        return families.values()

@@ -8,7 +8,7 @@ can be taken for the next one's. Source: hardening R1, R4, R5, T12, T26.
 import asyncio
 import ssl as tls
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -219,26 +219,18 @@ class HttpPool:
         """Connections that carry a request."""
         return len(self._all) - len(self._idle)
 
-    def head(self, headers: Iterable[tuple[str, str]]) -> bytes:
-        """Static header fields, written once for many requests."""
-        return _fields([("Host", self._authority), *headers])
+    def head(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> bytes:
+        """A request line and header fields, written once for many requests. Errors: ValueError, for a line break."""
+        line = f"{method} {target} HTTP/1.1\r\n".encode("latin-1")
+        return line + _fields([("Host", self._authority), *headers])
 
-    async def request(
-        self,
-        method: str,
-        target: str,
-        *,
-        head: bytes,
-        headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
-        on_event: OnEvent | None = None,
-    ) -> Response:
+    async def request(self, head: bytes, body: bytes = b"", on_event: OnEvent | None = None) -> Response:
         """Send one request and wait for its reply, or for its event stream to end or be ended by `on_event`.
 
+        `head` comes from the method of that name.
         Errors: Unavailable, Overloaded (nothing was sent); BadReply (outcome unknown).
         """
-        line = f"{method} {target} HTTP/1.1\r\n".encode("latin-1")
-        data = b"%b%b%bContent-Length: %d\r\n\r\n%b" % (line, head, _fields(headers), len(body), body)
+        data = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
         connection = self._idle_connection() or await self._connection()
         waiting = connection.send(data, on_event)
         try:

@@ -6,7 +6,7 @@ forgot it.
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -20,7 +20,7 @@ from ..protocol.jsonrpc import Response as IncomingResponse
 from ..protocol.legacy import SERVER_ASKS
 from ..protocol.sse import Event
 from ..protocol.versions import MODERN
-from ..transport.http import HttpPool, Response
+from ..transport.http import HttpPool, OnEvent, Response
 from .link import Ear, Levels, Listener, Welcome, refused_ask, tell
 from .tasks import Tasks
 from .welcome import (
@@ -40,6 +40,10 @@ _ACCEPT: Final = ("Accept", "application/json, text/event-stream")
 _JSON: Final = ("Content-Type", "application/json")
 
 
+_HEADS_MAX: Final = 4096
+"""Request heads kept per URL: one a tool that is called."""
+
+
 class Wire:
     """One URL of a server: the pool to its origin, the path, and the static header fields."""
 
@@ -47,28 +51,26 @@ class Wire:
         self.pool = pool
         self.target = target
         self.alias = alias
-        self._post = pool.head([*headers.items(), _JSON, _ACCEPT])
-        self._get = pool.head([*headers.items(), ("Accept", "text/event-stream")])
+        self._headers = tuple(headers.items())
+
+    def head(self, method: str, fields: Iterable[tuple[str, str]], target: str | None = None) -> bytes:
+        """A whole request head; made once where it can be used again."""
+        accept = (_JSON, _ACCEPT) if method == "POST" else (("Accept", "text/event-stream"),)
+        return self.pool.head(method, target or self.target, [*self._headers, *accept, *fields])
 
     async def post(
-        self,
-        fields: list[tuple[str, str]],
-        body: bytes,
-        on_event: Callable[[Event], bool | None] | None = None,
-        target: str | None = None,
+        self, fields: Iterable[tuple[str, str]], body: bytes, on_event: OnEvent | None = None, target: str | None = None
     ) -> Response:
         """POST one message."""
-        return await self.pool.request(
-            "POST", target or self.target, head=self._post, headers=fields, body=body, on_event=on_event
-        )
+        return await self.pool.request(self.head("POST", fields, target), body, on_event)
 
-    async def get(self, fields: list[tuple[str, str]], on_event: Callable[[Event], bool | None]) -> Response:
+    async def get(self, fields: Iterable[tuple[str, str]], on_event: OnEvent) -> Response:
         """Open an event stream; returns when it ends."""
-        return await self.pool.request("GET", self.target, head=self._get, headers=fields, on_event=on_event)
+        return await self.pool.request(self.head("GET", fields), b"", on_event)
 
-    async def delete(self, fields: list[tuple[str, str]]) -> Response:
+    async def delete(self, fields: Iterable[tuple[str, str]]) -> Response:
         """End a session."""
-        return await self.pool.request("DELETE", self.target, head=self._get, headers=fields)
+        return await self.pool.request(self.head("DELETE", fields))
 
 
 class _Ask:
@@ -122,6 +124,10 @@ class _Ask:
         raise status_error(self.alias, response)
 
 
+def _no_answer(push: Push) -> None:
+    """A modern server sends no requests; one that does gets no answer."""
+
+
 def _read(event: Event) -> IncomingResponse | Push | None:
     """The message in an event of a stream that carries no reply; None for what is no message."""
     try:
@@ -162,6 +168,7 @@ class ModernLink:
         self._ids = itertools.count(1)
         self._listening: asyncio.Task[None] | None = None
         self._tasks = Tasks(wire.alias)
+        self._heads: dict[tuple[str, str | None], bytes] = {}
         self._uris: frozenset[str] = frozenset()
 
     async def greet(self) -> Welcome | None:
@@ -188,7 +195,7 @@ class ModernLink:
         ask = self._ask(id, Ear(request, notify))
         body = self._writer.request(id, request)
         try:
-            response = await self._wire.post(self._writer.headers(request), body, ask.hear)
+            response = await self._wire.pool.request(self._head(request), body, ask.hear)
         except Unavailable as error:
             self._lose(error)
             raise
@@ -198,8 +205,20 @@ class ModernLink:
             raise BadReply(f"The server {self._wire.alias!r} changed its protocol revision", outcome="not_sent")
         return reply
 
+    def _head(self, request: Request) -> bytes:
+        """The request's head, kept for the next call of the same tool."""
+        if request.headers:
+            return self._wire.head("POST", self._writer.headers(request))
+        key = (request.method, request.name)
+        head = self._heads.get(key)
+        if head is None:
+            head = self._wire.head("POST", self._writer.headers(request))
+            if len(self._heads) < _HEADS_MAX:
+                self._heads[key] = head
+        return head
+
     def _ask(self, id: RequestId, ear: Ear) -> _Ask:
-        return _Ask(self._wire.alias, id, ear, self._listener, lambda push: None)
+        return _Ask(self._wire.alias, id, ear, self._listener, _no_answer)
 
     async def subscribe(self, uris: frozenset[str]) -> None:
         """Open a listen stream for all wanted changes, and only then close the one before."""
