@@ -229,7 +229,7 @@ class AgentFront:
             exchange.reply(200, text or b"", (("mcp-session-id", session.id),))
 
     async def _in_session(self, session: Session, message: Message, exchange: Exchange, *, streams: bool) -> None:
-        exchange.disconnected = _go_on  # an agent of this era that goes away has not cancelled
+        exchange.survives = True  # an agent of this era that goes away has not cancelled
 
         def notify(method: str, params: Raw) -> None:
             exchange.event(encode_notification(method, params))
@@ -269,10 +269,6 @@ class AgentFront:
         else:
             await self._sessions.end(session)
             exchange.reply(204)
-
-
-def _go_on() -> None:
-    """A disconnect that changes nothing."""
 
 
 def endpoint_of(path: str) -> Endpoint | None:

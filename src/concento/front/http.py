@@ -28,10 +28,10 @@ Admit = Callable[[HttpHead], Refusal | None]
 class Exchange:
     """One request's way back: a whole reply, or an event stream that starts with the first event.
 
-    `disconnected` is called once if the agent goes away before the end; by default it cancels the task that serves.
+    `survives`: the agent may go away without ending the task that serves (legacy: a disconnect is no cancellation).
     """
 
-    __slots__ = ("_connection", "_head", "disconnected", "ended", "last_write_s", "may_stream", "streaming", "task")
+    __slots__ = ("_connection", "_head", "ended", "last_write_s", "may_stream", "streaming", "survives", "task")
 
     def __init__(self, connection: "Connection", head: HttpHead) -> None:
         self._connection = connection
@@ -42,11 +42,12 @@ class Exchange:
         self.streaming = False
         self.ended = False
         self.last_write_s = connection.listener.now_s
-        self.disconnected: Callable[[], None] = self.cancel
+        self.survives = False
 
-    def cancel(self) -> None:
-        """Stop serving this exchange."""
-        if self.task is not None:
+    def disconnected(self) -> None:
+        """The agent went away before the end."""
+        self.ended = True
+        if self.task is not None and not self.survives:
             self.task.cancel()
 
     def reply(self, status: int, body: bytes = b"", headers: tuple[tuple[str, str], ...] = ()) -> None:
@@ -149,7 +150,6 @@ class Connection(asyncio.Protocol):
         self.listener.closed(self)
         exchange, self.exchange = self.exchange, None
         if exchange is not None and not exchange.ended:
-            exchange.ended = True
             exchange.disconnected()
 
     def pause_writing(self) -> None:

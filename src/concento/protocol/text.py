@@ -9,11 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Raw
 
 from ..model.errors import InvalidRequest, ParseError
 from ..model.limits import DEPTH_MAX, KEYS_MAX
 
+_encode = msgspec.json.Encoder().encode
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ROUND_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
@@ -45,11 +47,7 @@ def _check_shape(bare: bytes) -> None:
 
 def is_plain(members: Mapping[str, Raw], size: int) -> bool:
     """Whether an object of `size` bytes holds exactly these members: no repeated key, no white space, no escapes."""
-    return 1 + 4 * len(members) + sum(map(len, members)) + sum(map(_size, members.values())) == size
-
-
-def _size(raw: Raw) -> int:
-    return memoryview(raw).nbytes
+    return len(_encode(members)) == size
 
 
 def check_repeats(text: bytes) -> None:
