@@ -13,24 +13,15 @@ from msgspec import Struct
 from ..model.limits import BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX
 from ..protocol.headers import PARAM_PREFIX, Head
 
-_READ: Final = {
-    b"host": "host",
-    b"origin": "origin",
-    b"accept": "accept",
-    b"content-type": "content-type",
-    b"content-encoding": "content-encoding",
-    b"content-length": "content-length",
-    b"transfer-encoding": "transfer-encoding",
-    b"expect": "expect",
-    b"authorization": "authorization",
-    b"mcp-protocol-version": "mcp-protocol-version",
-    b"mcp-method": "mcp-method",
-    b"mcp-name": "mcp-name",
-    b"mcp-session-id": "mcp-session-id",
-    b"last-event-id": "last-event-id",
-}
+_NAMES: Final = (
+    *("Host", "Origin", "Accept", "Content-Type", "Content-Encoding", "Content-Length", "Transfer-Encoding", "Expect"),
+    *("Authorization", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-ID"),
+)
 """Fields that anything here reads; the rest are counted and forgotten."""
+_READ: Final = {spelt.encode(): name.lower() for name in _NAMES for spelt in (name, name.lower())}
+"""By their usual spellings, so that most need no folding."""
 _PARAM_PREFIX: Final = PARAM_PREFIX.encode()
+_SINGLE: Final = frozenset({"content-length", "transfer-encoding", "host", "content-type"})
 _METHODS_WITHOUT_BODY: Final = frozenset({"GET", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -139,8 +130,11 @@ class RequestParser:
         if self._head is not None:
             return  # a trailer: never a header
         self._count += 1
-        key = name.lower()
-        field = _READ.get(key)
+        field = _READ.get(name)
+        if field is None:
+            field = _READ.get(key := name.lower())
+        else:
+            key = name
         if field is not None:
             if field in self._fields:
                 self._repeated |= {field}
@@ -176,23 +170,28 @@ class RequestParser:
 
     def _check(self, head: HttpHead) -> Refusal | None:
         fields = head.fields
-        if self._count > HEADERS_MAX or sum(map(len, fields.values())) > HEAD_BYTES_MAX or len(self._url) > 8192:
+        if self._count > HEADERS_MAX or (self._head_bytes > HEAD_BYTES_MAX and self._is_large()):
             return Refusal(431, f"The request head has more than {HEADERS_MAX} fields or {HEAD_BYTES_MAX} bytes")
         if self._malformed is not None:
             return Refusal(400, self._malformed)
-        if not head.path.startswith("/") and head.method != "OPTIONS":
+        if head.path[:1] != "/" and head.method != "OPTIONS":
             return Refusal(400, "The request target must be a path")
-        if "content-length" in fields and "transfer-encoding" in fields:
-            return Refusal(400, "Content-Length and Transfer-Encoding exclude each other")
-        if {"content-length", "transfer-encoding", "host", "content-type"} & head.repeated:
+        if head.repeated and _SINGLE & head.repeated:
             return Refusal(400, "A header field that must be single came more than once")
-        if head.method in _METHODS_WITHOUT_BODY and (
-            "transfer-encoding" in fields or fields.get("content-length", "0") != "0"
-        ):
+        length = fields.get("content-length", "0")
+        if "transfer-encoding" in fields:
+            if "content-length" in fields:
+                return Refusal(400, "Content-Length and Transfer-Encoding exclude each other")
+            length = "1"
+        if length != "0" and head.method in _METHODS_WITHOUT_BODY:
             return Refusal(400, f"A {head.method} request must not carry a body")
-        if len(fields.get("content-length", "")) > 9 or int(fields.get("content-length") or 0) > BODY_BYTES_MAX:
+        if len(length) > 9 or int(length) > BODY_BYTES_MAX:
             return Refusal(413, f"The body is larger than {BODY_BYTES_MAX} bytes")
         return None
+
+    def _is_large(self) -> bool:
+        """Whether the head, and not the start of the body that came with it, is beyond the limit."""
+        return len(self._url) + sum(map(len, self._fields.values())) > HEAD_BYTES_MAX
 
     def on_body(self, data: bytes) -> None:
         if self._refused:

@@ -9,6 +9,7 @@ import asyncio
 import ssl as tls
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -95,7 +96,7 @@ class _Connection(asyncio.Protocol):
             return  # a trailer: never a header
         if len(self._headers) >= HEADERS_MAX:
             raise BadReply(f"The server {self._pool.name!r} sent more than {HEADERS_MAX} header fields")
-        key = name.decode("latin-1").lower()
+        key = _spelt(name)
         text = value.decode("latin-1").strip(" \t")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
@@ -324,6 +325,12 @@ class HttpPool:
         self._closed = True
         for connection in tuple(self._all if abort else self._idle):
             connection.abort()
+
+
+@lru_cache(maxsize=512)
+def _spelt(name: bytes) -> str:
+    """A field name in lower case; servers use the same few over and over."""
+    return name.decode("latin-1").lower()
 
 
 def _fields(headers: Iterable[tuple[str, str]]) -> bytes:

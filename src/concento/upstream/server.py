@@ -66,21 +66,26 @@ class Places:
         self._line: deque[asyncio.Future[None]] = deque()
         self.taken = 0
 
+    def take_now(self) -> bool:
+        """Take a place if one is free."""
+        if self._free <= 0:
+            return False
+        self._free -= 1
+        self.taken += 1
+        return True
+
     async def take(self) -> None:
-        """Take a place. Errors: Overloaded, if the line is full."""
-        if self._free > 0:
-            self._free -= 1
-        else:
-            if len(self._line) >= QUEUE_MAX:
-                raise Overloaded(f"The server {self._alias!r} has {QUEUE_MAX} calls waiting", retry_after_s=1.0)
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._line.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._pass_on()
-                raise
+        """Wait in line for a place. Errors: Overloaded, if the line is full."""
+        if len(self._line) >= QUEUE_MAX:
+            raise Overloaded(f"The server {self._alias!r} has {QUEUE_MAX} calls waiting", retry_after_s=1.0)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()
+            raise
         self.taken += 1
 
     def give_back(self) -> None:
@@ -309,7 +314,8 @@ class Upstream:
         links = self.replicas[replica]
         if self._closed:
             raise Unavailable(f"The server {self.server.alias!r} was removed")
-        await self._places.take()
+        if not self._places.take_now():
+            await self._places.take()
         links.in_flight += 1
         self._idle.clear()
         try:
