@@ -13,6 +13,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from concento.model.config import Server
+from concento.testing.waiting import until
 from tests.hub.conftest import DEMO, Running, Start, at, child, config
 from tests.peers import everything_server, fast_http_server, sdk_http_server
 
@@ -91,8 +92,6 @@ async def test_a_cancelled_call_is_cancelled_at_its_server(start: Start, mode: s
         upstream = hub.hub.upstreams.get("demo")
         async with agent(hub, mode) as client:
             call = asyncio.ensure_future(client.call_tool("demo__slow", {"seconds": 30}))  # noqa: TID251 - cancelled below
-            from concento.testing.waiting import until
-
             await until(lambda: upstream.in_flight == 1, "the call is running")
             call.cancel()
             await until(lambda: upstream.in_flight == 0, "the call has ended")
@@ -100,7 +99,7 @@ async def test_a_cancelled_call_is_cancelled_at_its_server(start: Start, mode: s
 
 
 @pytest.mark.parametrize("mode", AGENTS)
-@pytest.mark.parametrize("kind", ["stdio-dual", "http-legacy", "sse"])
+@pytest.mark.parametrize("kind", ["stdio-dual", "http-dual", "http-legacy", "http-modern"])
 async def test_one_server_endpoint_shows_exactly_what_the_server_shows(start: Start, mode: str, kind: str) -> None:
     async with served(kind) as server:
         hub = await start(config(server))
@@ -110,7 +109,7 @@ async def test_one_server_endpoint_shows_exactly_what_the_server_shows(start: St
             resources = await client.list_resources()
             prompts = await client.list_prompts()
         if kind != "stdio-dual":
-            async with Client(server.replicas[0].url, mode="legacy") as direct:  # type: ignore[union-attr]
+            async with Client(server.replicas[0].url, mode="auto") as direct:  # type: ignore[union-attr]
                 own = await direct.list_tools()
                 own_resources = await direct.list_resources()
                 own_prompts = await direct.list_prompts()

@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from ..model.errors import HeaderMismatch
+from ..model.errors import HeaderMismatch, InvalidParams
+from .text import check_repeats
 
 NAMED: Final[Mapping[str, str]] = {
     "tools/call": "name",
@@ -28,6 +29,7 @@ PARAM_PREFIX: Final = "mcp-param-"
 
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
 _PLAIN = re.compile(r"(?! )[\x20-\x7e]*(?<! )")
+_DECIMAL = re.compile(r"(-?[0-9]{1,16})(?:\.0{1,16})?")
 INTEGER_MAX: Final = 2**53 - 1
 """Largest integer that every JSON parser keeps exact; larger ones are not mirrored."""
 
@@ -61,10 +63,10 @@ def encode_value(value: str) -> str:
 
 
 def decode_value(value: str) -> str | None:
-    """The body value that a header value stands for; None if the encoding is not canonical."""
+    """The body value that a header value stands for; None where it is not written the one way it has to be."""
     match = _SENTINEL.fullmatch(value)
     if match is None:
-        return value
+        return value if _PLAIN.fullmatch(value) else None
     try:
         data = base64.b64decode(match[1], validate=True)
         return data.decode() if base64.b64encode(data).decode() == match[1] else None
@@ -73,11 +75,16 @@ def decode_value(value: str) -> str | None:
 
 
 def check_mirror(field: str, header: str | None, value: str) -> None:
-    """Refuse a request whose header does not repeat the body's value."""
+    """Refuse a request whose header does not repeat the body's value as it is."""
     if header is None:
         raise HeaderMismatch(f"The {field} header is missing; it must repeat the body's {value[:64]!r}")
-    if header != value and decode_value(header) != value:
+    if header != value:
         raise HeaderMismatch(f"The {field} header does not match the body")
+
+
+def check_name(header: str | None, name: str) -> None:
+    """Refuse a request whose `Mcp-Name`, decoded, is not the body's: what looks encoded is never taken literally."""
+    check_mirror("Mcp-Name", None if header is None else decode_value(header), name)
 
 
 def check_params(declared: Iterable[ParamHeader], arguments: Raw | None, sent: Mapping[str, str]) -> None:
@@ -103,10 +110,13 @@ def mirror_params(declared: Iterable[ParamHeader], arguments: Raw | None) -> tup
 
 
 def _decode(arguments: Raw | None) -> object:
-    try:
-        return None if arguments is None else msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, ValueError):
+    if arguments is None:
         return None
+    check_repeats(bytes(arguments))
+    try:
+        return msgspec.json.decode(arguments)
+    except ValueError:
+        raise InvalidParams("The arguments hold a number of too many digits") from None
 
 
 def _value_at(value: object, path: tuple[str, ...]) -> object:
@@ -132,9 +142,7 @@ def _render(value: object) -> str | None:
 def _same(got: str | None, wanted: str, type: str) -> bool:
     if got == wanted:
         return True
-    if type != "integer" or got is None or len(got) > 32:
+    if type != "integer" or got is None or _DECIMAL.fullmatch(wanted) is None:
         return False
-    try:
-        return float(got) == float(wanted)
-    except ValueError:
-        return False
+    number = _DECIMAL.fullmatch(got)
+    return number is not None and int(number[1]) == int(wanted)

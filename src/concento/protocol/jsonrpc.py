@@ -48,9 +48,13 @@ def parse(text: bytes) -> Message | Rejection:
     raw_id: bytes | None = None
     try:
         check_text(text)
-        envelope = _object(text, "The body", text)
+        envelope = _object(text, "The body", InvalidRequest)
+        unchecked: bytes | None = text
+        if not is_plain(envelope, len(text)):
+            check_repeats(text)
+            unchecked = None
         raw_id = _read_id(envelope)
-        return _read_message(envelope, raw_id, text)
+        return _read_message(envelope, raw_id, unchecked)
     except CallError as error:
         return Rejection(raw_id, error)
 
@@ -76,7 +80,7 @@ def _read_id(envelope: dict[str, Raw]) -> bytes | None:
     return bytes(raw)
 
 
-def _read_message(envelope: dict[str, Raw], raw_id: bytes | None, text: bytes) -> Message:
+def _read_message(envelope: dict[str, Raw], raw_id: bytes | None, unchecked: bytes | None) -> Message:
     version = envelope.get("jsonrpc")
     if version is None or bytes(version) != b'"2.0"':
         raise InvalidRequest('The member "jsonrpc" must be "2.0"')
@@ -92,22 +96,27 @@ def _read_message(envelope: dict[str, Raw], raw_id: bytes | None, text: bytes) -
     raw_params = envelope.get("params")
     if raw_params is None:
         return Message(kind, raw_id, name, {}, None)
-    params = _object(raw_params, 'The member "params"', text)
+    params = _inner(raw_params, 'The member "params"', unchecked)
     raw_meta = params.pop("_meta", None)
-    meta = None if raw_meta is None else _object(raw_meta, 'The member "params._meta"', text)
+    meta = None if raw_meta is None else _inner(raw_meta, 'The member "params._meta"', unchecked)
     return Message(kind, raw_id, name, params, meta)
 
 
-def _object(raw: Raw | bytes, what: str, text: bytes) -> dict[str, Raw]:
+def _inner(raw: Raw, what: str, unchecked: bytes | None) -> dict[str, Raw]:
+    """An object within the body; `unchecked` is the body, unless no object of it names a member twice."""
+    members = _object(raw, what, InvalidParams)
+    if unchecked is not None and not is_plain(members, memoryview(raw).nbytes):
+        check_repeats(unchecked)
+    return members
+
+
+def _object(raw: Raw | bytes, what: str, wrong: type[CallError]) -> dict[str, Raw]:
     try:
-        members = _members.decode(raw)
+        return _members.decode(raw)
     except msgspec.ValidationError:
-        raise (InvalidRequest if raw is text else InvalidParams)(f"{what} must be an object") from None
+        raise wrong(f"{what} must be an object") from None
     except (msgspec.DecodeError, RecursionError):
         raise ParseError("The body is not JSON") from None
-    if not is_plain(members, memoryview(raw).nbytes):
-        check_repeats(text)
-    return members
 
 
 def read_string(raw: Raw | None) -> str | None:

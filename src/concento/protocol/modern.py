@@ -12,8 +12,8 @@ from msgspec import Raw
 from ..model import meta
 from ..model.call import Call, Endpoint, Failure, Principal, Request, RequestId, Result
 from ..model.errors import CallError, HeaderMismatch, InvalidParams, UnsupportedVersion
-from .headers import NAMED, Head, check_mirror, encode_value
-from .jsonrpc import EMPTY, Message, raw, read_string
+from .headers import NAMED, Head, check_mirror, check_name, encode_value
+from .jsonrpc import EMPTY, Message, raw, read_object, read_string
 from .versions import LEGACY, MODERN
 
 _encode = msgspec.json.Encoder().encode
@@ -23,19 +23,27 @@ STATUS: Final[Mapping[int, int]] = {
     -32600: 400,
     -32601: 404,
     -32602: 400,
+    -32002: 400,
     -32020: 400,
     -32021: 400,
     -32022: 400,
     -31003: 429,
     -31004: 503,
 }
-"""HTTP status of a JSON-RPC error while nothing was streamed yet; all others travel in 200."""
+"""HTTP status of a JSON-RPC error while nothing was streamed yet; all others travel in 200.
+
+-32002 is how servers of the legacy era say -32602 of a resource.
+"""
+
+_TRY_AGAIN = frozenset({429, 503})
 
 CACHEABLE: Final = frozenset(
     {"server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
 )
 """Methods whose complete results must say how long and by whom they may be kept."""
 
+_LIFETIME: Final[Mapping[str, Raw]] = {"ttlMs": Raw(b"0"), "cacheScope": Raw(b'"private"')}
+_FIELDS: Final = (b'"resultType"', b'"ttlMs"', b'"cacheScope"')
 _ENVELOPE = frozenset({meta.PROTOCOL_VERSION, meta.CLIENT_CAPABILITIES, meta.CLIENT_INFO, meta.LOG_LEVEL})
 LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
@@ -50,17 +58,14 @@ def is_addressed(message: Message, head: Head | None) -> bool:
 def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Principal) -> Call:
     """A modern request as a `Call`; `head` is None where the transport mirrors nothing (stdio).
 
-    Errors, first failure wins: InvalidParams (envelope incomplete), HeaderMismatch, UnsupportedVersion.
+    Errors, first failure wins: InvalidParams (envelope incomplete), HeaderMismatch, UnsupportedVersion, InvalidParams
+    (the parameter to be named is no string).
     """
     given = EMPTY if message.meta is None else message.meta
     version = _envelope_version(given)
     capabilities = given[meta.CLIENT_CAPABILITIES]
     named_by = NAMED.get(message.method)
-    name = None
-    if named_by is not None:
-        name = read_string(message.params.get(named_by))
-        if name is None:
-            raise InvalidParams(f"The parameter {named_by!r} must be a string")
+    name = None if named_by is None else read_string(message.params.get(named_by))
     if head is not None:
         _check_head(head, version, message.method, name)
     if version not in MODERN:
@@ -68,6 +73,8 @@ def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Pri
             f"Protocol version {version[:32]!r} is not supported",
             data={"supported": [*MODERN, *LEGACY], "requested": version},
         )
+    if named_by is not None and name is None:
+        raise InvalidParams(f"The parameter {named_by!r} must be a string")
     level = read_string(given.get(meta.LOG_LEVEL))
     return Call(
         method=message.method,
@@ -97,28 +104,33 @@ def _envelope_version(given: Mapping[str, Raw]) -> str:
 def _check_head(head: Head, version: str, method: str, name: str | None) -> None:
     if head.repeated is not None:
         raise HeaderMismatch(f"The {head.repeated} header came more than once")
-    if head.version != version:
-        check_mirror("MCP-Protocol-Version", head.version, version)
-    if head.method != method:
-        check_mirror("Mcp-Method", head.method, method)
-    if name is not None and head.name != name:
-        check_mirror("Mcp-Name", head.name, name)
+    check_mirror("MCP-Protocol-Version", head.version, version)
+    check_mirror("Mcp-Method", head.method, method)
+    if name is not None:
+        check_name(head.name, name)
 
 
 def render(method: str, result: Result) -> bytes | Raw:
     """A result as this era's agents expect it: with `resultType`, and a lifetime where the method needs one."""
     if result.kind is not None:
         return result.raw
+    text = bytes(result.raw)
+    lifetime = _LIFETIME if method in CACHEABLE else EMPTY
+    if any(field in text for field in _FIELDS):
+        return _encode({**lifetime, **(read_object(text) or {}), "resultType": "complete"})
     added = b'{"resultType":"complete"'
-    if method in CACHEABLE:
+    if lifetime:
         added += b',"ttlMs":0,"cacheScope":"private"'
-    rest = bytes(result.raw)[1:].lstrip()
+    rest = text[1:].lstrip()
     return added + (rest if rest == b"}" else b"," + rest)
 
 
 def status(error: CallError | Failure) -> int:
-    """The HTTP status that goes with an error."""
-    return STATUS.get(error.code, 200)
+    """The HTTP status that goes with an error. What proxies repeat unasked is said only of calls that did not run."""
+    status = STATUS.get(error.code, 200)
+    if status in _TRY_AGAIN and (isinstance(error, Failure) or error.outcome != "not_sent"):
+        return 200
+    return status
 
 
 # ---- toward servers

@@ -5,7 +5,6 @@ Anything else takes the thorough way. Source: hardening T11, T26.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from ..model.errors import InvalidRequest, ParseError
 from ..model.limits import DEPTH_MAX, KEYS_MAX
 
 _encode = msgspec.json.Encoder().encode
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ROUND_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 
@@ -29,7 +27,12 @@ def check_text(text: bytes) -> None:
         except UnicodeDecodeError as error:
             raise ParseError(f"The body is not UTF-8: byte {error.start}") from None
     if text.count(b"{") + text.count(b"[") > DEPTH_MAX or text.count(b":") > KEYS_MAX:
-        _check_shape(_STRING.sub(b"", text))
+        _check_shape(_without_strings(text))
+
+
+def _without_strings(text: bytes) -> bytes:
+    """The text between its strings. No pattern: matching one takes far more memory than a hostile text has."""
+    return b"".join(text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
 
 
 def _check_shape(bare: bytes) -> None:

@@ -1,0 +1,71 @@
+"""A public kit for testing whatever speaks MCP: scripted servers, faults, a raw agent, time by hand.
+
+Imported by nobody in this package. It proves nothing about a correct server or client: for that, use the official SDK.
+Read next: `http_server.py` (a server under byte control), `mcp_server.py` (what it says), `stdio_child.py` (the same as
+a child process), `raw_agent.py` (the other side).
+"""
+
+from .clock import ManualClock
+from .http_server import Conn, Handler, Hit, ScriptedHttpServer
+from .mcp_server import (
+    Exchange,
+    Hook,
+    LegacyMcp,
+    LegacySse,
+    ModernMcp,
+    asks,
+    close_mid_body,
+    close_mid_stream,
+    echo,
+    garbage,
+    hang,
+    legacy_mcp,
+    legacy_sse,
+    modern_mcp,
+    reports,
+    reset,
+    status,
+    twice,
+    unknown_result_type,
+    wrong_id,
+)
+from .raw_agent import RawAgent, RawReply, RawStream, legacy_initialize, legacy_request, modern_request
+from .stdio_child import child_command, recorded
+from .waiting import until
+
+__all__ = [
+    "Conn",
+    "Exchange",
+    "Handler",
+    "Hit",
+    "Hook",
+    "LegacyMcp",
+    "LegacySse",
+    "ManualClock",
+    "ModernMcp",
+    "RawAgent",
+    "RawReply",
+    "RawStream",
+    "ScriptedHttpServer",
+    "asks",
+    "child_command",
+    "close_mid_body",
+    "close_mid_stream",
+    "echo",
+    "garbage",
+    "hang",
+    "legacy_initialize",
+    "legacy_mcp",
+    "legacy_request",
+    "legacy_sse",
+    "modern_mcp",
+    "modern_request",
+    "recorded",
+    "reports",
+    "reset",
+    "status",
+    "twice",
+    "unknown_result_type",
+    "until",
+    "wrong_id",
+]
