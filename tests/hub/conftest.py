@@ -39,6 +39,7 @@ class Running:
         self.hub = hub
         self.address = address
         self.url = f"http://{address}"
+        self.mcp = f"{self.url}/mcp"
 
     async def ready(self, *aliases: str) -> None:
         """Wait until these servers' lists are in the catalog."""

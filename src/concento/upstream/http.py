@@ -364,7 +364,6 @@ class LegacyLink:
             self._renewing = None
 
     async def _greet_again(self) -> None:
-        self._session, self._fields = None, []
         self._levels = Levels()
         if await self.greet() != 200:
             error = Unavailable(f"The server {self._wire.alias!r} ended the session and takes no new one")
