@@ -15,6 +15,7 @@ import base64
 import json
 import os
 import socket
+import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,10 +38,11 @@ from mcp.server.subscriptions import (
     PromptsListChanged,
     ResourcesListChanged,
     ResourceUpdated,
+    ServerEvent,
     ToolsListChanged,
 )
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp.shared.exceptions import MCPError
+from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -48,9 +50,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # 1x1 PNG
-)
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # 1x1 PNG
 BINARY = bytes(range(256))
 NAMES = ["Ada", "Alan", "Grace", "Grete"]
 INSTRUCTIONS = "Call `echo` to hear yourself. The resource test://static/text is short."
@@ -145,16 +145,20 @@ EXTRA: dict[str, dict[str, Any]] = {
     "prompts": {"name": "extra", "description": "Comes and goes"},
     "resources": {"uri": "test://static/extra", "name": "extra"},
 }
-PROMPTS = [
-    {"name": "greet", "description": "Greets", "arguments": [{"name": "name", "description": "Whom", "required": True}]},
+PROMPTS: list[dict[str, Any]] = [
+    {
+        "name": "greet",
+        "description": "Greets",
+        "arguments": [{"name": "name", "description": "Whom", "required": True}],
+    },
     {"name": "review", "description": "Has an embedded resource"},
 ]
-RESOURCES = [
+RESOURCES: list[dict[str, Any]] = [
     {"uri": "test://static/text", "name": "text", "mimeType": "text/plain", "annotations": {"priority": 0.5}},
     {"uri": "file:///etc/motd-like", "name": "motd-like", "mimeType": "text/plain"},
     {"uri": "test://static/binary", "name": "binary", "mimeType": "application/octet-stream", "size": len(BINARY)},
 ]
-TEMPLATES = [{"uriTemplate": "test://item/{id}", "name": "item", "mimeType": "application/json"}]
+TEMPLATES: list[dict[str, Any]] = [{"uriTemplate": "test://item/{id}", "name": "item", "mimeType": "application/json"}]
 
 ASKED: dict[str, dict[str, Any]] = {
     "elicitation": {
@@ -270,8 +274,12 @@ class Fixture(Server[Any]):
 
     async def _mutate(self, ctx: Context, kind: str = "tools") -> dict[str, Any]:
         self.added ^= {kind}
-        event = {"tools": ToolsListChanged, "prompts": PromptsListChanged, "resources": ResourcesListChanged}[kind]
-        await self.bus.publish(event())
+        events: dict[str, ServerEvent] = {
+            "tools": ToolsListChanged(),
+            "prompts": PromptsListChanged(),
+            "resources": ResourcesListChanged(),
+        }
+        await self.bus.publish(events[kind])
         send = {
             "tools": ServerSession.send_tool_list_changed,
             "prompts": ServerSession.send_prompt_list_changed,
@@ -433,7 +441,7 @@ class Fixture(Server[Any]):
 
 
 def _finished(handler: Callable[[Context, Any], Awaitable[Any]]) -> Callable[[Context, Any], Awaitable[Any]]:
-    """What the SDK's models add to a result by themselves, and plain dicts must have; it leaves legacy results again."""
+    """What the SDK's models add to a result by themselves and plain dicts must have; legacy results lose it again."""
 
     async def finished(ctx: Context, params: Any) -> Any:
         result = await handler(ctx, params)
@@ -618,6 +626,7 @@ def main() -> None:
     parser.add_argument("--page-items", type=int, default=0, help="items on one page of a list; 0 is all of them")
     parser.add_argument("--record", type=Path)
     options = parser.parse_args()
+    warnings.simplefilter("ignore", MCPDeprecationWarning)  # the legacy era is what half of this is for
     fixture = Fixture(options.page_items, options.record)
     if options.transport == "stdio":
         asyncio.run(serve_stdio(fixture, options.era))

@@ -70,3 +70,11 @@ class Health:
     era: str | None = None
     revision: str | None = None
     stderr: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is known of one replica at the moment a call is planned."""
+
+    usable: bool = True
+    in_flight: int = 0

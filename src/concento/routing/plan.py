@@ -2,19 +2,11 @@
 
 from collections.abc import Sequence
 
-from msgspec import Struct
-
 from ..model.config import Balance
+from ..model.inventory import Reading
 
 ATTEMPTS_MAX = 3
 """Replicas tried for one call, so that a call can't visit every instance of a large, broken server."""
-
-
-class Reading(Struct, frozen=True):
-    """What is known of one replica at the moment of planning."""
-
-    usable: bool = True
-    in_flight: int = 0
 
 
 def plan(readings: Sequence[Reading], balance: Balance, turn: int) -> Sequence[int]:

@@ -8,7 +8,7 @@ import json
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -60,8 +60,9 @@ class Hit:
 class Conn:
     """One client connection, with control over every byte that goes back."""
 
-    def __init__(self, number: int, transport: asyncio.Transport) -> None:
+    def __init__(self, number: int, transport: asyncio.Transport, server: "ScriptedHttpServer") -> None:
         self.number = number
+        self._server = server
         self.gone = asyncio.Event()
         """Set when the connection has ended, by whichever side."""
         self.writable = asyncio.Event()
@@ -131,6 +132,10 @@ class Conn:
         """Say nothing more; returns when the client has given up."""
         await self.gone.wait()
 
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something on this connection beside the handler, which may return. It ends with the server."""
+        self._server._spawn(work, self)
+
 
 def head(status: int, headers: HeaderFields) -> bytes:
     """A status line and header fields."""
@@ -150,7 +155,8 @@ class ScriptedHttpServer:
             ...
             assert not server.hits("tools/call")
 
-    A handler that raises resets its connection, and the error is raised again at the end of the context.
+    A handler that raises resets its connection, and the error is raised again at the end of the context; so is what is
+    wrong with a request that is no HTTP.
     """
 
     def __init__(self, handler: Handler, *, path: str = "/mcp", tls: ssl.SSLContext | None = None) -> None:
@@ -178,29 +184,29 @@ class ScriptedHttpServer:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def hits(
-        self, method: str | None = None, *, http: str | None = None, name: str | None = None, path: str | None = None
+        self, rpc: str | None = None, *, method: str | None = None, name: str | None = None, path: str | None = None
     ) -> list[Hit]:
         """The requests so far, all or those with that JSON-RPC method, HTTP method, tool or other name, path."""
         return [
             hit
             for hit in self._hits
-            if (method is None or hit.rpc == method)
-            and (http is None or hit.method == http)
+            if (rpc is None or hit.rpc == rpc)
+            and (method is None or hit.method == method)
             and (name is None or hit.name == name)
             and (path is None or hit.path.partition("?")[0] == path)
         ]
 
     async def arrived(
-        self, method: str | None = None, *, count: int = 1, wait_s: float = WAIT_S, **chosen: str
+        self, rpc: str | None = None, *, count: int = 1, wait_s: float = WAIT_S, **chosen: str
     ) -> list[Hit]:
         """Wait until that many such requests have arrived; the arguments are those of `hits`."""
         await until(
-            lambda: len(self.hits(method, **chosen)) >= count,
-            f"{count} requests {method or ''} {chosen or ''}",
+            lambda: len(self.hits(rpc, **chosen)) >= count,
+            f"{count} requests {rpc or ''} {chosen or ''}",
             lambda: [hit.rpc or hit.method for hit in self._hits],
             wait_s=wait_s,
         )
-        return self.hits(method, **chosen)
+        return self.hits(rpc, **chosen)
 
     async def start(self) -> None:
         """Listen: on a free port at first, later on the same again."""
@@ -234,22 +240,25 @@ class ScriptedHttpServer:
     def _take(self, hit: Hit) -> None:
         self._hits.append(hit)
 
-    def _spawn(self, conn: Conn, hits: "asyncio.Queue[Hit | None]") -> asyncio.Task[None]:
-        task = asyncio.create_task(self._serve(conn, hits))  # noqa: TID251 - owned by the server, ended in stop()
+    def _spawn(self, work: Coroutine[Any, Any, None], conn: Conn) -> None:
+        task = asyncio.create_task(self._guarded(work, conn))  # noqa: TID251 - owned by the server, ended in stop()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
+        task.add_done_callback(lambda _: work.close())  # which a task that was cancelled too early never began
 
     async def _serve(self, conn: Conn, hits: "asyncio.Queue[Hit | None]") -> None:
         while (hit := await hits.get()) is not None:
-            try:
-                await self.handler(hit, conn)
-            except ConnectionError:
-                return  # the client left while it was being answered
-            except Exception as error:
-                self.errors.append(error)
-                conn.abort()
-                return
+            await self.handler(hit, conn)
+        conn.close()
+
+    async def _guarded(self, work: Coroutine[Any, Any, None], conn: Conn) -> None:
+        try:
+            await work
+        except ConnectionError:
+            pass  # the client left while it was being answered
+        except Exception as error:
+            self.errors.append(error)
+            conn.abort()
 
 
 class _Protocol(asyncio.Protocol):
@@ -265,16 +274,16 @@ class _Protocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._server.accepted += 1
-        self._conn = Conn(self._server.accepted, cast(asyncio.Transport, transport))
+        self._conn = Conn(self._server.accepted, cast(asyncio.Transport, transport), self._server)
         self._server.conns.append(self._conn)
-        self._task = self._server._spawn(self._conn, self._queue)
+        self._conn.begin(self._server._serve(self._conn, self._queue))
 
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._server.errors.append(error)
-            self._conn.abort()
+            self._queue.put_nowait(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.conns.remove(self._conn)

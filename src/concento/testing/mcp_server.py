@@ -13,10 +13,11 @@ import asyncio
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from .http_server import Conn, Hit
+from .http_server import Conn, Hit, head
 from .raw_agent import NAMED, unmirrored
 from .waiting import until
 
@@ -44,7 +45,7 @@ class Exchange:
         self.mcp = mcp
         self.hit = hit
         self.conn = conn
-        """The connection that the request came on."""
+        """The connection that the answer goes to."""
         self.id: int | str = hit.message["id"]
         self.method: str = hit.message["method"]
         self.params: dict[str, Any] = hit.message.get("params") or {}
@@ -104,8 +105,13 @@ class Exchange:
         await self.send({"jsonrpc": "2.0", "id": number, "method": method, "params": dict(params or {})})
         return await answer
 
+    async def cut(self, result: Json) -> None:
+        """Half the answer, and the end of the connection."""
+        await self._channel.cut(json.dumps(self.answer(result)).encode())
+        self.conn.close()
+
     async def hang(self) -> None:
-        """Never answer; returns when the client has given up."""
+        """Never answer; returns when the client has closed the connection."""
         await self.conn.hang()
 
 
@@ -113,6 +119,10 @@ class _Channel:
     """Where the messages of one request go."""
 
     async def send(self, data: bytes, last: bool, status: int) -> None:
+        raise NotImplementedError
+
+    async def cut(self, data: bytes) -> None:
+        """The first half of a last message."""
         raise NotImplementedError
 
 
@@ -135,6 +145,10 @@ class _Reply(_Channel):
         if last:
             await self._conn.end_events()
 
+    async def cut(self, data: bytes) -> None:
+        fields = [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
+        await self._conn.send(head(200, fields) + data[: len(data) // 2])
+
 
 class _Standing(_Channel):
     """A stream that outlives the request."""
@@ -144,6 +158,9 @@ class _Standing(_Channel):
 
     async def send(self, data: bytes, last: bool, status: int) -> None:
         await self._conn.event(data)
+
+    async def cut(self, data: bytes) -> None:
+        await self._conn.chunk(b"event: message\ndata: " + data[: len(data) // 2])
 
 
 class ScriptedMcp:
@@ -193,7 +210,8 @@ class ScriptedMcp:
             stated = dict(params or {})
             if subscription is not None:
                 stated["_meta"] = {**stated.get("_meta", {}), SUBSCRIPTION_KEY: subscription}
-            await conn.event({"jsonrpc": "2.0", "method": method, "params": stated})
+            with suppress(ConnectionError):
+                await conn.event({"jsonrpc": "2.0", "method": method, "params": stated})
 
     async def change_tools(self, tools: Sequence[Json]) -> None:
         """Offer other tools, and say so on every standing stream."""
@@ -371,7 +389,8 @@ class LegacySse(_Handshaking):
         message = hit.message
         if not isinstance(message, dict) or "id" not in message or "method" not in message:
             return self._hear(message if isinstance(message, dict) else {})
-        await self._dispatch(Exchange(self, hit, conn, _Standing(stream)))
+        # Beside the POST's connection, which takes further messages while this one is worked on.
+        stream.begin(self._dispatch(Exchange(self, hit, stream, _Standing(stream))))
 
 
 modern_mcp = ModernMcp
@@ -422,12 +441,7 @@ async def reset(exchange: Exchange) -> None:
 
 async def close_mid_body(exchange: Exchange) -> None:
     """The connection ends in the middle of the answer."""
-    answer = json.dumps(exchange.answer(await echo(exchange))).encode()
-    await exchange.conn.send(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer)
-    )
-    await exchange.conn.send(answer[: len(answer) // 2])
-    exchange.conn.close()
+    await exchange.cut(await echo(exchange))
 
 
 async def close_mid_stream(exchange: Exchange) -> None:

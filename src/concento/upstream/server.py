@@ -14,8 +14,7 @@ from ..model.call import Notify, Reply, Request
 from ..model.clock import Clock
 from ..model.config import ChildReplica, Server, UrlReplica
 from ..model.errors import CallError, ConcentoError, Overloaded, Unavailable
-from ..model.inventory import Health, ServerState
-from ..routing.plan import Reading
+from ..model.inventory import Health, Reading, ServerState
 from ..transport.stdio import Child, ExitNotice
 from .connect import CHILD_WAIT_S, Connected, Means, connect
 from .link import Link, Welcome
