@@ -45,6 +45,8 @@ class Hub:
         self.store = store
         self.metrics = metrics
         self.notes: list[str] = []
+        self.reload_failures = 0
+        """Configurations that were refused since the start; the last good one stayed."""
         self.current = Current(Snapshot(Config(), {}))
         self.watchdog = Watchdog()
         self.means = Means(self.watchdog, eras)
@@ -129,6 +131,7 @@ class Hub:
 
     def _gauges(self) -> Iterator[Reading]:
         yield "concento_calls_in_flight", "Calls running now", {}, self.records.in_flight
+        yield "concento_reload_failures", "Configurations refused since the start", {}, self.reload_failures
         yield "concento_sessions", "Legacy sessions open now", {}, len(self.sessions)
         yield "concento_streams", "Listen streams open now", {}, len(self.listening)
         if self.listener is not None:

@@ -7,15 +7,12 @@ its own short path, and both end in `Gateway.call`. Source: docs/decisions/0002;
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from msgspec import Raw
 
 from ..gateway.call import Gateway
 from ..gateway.listen import Listening
-from ..model import meta
 from ..model.call import ALL, ANONYMOUS, Call, Endpoint, Failure, Principal
-from ..model.errors import CallError, InvalidParams, InvalidRequest
-from ..model.inventory import Kind
+from ..model.errors import CallError, InvalidRequest
 from ..protocol import modern
 from ..protocol.jsonrpc import (
     Message,
@@ -24,12 +21,12 @@ from ..protocol.jsonrpc import (
     encode_notification,
     encode_result,
     parse,
-    read_object,
 )
 from ..protocol.versions import LEGACY, is_modern
 from .answers import legacy_error, modern_error, retry_headers
 from .http import Exchange
 from .identity import Hosts
+from .listening import serve_listen
 from .parser import HttpHead, HttpRequest, Refusal
 from .session import Session, Sessions
 from .sse import SseSessions
@@ -38,11 +35,6 @@ _MCP: Final = frozenset({"POST", "GET", "DELETE"})
 _GONE: Final = (
     b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"There is no such session; initialize again"}}'
 )
-_FILTERS: Final[dict[str, Kind]] = {
-    "toolsListChanged": "tools",
-    "promptsListChanged": "prompts",
-    "resourcesListChanged": "resources",
-}
 
 
 class AgentFront:
@@ -135,7 +127,7 @@ class AgentFront:
             try:
                 call = modern.lift(message, head, endpoint, ANONYMOUS)
                 if call.method == "subscriptions/listen":
-                    await self._listen(raw_id, call, exchange)
+                    exchange.reply(200, await serve_listen(self._listening, raw_id, call, exchange.event))
                 else:
                     await self._modern(raw_id, call, exchange, streams=_accepts_stream(request.head))
             except CallError as error:
@@ -153,40 +145,6 @@ class AgentFront:
             exchange.reply(modern.status(reply), modern_error(raw_id, reply))
         else:
             exchange.reply(200, encode_result(raw_id, modern.render(call.method, reply)))
-
-    async def _listen(self, raw_id: bytes, call: Call, exchange: Exchange) -> None:
-        """Serve a listen stream until the agent closes it or the hub stops."""
-        wanted = read_object(call.params.get("notifications", Raw(b"")))
-        if wanted is None:
-            raise InvalidParams("The parameter 'notifications' must be an object")
-        kinds = [kind for name, kind in _FILTERS.items() if wanted.get(name) == Raw(b"true")]
-        uris = _strings(wanted.get("resourceSubscriptions"))
-        stamp = {meta.SUBSCRIPTION_ID: Raw(raw_id)}
-
-        def push(method: str, params: Raw) -> None:
-            members = read_object(params) or {}
-            exchange.event(encode_notification(method, {**members, "_meta": stamp}))
-
-        held: list[tuple[str, Raw]] = []
-        stream = self._listening.open(call.endpoint, call.principal, kinds, lambda *change: held.append(change))
-        try:
-            honoured: dict[str, object] = {name: True for name, kind in _FILTERS.items() if kind in kinds}
-            if uris:
-                honoured["resourceSubscriptions"] = await self._listening.subscribe(stream, uris)
-            acknowledged = {"notifications": honoured, "_meta": stamp}
-            exchange.event(encode_notification("notifications/subscriptions/acknowledged", acknowledged))
-            stream.push = push
-            for change in held:
-                push(*change)
-            await stream.ended.wait()
-            exchange.reply(
-                200,
-                encode_result(
-                    raw_id, b'{"resultType":"complete","_meta":{"%b":%b}}' % (meta.SUBSCRIPTION_ID.encode(), raw_id)
-                ),
-            )
-        finally:
-            await self._listening.close(stream)
 
     # -- legacy
 
@@ -299,10 +257,3 @@ def _media_refusal(head: HttpHead) -> Refusal | None:
 
 def _method_refusal(allowed: str) -> Refusal:
     return Refusal(405, f"This path takes {allowed}", close=False, headers=(("allow", allowed),))
-
-
-def _strings(raw: Raw | None) -> list[str]:
-    try:
-        return [] if raw is None else msgspec.json.decode(raw, type=list[str])
-    except msgspec.DecodeError:
-        raise InvalidParams("resourceSubscriptions must be a list of URIs") from None

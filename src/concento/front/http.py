@@ -6,6 +6,7 @@ request pays for a timer. Source: hardening T12, T26, T27, R15, R16, R25, R26.
 
 import asyncio
 import email.utils
+import errno
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -20,6 +21,11 @@ from .parser import HttpHead, HttpRequest, Refusal, RequestParser
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _KEEPALIVE = b":\n\n"
+_CUT = (
+    b'{"jsonrpc":"2.0","id":null,"error":{"code":-31002,"message":"The call was cut before it ended; it may have run",'
+    b'"data":{"outcome":"unknown","retryable":false}}}'
+)
+"""Told in 200, since proxies repeat what gets a 503."""
 
 Serve = Callable[[HttpRequest, "Exchange"], Awaitable[None]]
 Admit = Callable[[HttpHead], Refusal | None]
@@ -128,19 +134,20 @@ class Connection(asyncio.Protocol):
         self.listener.opened(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return  # the rest of a request that was refused
         parser = self._parser
         if not parser.in_request:
             self.since_s = self.listener.now_s
         ready = parser.feed(data)
-        if parser.wants_continue and self.exchange is None and not self._queue:
-            parser.wants_continue = False
-            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if ready:
             self._queue.extend(ready)
             if self.exchange is None:
                 self._next()
-            if self._queue and self._transport is not None:
+            if self._queue and self._transport is not None and not self._closing:
                 self._transport.pause_reading()
+        if parser.wants_continue:
+            self._continue()
 
     def eof_received(self) -> None:
         return None  # an agent that half-closes is gone
@@ -158,11 +165,13 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._stalled_s = None
+        if self.exchange is None:
+            self._next()
 
     # -- one exchange after the other
 
     def _next(self) -> None:
-        while self._queue and self.exchange is None and not self._closing:
+        while self._queue and self.exchange is None and not self._closing and self._stalled_s is None:
             item = self._queue.popleft()
             if isinstance(item, Refusal):
                 self.listener.refused(item)
@@ -174,25 +183,30 @@ class Connection(asyncio.Protocol):
         if not self._queue and self._transport is not None and not self._transport.is_reading():
             self._transport.resume_reading()
 
+    def _continue(self) -> None:
+        """Ask for the body that an agent holds back, once it is its turn."""
+        if self.exchange is None and not self._queue and not self._closing:
+            self._parser.wants_continue = False
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def _finished(self, keep_alive: bool) -> None:
         self.exchange = None
         self.since_s = self.listener.now_s
         if not keep_alive or self.listener.draining:
-            self.close()
+            self._end()
         elif self._queue:
             self._next()
+        elif self._parser.wants_continue:
+            self._continue()
 
     # -- writing
 
     def send_reply(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...], *, keep_alive: bool) -> None:
         """Write a whole reply and go on to the next request."""
         keep_alive = keep_alive and not self.listener.draining
-        head = b"HTTP/1.1 %d %b\r\n%bcontent-length: %d\r\n" % (
-            status,
-            _REASONS.get(status, b""),
-            self.listener.date,
-            len(body),
-        )
+        head = b"HTTP/1.1 %d %b\r\n%b" % (status, _REASONS.get(status, b""), self.listener.date)
+        if status != 204:
+            head += b"content-length: %d\r\n" % len(body)
         if headers:
             named = {name for name, _ in headers}
             head += b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in headers)
@@ -224,6 +238,20 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
             if len(large) >= 65536:
                 self._transport.write(large)
+
+    def _end(self) -> None:
+        """Close once the agent has what was written. What it is still sending is read and forgotten until then, since
+        to close on it would destroy an answer under way."""
+        transport, parser = self._transport, self._parser
+        is_sending = parser.in_request or parser.refused
+        if transport is None or transport.is_closing() or not is_sending or not transport.can_write_eof():
+            self.close()
+            return
+        self._closing = True
+        self._queue.clear()
+        transport.write_eof()
+        if not transport.is_reading():
+            transport.resume_reading()
 
     def close(self) -> None:
         """Close after what was written has gone out."""
@@ -295,7 +323,7 @@ class HttpListener:
                 lambda: Connection(self), address.host, address.port, backlog=1024, reuse_address=True
             )
         except OSError as error:
-            raise StartError(_bind_problem(address, error)) from error
+            raise StartError(bind_problem(address, error)) from error
         self._sweep()
         return Address(address.host, self._server.sockets[0].getsockname()[1])
 
@@ -320,7 +348,7 @@ class HttpListener:
             if not exchange.ended and exchange.streaming:
                 exchange.end()
             elif not exchange.ended:
-                exchange.reply(503)
+                exchange.reply(200, _CUT)
 
     def opened(self, connection: Connection) -> None:
         """A connection was made."""
@@ -381,9 +409,8 @@ def refusal_body(refusal: Refusal) -> bytes:
     return b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"%b"}}' % text.encode()
 
 
-def _bind_problem(address: Address, error: OSError) -> str:
-    import errno
-
+def bind_problem(address: Address, error: OSError) -> str:
+    """Why an address can't be listened on, and what to do."""
     if error.errno == errno.EADDRINUSE:
         return f"{address} is in use; stop the other program or set another `listen` address"
     if error.errno == errno.EACCES:

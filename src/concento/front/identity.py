@@ -4,10 +4,15 @@ Without `auth:` the hub serves loopback only, and every caller is the same anony
 checked on every route, so that a web page can't reach the hub through a name it controls. Source: hardening T20.
 """
 
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from .parser import HttpHead, Refusal
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@]+)(?::[0-9]{0,5})?")
+
+_PASSED_MAX = 256
 
 
 class Hosts:
@@ -25,30 +30,36 @@ class Hosts:
 
     def refusal(self, head: HttpHead) -> Refusal | None:
         """Why this request is not for us; None if it is."""
-        host = head.fields.get("host")
+        host, origin = head.fields.get("host"), head.fields.get("origin")
         if host is None and head.chunks:
             return Refusal(400, "An HTTP/1.1 request needs a Host header")
-        if host not in self._passed:
-            if host is not None and _name(host) not in self._allowed:
-                return Refusal(403, "The Host header names no host this hub answers for; add it to `hosts`")
-            if host is not None and len(self._passed) < 256:
-                self._passed.add(host)
-        origin = head.fields.get("origin")
-        if origin is not None:
-            if "origin" in head.repeated:
-                return Refusal(403, "The Origin header came more than once")
+        if origin is None and host in self._passed:
+            return None
+        origins = [] if origin is None else [origin] * (2 if "origin" in head.repeated else 1)
+        problem = self.problem([] if host is None else [host], origins)
+        if problem is not None:
+            return Refusal(403, problem)
+        if host is not None and len(self._passed) < _PASSED_MAX:
+            self._passed.add(host)
+        return None
+
+    def problem(self, hosts: list[str], origins: list[str]) -> str | None:
+        """What is wrong with the Host and Origin fields of a request."""
+        if len(hosts) > 1 or any(_name(host) not in self._allowed for host in hosts):
+            return "The Host header names no host this hub answers for; add it to `hosts`"
+        if len(origins) > 1:
+            return "The Origin header came more than once"
+        for origin in origins:
             try:
                 name = (urlsplit(origin).hostname or "").lower()
             except ValueError:
                 name = ""
             if name not in self._allowed and f"[{name}]" not in self._allowed:
-                return Refusal(403, "Pages of this origin may not call the hub; add its host to `hosts`")
+                return "Pages of this origin may not call the hub; add its host to `hosts`"
         return None
 
 
 def _name(host: str) -> str:
-    """A Host header without its port."""
-    host = host.lower()
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+    """A Host header without its port; empty if it is malformed."""
+    match = _HOST.fullmatch(host.lower())
+    return "" if match is None else match[1]

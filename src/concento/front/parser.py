@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import httptools
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ..model.limits import BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX
 from ..protocol.headers import PARAM_PREFIX, Head
@@ -70,6 +70,9 @@ class Refusal(Struct, frozen=True):
     head: HttpHead | None = None
 
 
+_MALFORMED: Final = Refusal(400, "This is not an acceptable HTTP/1.1 request")
+
+
 class RequestParser:
     """Feeds on bytes; `feed` returns what became complete, in order. After a refusal that closes, it takes no more."""
 
@@ -78,7 +81,12 @@ class RequestParser:
         self._parser = httptools.HttpRequestParser(self)
         self._ready: list[HttpRequest | Refusal] = []
         self._head: HttpHead | None = None
-        self._refused = False
+        self.refused = False
+        """After the refusal that was last returned, nothing more is read."""
+        self._answered = False
+        """The present request was refused by an answer that keeps the connection: it goes no further."""
+        self._owed_bytes = 0
+        """What is missing of a body that is read here, since llhttp takes it for the protocol asked for."""
         self.wants_continue = False
         """The agent waits for `100 Continue` before it sends the body."""
         self.in_request = False
@@ -92,30 +100,53 @@ class RequestParser:
         self._params: dict[str, str] = {}
         self._repeated: frozenset[str] = frozenset()
         self._count = 0
-        self._head_bytes = 0
-        self._body: list[bytes] = []
+        self._unread_bytes = 0
+        self._framing_bytes = 0
+        self._body: bytes | bytearray = b""
         self._malformed: str | None = None
 
     def feed(self, data: bytes) -> list[HttpRequest | Refusal]:
         """Take bytes as they come."""
-        if self._refused:
+        if self.refused:
             return []
-        if self._head is None:
-            self._head_bytes += len(data)
+        self._framing_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(Refusal(400, "This endpoint speaks HTTP/1.1 and upgrades to nothing"))
+            if self._owed_bytes:
+                self._feed_around(data, 0)
+            else:
+                self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed_around(data, upgrade.args[0])
         except httptools.HttpParserError:
-            self._refuse(Refusal(400, "This is not an acceptable HTTP/1.1 request"))
-        if self._head is None and self._head_bytes - len(data) > HEAD_BYTES_MAX:
-            self._refuse(Refusal(431, f"The request head is larger than {HEAD_BYTES_MAX} bytes"))
+            self._refuse(_MALFORMED)
+        if self._framing_bytes - len(data) > HEAD_BYTES_MAX:
+            self._refuse(Refusal(431, f"The request head, or what is around its body, is over {HEAD_BYTES_MAX} bytes"))
         ready, self._ready = self._ready, []
         return ready
 
+    def _feed_around(self, data: bytes, at: int) -> None:
+        """Go on after the head of a request that asks for an upgrade: the wish is ignored, the request is answered."""
+        view = memoryview(data)
+        while at < len(data) and not self.refused:
+            if self._owed_bytes:
+                part = data[at : at + self._owed_bytes]
+                at += len(part)
+                self._owed_bytes -= len(part)
+                self.on_body(part)
+                if not self._owed_bytes:
+                    self.on_message_complete()
+                continue
+            try:
+                self._parser.feed_data(view[at:])
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                at += upgrade.args[0]
+            except httptools.HttpParserError:
+                self._refuse(_MALFORMED)
+
     def _refuse(self, refusal: Refusal) -> None:
-        if not self._refused:
-            self._refused = refusal.close
+        if not self.refused:
+            self.refused = refusal.close
             self._ready.append(refusal)
 
     # -- llhttp calls these
@@ -138,6 +169,8 @@ class RequestParser:
         if field is not None:
             if field in self._fields:
                 self._repeated |= {field}
+                if field == "accept":
+                    self._fields[field] += ", " + value.decode("latin-1")
             else:
                 self._fields[field] = value.decode("latin-1").strip(" \t")
         elif key.startswith(_PARAM_PREFIX):
@@ -145,13 +178,17 @@ class RequestParser:
             if text in self._params:
                 self._repeated |= {text}
             self._params[text] = value.decode("latin-1").strip(" \t")
-        elif b"_" in key and _imitates(key.replace(b"_", b"-")):
-            self._malformed = "A header field name with an underscore imitates one with a hyphen"
+            self._unread_bytes += len(name) + len(value)
+        else:
+            self._unread_bytes += len(name) + len(value)
+            if b"_" in key and _imitates(key.replace(b"_", b"-")):
+                self._malformed = "A header field name with an underscore imitates one with a hyphen"
 
     def on_headers_complete(self) -> None:
-        if self._refused:
+        if self.refused:
             return
         path, _, query = self._url.decode("latin-1").partition("?")
+        version = self._parser.get_http_version()
         self._head = head = HttpHead(
             self._parser.get_method().decode(),
             path,
@@ -160,17 +197,24 @@ class RequestParser:
             self._repeated,
             self._params,
             self._parser.should_keep_alive(),
-            self._parser.get_http_version() != "1.0",
+            version == "1.1",
         )
-        refusal = self._check(head) or self._admit(head)
+        refusal = self._check(head, version) or self._admit(head)
         if refusal is not None:
-            self._refuse(refusal)
-        else:
-            self.wants_continue = self._fields.get("expect", "").lower() == "100-continue"
+            self._refuse(refusal if refusal.close or _ends_here(head) else structs.replace(refusal, close=True))
+            self._answered = True
+            return
+        self.wants_continue = head.chunks and self._fields.get("expect", "").lower() == "100-continue"
+        if self._parser.should_upgrade():
+            self._owed_bytes = int(self._fields.get("content-length", "0"))
 
-    def _check(self, head: HttpHead) -> Refusal | None:
+    def _check(self, head: HttpHead, version: str) -> Refusal | None:
         fields = head.fields
-        if self._count > HEADERS_MAX or (self._head_bytes > HEAD_BYTES_MAX and self._is_large()):
+        if version not in ("1.1", "1.0"):
+            return Refusal(505, "This endpoint speaks HTTP/1.1")
+        if self._count > HEADERS_MAX or (
+            (self._framing_bytes > HEAD_BYTES_MAX or self._unread_bytes > HEAD_BYTES_MAX) and self._is_large()
+        ):
             return Refusal(431, f"The request head has more than {HEADERS_MAX} fields or {HEAD_BYTES_MAX} bytes")
         if self._malformed is not None:
             return Refusal(400, self._malformed)
@@ -182,6 +226,8 @@ class RequestParser:
         if "transfer-encoding" in fields:
             if "content-length" in fields:
                 return Refusal(400, "Content-Length and Transfer-Encoding exclude each other")
+            if fields["transfer-encoding"].lower() != "chunked" or not head.chunks or self._parser.should_upgrade():
+                return Refusal(400, "The only Transfer-Encoding taken is chunked, in HTTP/1.1, without an upgrade")
             length = "1"
         if length != "0" and head.method in _METHODS_WITHOUT_BODY:
             return Refusal(400, f"A {head.method} request must not carry a body")
@@ -191,27 +237,43 @@ class RequestParser:
 
     def _is_large(self) -> bool:
         """Whether the head, and not the start of the body that came with it, is beyond the limit."""
-        return len(self._url) + sum(map(len, self._fields.values())) > HEAD_BYTES_MAX
+        return len(self._url) + self._unread_bytes + sum(map(len, self._fields.values())) > HEAD_BYTES_MAX
 
     def on_body(self, data: bytes) -> None:
-        if self._refused:
+        if self.refused:
             return
+        self._framing_bytes = 0
         self.body_bytes += len(data)
         if self.body_bytes > BODY_BYTES_MAX:
-            self._body.clear()
+            self._body = b""
             self._refuse(Refusal(413, f"The body is larger than {BODY_BYTES_MAX} bytes"))
+        elif not self._body:
+            self._body = data
         else:
-            self._body.append(data)
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += data
 
     def on_message_complete(self) -> None:
+        if self._owed_bytes:
+            return
         self.in_request = False
         self.wants_continue = False
+        if self.refused:
+            return
         head, self._head = self._head, None
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        body, answered = self._body, self._answered
         self.body_bytes = 0
+        self._answered = False
         self._reset()
-        if head is not None and not self._refused:
-            self._ready.append(HttpRequest(head, body))
+        if head is not None and not answered:
+            self._ready.append(HttpRequest(head, bytes(body)))
+
+
+def _ends_here(head: HttpHead) -> bool:
+    """Whether the next request follows right after this head, and after an answer that has a body."""
+    fields = head.fields
+    return head.method != "HEAD" and "transfer-encoding" not in fields and fields.get("content-length", "0") == "0"
 
 
 def _imitates(dashed: bytes) -> bool:

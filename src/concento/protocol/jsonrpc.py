@@ -142,12 +142,23 @@ def raw(value: Any) -> Raw:
     return Raw(_encode(value))
 
 
+# ---- what is written, to either side
+
+_BLANK = bytes.maketrans(b"\r\n", b"  ")
+
+
+def one_line(text: bytes) -> bytes:
+    """A message fit for framing by lines. What was relayed raw may break lines between tokens, and what stood on a line
+    of its own there would be a message of its own to whoever reads it."""
+    return text.translate(_BLANK) if b"\n" in text or b"\r" in text else text
+
+
 # ---- to agents
 
 
 def encode_result(raw_id: bytes, result: Raw | bytes) -> bytes:
     """One response with a result."""
-    return b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + result + b"}"
+    return one_line(b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + result + b"}")
 
 
 def encode_error(raw_id: bytes | None, code: int, message: str, data: Any = None) -> bytes:
@@ -155,17 +166,17 @@ def encode_error(raw_id: bytes | None, code: int, message: str, data: Any = None
     error: dict[str, Any] = {"code": code, "message": message}
     if data is not None:
         error["data"] = data
-    return b'{"jsonrpc":"2.0","id":' + (raw_id or b"null") + b',"error":' + _encode(error) + b"}"
+    return one_line(b'{"jsonrpc":"2.0","id":' + (raw_id or b"null") + b',"error":' + _encode(error) + b"}")
 
 
 def encode_notification(method: str, params: Raw | Mapping[str, Any]) -> bytes:
     """One notification."""
-    return _encode({"jsonrpc": "2.0", "method": method, "params": params})
+    return one_line(_encode({"jsonrpc": "2.0", "method": method, "params": params}))
 
 
 def encode_request(id: RequestId, method: str, params: Any) -> bytes:
     """One request."""
-    return _encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    return one_line(_encode({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
 
 
 # ---- from servers

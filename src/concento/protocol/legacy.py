@@ -14,7 +14,7 @@ from ..model import meta
 from ..model.call import Call, Endpoint, Failure, Principal, Request, RequestId, Result
 from ..model.errors import CallError, InvalidParams
 from .headers import NAMED
-from .jsonrpc import EMPTY, EMPTY_OBJECT, Message, read_object, read_string
+from .jsonrpc import EMPTY, EMPTY_OBJECT, Message, one_line, read_object, read_string
 from .versions import negotiate
 
 _encode = msgspec.json.Encoder().encode
@@ -115,7 +115,7 @@ class Writer:
         message: dict[str, Any] = {"jsonrpc": "2.0", "id": id, "method": request.method}
         if params:
             message["params"] = params
-        return _encode(message)
+        return one_line(_encode(message))
 
     def cancel(self, id: RequestId) -> bytes:
         """The notification that ends a request."""

@@ -13,7 +13,7 @@ from ..model import meta
 from ..model.call import Call, Endpoint, Failure, Principal, Request, RequestId, Result
 from ..model.errors import CallError, HeaderMismatch, InvalidParams, UnsupportedVersion
 from .headers import NAMED, Head, check_mirror, check_name, encode_value
-from .jsonrpc import EMPTY, Message, raw, read_object, read_string
+from .jsonrpc import EMPTY, Message, encode_request, raw, read_object, read_string
 from .versions import LEGACY, MODERN
 
 _encode = msgspec.json.Encoder().encode
@@ -155,7 +155,7 @@ class Writer:
         if request.log_level is not None:
             stamped[meta.LOG_LEVEL] = request.log_level
         params = {**request.params, "_meta": stamped}
-        return _encode({"jsonrpc": "2.0", "id": id, "method": request.method, "params": params})
+        return encode_request(id, request.method, params)
 
     def cancel(self, id: RequestId) -> bytes:
         """The notification that ends a request over stdio (over HTTP, closing the stream does)."""

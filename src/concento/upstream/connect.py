@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from ..model.config import ChildReplica, Replica, Server, UrlReplica
 from ..model.errors import BadReply, CallError, Unavailable
@@ -32,6 +32,9 @@ URL_WAIT_S: Final = 15.0
 
 ENDPOINT_WAIT_S: Final = 5.0
 """Time for a 2024-11-05 server to say where to POST."""
+
+_TARGET_CHARS: Final = "/?&=%:;,@!$'()*+~.-_"
+"""What stands in a request target as it is."""
 
 _STREAMS: Final = 8
 """Connections of a pool beyond the calls it may carry: listen streams, notifications, renewals."""
@@ -217,4 +220,4 @@ def _same_origin(url: str, place: str, alias: str) -> str:
     here, there = urlsplit(url), urlsplit(urljoin(url, place))
     if (here.scheme, here.netloc) != (there.scheme, there.netloc):
         raise BadReply(f"The server {alias!r} names an endpoint on another origin", outcome="failed")
-    return (there.path or "/") + (f"?{there.query}" if there.query else "")
+    return quote((there.path or "/") + (f"?{there.query}" if there.query else ""), safe=_TARGET_CHARS)

@@ -264,6 +264,7 @@ class ModernLink:
         """End the listen stream."""
         self._lose(Unavailable(f"The server {self._wire.alias!r} was disconnected"))
         await self._tasks.close()
+        await self._wire.pool.close()
 
 
 class LegacyLink:
@@ -416,6 +417,7 @@ class LegacyLink:
         if self._session is not None:
             with suppress(CallError, TimeoutError):
                 await asyncio.wait_for(self._wire.delete(self._fields), 1.0)
+        await self._wire.pool.close()
 
 
 def modern_revision() -> str:

@@ -148,8 +148,9 @@ class ReplicaLinks:
                 self.main = await connect(upstream.server, self.spec, upstream.means, upstream.listener)
             except ConcentoError as error:
                 failures += 1
-                self._set("starting" if upstream.is_warming() else "failing", str(error))
-                await asyncio.sleep(0.2 if upstream.is_warming() else backoff_s(failures, random.random()))
+                warming = upstream.is_warming()
+                self._set("starting" if warming else "failing", None if warming else str(error))
+                await asyncio.sleep(0.2 if warming else backoff_s(failures, random.random()))
                 continue
             up_s = upstream.clock.monotonic()
             self._set("ready", None)
@@ -371,14 +372,14 @@ class Upstream:
         """Keep the program running that serves the URL."""
         failures = 0
         while True:
-            ended: asyncio.Future[ExitNotice] = asyncio.get_running_loop().create_future()
+            ended: asyncio.Queue[ExitNotice] = asyncio.Queue(1)
             started_s = self.clock.monotonic()
             try:
                 self._beside = await Child.start(
-                    spec, watchdog=self.means.watchdog, on_line=_ignore, on_exit=ended.set_result
+                    spec, watchdog=self.means.watchdog, on_line=_ignore, on_exit=ended.put_nowait
                 )
                 self._beside_since_s = started_s
-                problem = str(await ended)
+                problem = str(await ended.get())
                 await self._beside.close()
             except ConcentoError as error:
                 problem = str(error)

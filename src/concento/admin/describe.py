@@ -1,0 +1,97 @@
+"""The JSON of the admin API, as plain values, without secrets: no environment, no headers, no credentials."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ..app import Hub
+from ..catalog.search import ToolIndex
+from ..catalog.slices import Entry, Slice
+from ..model.config import ChildReplica, Replica
+
+STDERR_LINES = 20
+
+
+def servers(hub: Hub) -> dict[str, Any]:
+    """`{"servers": [...]}`: per server its alias, state, error, era, revision, replicas, counts, calls in flight, and
+    the last lines of its standard error."""
+    return {"servers": [_server(hub, slice) for slice in hub.current.snapshot.slices.values()]}
+
+
+def _server(hub: Hub, slice: Slice) -> dict[str, Any]:
+    alias = slice.server.alias
+    health = slice.health
+    live = next((upstream for upstream in hub.upstreams if upstream.server.alias == alias), None)
+    stderr = live.health().stderr if live is not None else health.stderr
+    return {
+        "alias": alias,
+        "state": health.state,
+        "error": health.error,
+        "stale": health.stale,
+        "era": health.era,
+        "revision": health.revision,
+        "replicas": [_replica(replica) for replica in slice.server.replicas],
+        "isolation": slice.server.isolation,
+        "required": slice.server.required,
+        "tools": len(slice.tools),
+        "prompts": len(slice.prompts),
+        "resources": len(slice.resources),
+        "templates": len(slice.templates),
+        "in_flight": live.in_flight if live is not None else 0,
+        "notes": list(slice.notes),
+        "stderr": list(stderr[-STDERR_LINES:]),
+        "place": slice.server.place,
+    }
+
+
+def _replica(replica: Replica) -> str:
+    """A replica without what may be secret: the program of a command, the origin and path of a URL."""
+    if isinstance(replica, ChildReplica):
+        return f"stdio: {replica.as_written or replica.command[0]}"
+    parts = urlsplit(replica.as_written or replica.url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def tools(hub: Hub, search: str | None = None, limit: int = 50) -> dict[str, Any]:
+    """`{"tools": [{name, server, own_name, description}, ...]}`: all, or those that fit a search, best first."""
+    entries = _entries(hub)
+    if search is not None:
+        index = ToolIndex(entries)
+        entries = index.search(search, limit)
+        index.close()
+    return {"tools": [_tool(entry) for entry in entries]}
+
+
+def tool(hub: Hub, name: str) -> dict[str, Any] | None:
+    """One tool with its whole definition and how its server is called; None if there is none."""
+    entry = next((entry for entry in _entries(hub) if entry.public == name), None)
+    if entry is None:
+        return None
+    server = hub.current.snapshot.slices[entry.alias].server
+    return {
+        **_tool(entry),
+        "definition": msgspec.json.decode(entry.raw),
+        "isolation": server.isolation,
+        "timeout_s": server.timeout_s,
+        "replicas": [_replica(replica) for replica in server.replicas],
+    }
+
+
+def names(hub: Hub) -> list[str]:
+    """All tool names."""
+    return [entry.public for entry in _entries(hub)]
+
+
+def _entries(hub: Hub) -> list[Entry]:
+    return [entry for slice in hub.current.snapshot.slices.values() for entry in slice.tools]
+
+
+def _tool(entry: Entry) -> dict[str, Any]:
+    description = msgspec.json.decode(entry.raw).get("description")
+    return {
+        "name": entry.public,
+        "server": entry.alias,
+        "own_name": entry.own,
+        "description": description if isinstance(description, str) else None,
+    }

@@ -1,0 +1,181 @@
+"""The admin listener: Starlette on uvicorn, in the hub's own event loop.
+
+Host and Origin are checked on every route, as on the data listener. Source: hardening T20, T32.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .. import __version__
+from ..app import Hub
+from ..front.http import bind_problem
+from ..front.identity import Hosts
+from ..model.config import Address
+from ..model.errors import StartError
+from ..upstream.tasks import Tasks
+from . import describe
+
+SEARCH_LIMIT_MAX = 500
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+]
+INDEX = """Concento {version}
+
+/api/v1/servers            what is connected, what is failing and why
+/api/v1/tools              all tools; ?search=words finds some
+/api/v1/tools/NAME         one tool, with its definition
+/metrics                   Prometheus metrics
+/health/live, /health/ready
+/openapi.json              this API, described
+"""
+
+
+class Guard:
+    """Refuses requests that name another host or come from another page; puts strict headers on every answer."""
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_strict(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *HEADERS]
+            await send(message)
+
+        fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        reason = self._hosts.problem(
+            [value for name, value in fields if name == "host"], [value for name, value in fields if name == "origin"]
+        )
+        if reason is not None:
+            await JSONResponse({"error": reason}, 403)(scope, receive, send_strict)
+            return
+        await self._app(scope, receive, send_strict)
+
+
+def admin_app(hub: Hub) -> Starlette:
+    """The routes, all of them GET."""
+
+    async def index(_: Request) -> Response:
+        return PlainTextResponse(INDEX.format(version=__version__))
+
+    async def servers(_: Request) -> Response:
+        return JSONResponse(describe.servers(hub))
+
+    async def tools(request: Request) -> Response:
+        limit = request.query_params.get("limit", "50")
+        if not limit.isdigit() or not 0 < int(limit) <= SEARCH_LIMIT_MAX:
+            return JSONResponse({"error": f"limit must be 1 to {SEARCH_LIMIT_MAX}"}, 422)
+        return JSONResponse(describe.tools(hub, request.query_params.get("search"), int(limit)))
+
+    async def tool(request: Request) -> Response:
+        found = describe.tool(hub, request.path_params["name"])
+        return JSONResponse(found) if found is not None else JSONResponse({"error": "there is no such tool"}, 404)
+
+    async def metrics(_: Request) -> Response:
+        return Response(hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def live(_: Request) -> Response:
+        return JSONResponse({"status": "live"})
+
+    async def ready(_: Request) -> Response:
+        ready = hub.is_ready()
+        return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+
+    async def openapi(_: Request) -> Response:
+        return JSONResponse(_openapi())
+
+    routes = [
+        Route("/", index),
+        Route("/api/v1/servers", servers),
+        Route("/api/v1/tools", tools),
+        Route("/api/v1/tools/{name}", tool),
+        Route("/metrics", metrics),
+        Route("/health/live", live),
+        Route("/health/ready", ready),
+        Route("/openapi.json", openapi),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hub.hosts)])
+
+
+def _openapi() -> dict[str, Any]:
+    def get(summary: str, *parameters: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "get": {"summary": summary, "parameters": list(parameters), "responses": {"200": {"description": "OK"}}}
+        }
+
+    text = {"type": "string"}
+    search = {"name": "search", "in": "query", "schema": text}
+    limit = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": SEARCH_LIMIT_MAX}}
+    name = {"name": "name", "in": "path", "required": True, "schema": text}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Concento admin API", "version": __version__},
+        "paths": {
+            "/api/v1/servers": get("Servers, their state and counts"),
+            "/api/v1/tools": get("Tools, all or searched", search, limit),
+            "/api/v1/tools/{name}": get("One tool", name),
+            "/metrics": get("Prometheus metrics"),
+            "/health/live": get("Whether the process runs"),
+            "/health/ready": get("Whether it takes calls"),
+        },
+    }
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the hub has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class AdminListener:
+    """Serves the admin API on an address."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._tasks = Tasks("the admin listener")
+        self._server: _Server | None = None
+
+    async def start(self, address: Address) -> Address:
+        """Bind and serve; returns the address with the real port. Errors: StartError."""
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((address.host, address.port))
+        except OSError as error:
+            listening.close()
+            raise StartError(f"admin: {bind_problem(address, error)}") from error
+        config = uvicorn.Config(
+            admin_app(self._hub), log_config=None, access_log=False, lifespan="off", server_header=False, ws="none"
+        )
+        self._server = _Server(config)
+        self._tasks.start(self._server.serve([listening]))
+        return Address(address.host, listening.getsockname()[1])
+
+    async def close(self) -> None:
+        """Stop serving."""
+        if self._server is not None:
+            self._server.should_exit = True
+            await asyncio.sleep(0)
+        await self._tasks.close()

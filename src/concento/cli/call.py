@@ -1,0 +1,78 @@
+"""`concento call`: call a tool from the command line."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from .common import config_option, put_json, read_config, tell
+from .inspect import unknown
+from .talk import CallFailed, Talk, with_hub
+
+
+@click.command(name="call")
+@click.argument("tool")
+@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--json", "json_from", metavar="-|TEXT", help="Arguments as a JSON object; - reads standard input.")
+@click.option("--raw", is_flag=True, help="Print the whole result as JSON.")
+@config_option
+def command(tool: str, arguments: tuple[str, ...], json_from: str | None, raw: bool, config: str | None) -> None:
+    """Call a tool and print what it answers; exit 1 if it failed.
+
+    \b
+    Example:
+      concento call time__get_current_time timezone=Europe/Rome
+      echo '{"timezone": "Europe/Rome"}' | concento call time__get_current_time --json -
+    """
+    given = _object(json_from) if json_from is not None else {}
+
+    async def ask(talk: Talk) -> dict[str, Any]:
+        found = await talk.tool(tool)
+        if found is None:
+            raise CallFailed(unknown(tool, [one["name"] for one in (await talk.tools(None))["tools"]]))
+        schema = found["definition"].get("inputSchema") or {}
+        return await talk.call(tool, {**given, **dict(_pair(text, schema) for text in arguments)})
+
+    result = with_hub(read_config(config), ask)
+    if raw:
+        put_json(result)
+    else:
+        for part in result.get("content") or []:
+            click.echo(part["text"] if part.get("type") == "text" else json.dumps(part, ensure_ascii=False))
+        if not result.get("content") and "structuredContent" in result:
+            put_json(result["structuredContent"])
+    if result.get("isError"):
+        tell("concento: the tool says that it failed")
+        raise SystemExit(1)
+
+
+def _object(text: str) -> dict[str, Any]:
+    if text == "-":
+        text = sys.stdin.read()
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--json: this is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise click.UsageError("--json: the arguments must be an object")
+    return value
+
+
+def _pair(text: str, schema: dict[str, Any]) -> tuple[str, Any]:
+    """One KEY=VALUE, its value converted to what the tool's schema says."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"{text!r} is not KEY=VALUE")
+    wanted = (schema.get("properties") or {}).get(key)
+    types = wanted.get("type") if isinstance(wanted, dict) else None
+    names = types if isinstance(types, list) else [types]
+    if "string" in names:
+        return key, value
+    try:
+        converted = json.loads(value)
+    except ValueError:
+        if any(name in names for name in ("integer", "number", "boolean", "object", "array")):
+            raise click.UsageError(f"{key}: {value!r} is no JSON {'/'.join(str(name) for name in names)}") from None
+        return key, value
+    return key, converted

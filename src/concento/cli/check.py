@@ -1,0 +1,39 @@
+"""`concento check`: is the configuration right, and, if asked, do its servers answer?"""
+
+import click
+
+from .common import config_argument, json_option, put_json, read_config
+
+
+@click.command(name="check")
+@config_argument
+@click.option("--connect", is_flag=True, help="Also connect to each server.")
+@json_option
+def command(config: str | None, connect: bool, as_json: bool) -> None:
+    """Say what is wrong with a configuration; exit 2 if anything is.
+
+    \b
+    Example:
+      concento check concento.yaml --connect
+    """
+    configuration = read_config(config)
+    if connect:
+        from .servers import show
+        from .talk import with_hub
+
+        told = with_hub(configuration, lambda talk: talk.servers(), own=True)
+        show(told, as_json)
+        raise SystemExit(any(server["state"] != "ready" for server in told["servers"]))
+    found = {
+        "config": str(configuration.path),
+        "servers": list(configuration.servers),
+        "views": list(configuration.views),
+        "listen": str(configuration.listen),
+    }
+    if as_json:
+        put_json(found)
+    else:
+        click.echo(f"{configuration.path} is right")
+        click.echo(f"  servers: {', '.join(configuration.servers) or 'none'}")
+        if configuration.views:
+            click.echo(f"  views: {', '.join(configuration.views)}")

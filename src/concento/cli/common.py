@@ -1,0 +1,45 @@
+"""What verbs share: reading the configuration, ending with the right code, telling a person."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ..control.config import find_config, load
+from ..model.config import Config
+from ..model.errors import ConcentoError, ConfigError
+
+
+def read_config(argument: str | None) -> Config:
+    """The configuration that a verb was given, or the one found. Ends with code 2 and every problem if it is wrong."""
+    try:
+        return load(find_config(argument, Path.cwd(), os.environ), os.environ)
+    except ConfigError as error:
+        for problem in error.problems:
+            tell(problem)
+        raise SystemExit(2) from None
+
+
+def tell(text: str) -> None:
+    """Say something to the person."""
+    click.echo(text, err=True)
+
+
+def fail(error: ConcentoError | str) -> NoReturn:
+    """End with code 1."""
+    tell(f"concento: {error}")
+    raise SystemExit(1)
+
+
+def put_json(value: Any) -> None:
+    """Data, for programs."""
+    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+
+
+CONFIG_HELP = "The configuration; by default ./concento.yaml, then the user's."
+config_argument = click.argument("config", required=False)
+config_option = click.option("--config", "-c", metavar="FILE", help=CONFIG_HELP)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -1,0 +1,103 @@
+"""What `serve` shows a person: what is starting, ready or failing, and how to go on. Lines only; nothing blinks."""
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from ..app import Hub
+from ..control.config import Difference
+from ..model.config import Address, Config
+from ..model.inventory import Health
+
+POLL_S = 0.1
+SETTLE_S = 60.0
+"""After this a server that is still starting is counted as such in the summary."""
+
+_MARK = {"ready": ("✓", "green"), "failing": ("✗", "red"), "starting": ("…", "yellow"), "stopped": ("-", "white")}
+
+
+class Display:
+    """Writes to standard error, in colour on a terminal."""
+
+    def __init__(self, hub: Hub, address: Address, config: Config, log_path: Path | None) -> None:
+        self._hub = hub
+        self._address = address
+        self._config = config
+        self._log_path = log_path
+        self._started_s = time.monotonic()
+        self._told: dict[str, tuple[str, str | None, int]] = {}
+        self._colour = sys.stderr.isatty()
+
+    def say(self, text: str, colour: str | None = None) -> None:
+        """One line."""
+        click.echo(click.style(text, fg=colour) if colour and self._colour else text, err=True)
+
+    def begin(self, as_json: bool) -> None:
+        """The first words: where to connect, what is starting."""
+        url = f"http://{self._address}/mcp"
+        if as_json:
+            click.echo(json.dumps({"endpoint": url, "admin": str(self._config.admin) if self._config.admin else None}))
+        self.say(f"concento listens at {url}", "cyan")
+        if self._config.admin is not None:
+            self.say(f"  servers, tools and metrics: http://{self._config.admin}")
+        if self._log_path is not None:
+            self.say(f"  access log: {self._log_path}")
+        self.say("  no auth configured: loopback only")
+        names = ", ".join(self._config.servers) or "none; add one under `servers:`"
+        self.say(f"  starting {len(self._config.servers)} servers: {names}")
+
+    async def follow(self) -> None:
+        """Tell what changes, and a summary once everything has settled."""
+        summed_up = False
+        while True:
+            slices = self._hub.current.snapshot.slices
+            for alias, slice in slices.items():
+                self._tell_once(alias, slice.health, len(slice.tools))
+            waiting = [alias for alias, slice in slices.items() if slice.health.state == "starting"]
+            late = time.monotonic() - self._started_s > SETTLE_S
+            if not summed_up and (not waiting or late):
+                summed_up = True
+                self._sum_up(waiting)
+            await asyncio.sleep(POLL_S)
+
+    def _tell_once(self, alias: str, health: Health, tools: int) -> None:
+        now = (health.state, health.error, tools)
+        before = self._told.get(alias)
+        if now == before or (health.state == "starting" and not health.error):
+            return
+        if before is not None and before[0] == "starting" == health.state:
+            return
+        self._told[alias] = now
+        mark, colour = _MARK[health.state]
+        if health.state == "ready":
+            took_s = time.monotonic() - self._started_s
+            seconds = f" after {took_s:.1f} s" if before is None or before[0] != "ready" else ""
+            self.say(f"  {mark} {alias}: {tools} tools, {health.era} {health.revision}{seconds}", colour)
+        else:
+            self.say(f"  {mark} {alias}: {health.error or health.state}", colour)
+
+    def _sum_up(self, waiting: list[str]) -> None:
+        slices = self._hub.current.snapshot.slices.values()
+        ready = sum(slice.health.state == "ready" for slice in slices)
+        tools = sum(len(slice.tools) for slice in slices)
+        self.say(f"{ready} of {len(slices)} servers ready, {tools} tools", "cyan")
+        if waiting:
+            self.say(f"  still starting: {', '.join(waiting)}")
+        self.say(f"Connect an agent:  claude mcp add --transport http concento http://{self._address}/mcp")
+        self.say("Stop with Ctrl-C.")
+
+    def reloaded(self, change: Difference) -> None:
+        """What a new configuration changed."""
+        parts = [
+            f"{what} {', '.join(sorted(aliases))}"
+            for what, aliases in (("added", change.added), ("removed", change.removed), ("changed", change.changed))
+            if aliases
+        ]
+        for alias in (*change.added, *change.removed, *change.changed):
+            self._told.pop(alias, None)
+        self._started_s = time.monotonic()
+        self.say(f"configuration taken over: {'; '.join(parts) or 'the same servers'}", "cyan")

@@ -1,0 +1,64 @@
+"""The command line: which verbs there are. A verb's own module is imported when it runs."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+VERBS: Final[Mapping[str, str]] = {
+    "serve": "Run the hub.",
+    "stdio": "Run the hub for one agent, over standard input and output.",
+    "check": "Say what is wrong with a configuration.",
+    "servers": "Show what is connected, what is failing and why.",
+    "tools": "List or search tools.",
+    "inspect": "Show one tool: definition, server, how to call it.",
+    "call": "Call a tool.",
+    "schema": "Print the JSON Schema of the configuration.",
+}
+
+
+class Verbs(click.Group):
+    """Knows the verbs by name and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f".{cmd_name}", __package__)
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], VERBS, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"{error.message}{hint}", ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="concento", message="concento %(version)s")
+def cli() -> None:
+    """One MCP endpoint in front of many MCP servers.
+
+    \b
+    Example:
+      concento serve concento.yaml
+      concento call time__get_current_time timezone=Europe/Rome
+    """
+
+
+def main() -> None:
+    """The entry point."""
+    cli(prog_name="concento")

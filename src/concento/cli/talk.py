@@ -1,0 +1,214 @@
+"""Ask a hub: the one that runs, if its admin listener answers, else one of our own for the moment."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import click
+import uvloop
+from msgspec import Raw
+
+from ..admin import describe
+from ..app import Hub
+from ..model.call import ALL, ANONYMOUS, Call, Failure
+from ..model.config import Config
+from ..model.errors import CallError, ConcentoError
+from ..model.limits import REPLY_BYTES_MAX
+from ..protocol.headers import encode_value
+from ..protocol.jsonrpc import raw
+from .common import fail, tell
+
+T = TypeVar("T")
+
+PROBE_S = 1.0
+SETTLE_S = 60.0
+"""How long servers of a hub of our own may take to start."""
+PROGRESS_AFTER_S = 1.0
+_EVENT_BYTES_MAX = REPLY_BYTES_MAX * 2
+
+
+class Talk(Protocol):
+    """A hub that can be asked."""
+
+    async def servers(self) -> dict[str, Any]:
+        """What the admin API's `/api/v1/servers` says."""
+        ...
+
+    async def tools(self, search: str | None) -> dict[str, Any]:
+        """What `/api/v1/tools` says."""
+        ...
+
+    async def tool(self, name: str) -> dict[str, Any] | None:
+        """What `/api/v1/tools/NAME` says; None if there is no such tool."""
+        ...
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Call a tool. Errors: CallFailed."""
+        ...
+
+
+class CallFailed(ConcentoError):
+    """A call that got an error instead of a result."""
+
+
+def with_hub(config: Config, ask: Callable[[Talk], Awaitable[T]], *, own: bool = False) -> T:
+    """Run a question against the running hub, or with `own` or when none runs, against one started for it."""
+    try:
+        return uvloop.run(_with_hub(config, ask, own))
+    except ConcentoError as error:
+        fail(error)
+
+
+async def _with_hub(config: Config, ask: Callable[[Talk], Awaitable[T]], own: bool) -> T:
+    if config.admin is not None and not own:
+        async with aiohttp.ClientSession() as session:
+            running = RunningHub(config, session)
+            if await running.answers():
+                tell(f"asking the hub at http://{config.admin}")
+                return await ask(running)
+    tell(f"no hub is running here; starting one from {config.path}")
+    hub = await Hub.create(config)
+    try:
+        await _settle(hub)
+        return await ask(OwnHub(hub))
+    finally:
+        await hub.close()
+
+
+async def _settle(hub: Hub) -> None:
+    """Wait until every server is ready or has failed, saying what is awaited after a second."""
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    shown = False
+    while loop.time() - started_s < SETTLE_S:
+        waiting = [
+            alias for alias, slice in hub.current.snapshot.slices.items() if not _has_settled(slice.health.state)
+        ]
+        if not waiting:
+            break
+        if sys.stderr.isatty() and loop.time() - started_s > PROGRESS_AFTER_S:
+            click.echo(f"\r\x1b[Kstarting {', '.join(waiting)}", err=True, nl=False)
+            shown = True
+        await asyncio.sleep(0.05)
+    if shown:
+        click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _has_settled(state: str) -> bool:
+    return state in ("ready", "failing")
+
+
+class OwnHub:
+    """A hub in this process."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def servers(self) -> dict[str, Any]:
+        return describe.servers(self._hub)
+
+    async def tools(self, search: str | None) -> dict[str, Any]:
+        return describe.tools(self._hub, search)
+
+    async def tool(self, name: str) -> dict[str, Any] | None:
+        return describe.tool(self._hub, name)
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        params = {"name": raw(name), "arguments": raw(arguments)}
+        meta = {"progressToken": raw("cli")}
+        call = Call("tools/call", params, meta, name, ALL, ANONYMOUS, Raw(b"{}"))
+        try:
+            reply = await self._hub.gateway.call(call, lambda method, params: show_progress(json.loads(bytes(params))))
+        except CallError as error:
+            raise CallFailed(error.message) from None
+        if isinstance(reply, Failure):
+            raise CallFailed(f"{reply.message} ({reply.code})")
+        result = json.loads(bytes(reply.raw))
+        assert isinstance(result, dict)
+        return result
+
+
+class RunningHub:
+    """A hub in another process, over its admin API and its own endpoint."""
+
+    def __init__(self, config: Config, session: aiohttp.ClientSession) -> None:
+        self._admin = f"http://{config.admin}"
+        self._endpoint = f"http://{config.listen}/mcp"
+        self._session = session
+        self._timeout = aiohttp.ClientTimeout(total=PROBE_S)
+
+    async def answers(self) -> bool:
+        """Whether it runs."""
+        try:
+            async with self._session.get(f"{self._admin}/health/live", timeout=self._timeout) as reply:
+                return reply.status == 200 and (await reply.json()).get("status") == "live"
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return False
+
+    async def _get(self, path: str, **params: str) -> Any:
+        try:
+            async with self._session.get(self._admin + path, params=params) as reply:
+                return None if reply.status == 404 else await reply.json()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise CallFailed(f"the hub at {self._admin} went away: {error}") from None
+
+    async def servers(self) -> dict[str, Any]:
+        return dict(await self._get("/api/v1/servers"))
+
+    async def tools(self, search: str | None) -> dict[str, Any]:
+        return dict(await self._get("/api/v1/tools", **({} if search is None else {"search": search})))
+
+    async def tool(self, name: str) -> dict[str, Any] | None:
+        found = await self._get(f"/api/v1/tools/{quote(name, safe='')}")
+        return None if found is None else dict(found)
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "concento-cli", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "progressToken": "cli",
+        }
+        params = {"name": name, "arguments": arguments, "_meta": meta}
+        headers = {
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": "2026-07-28",
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": encode_value(name),
+        }
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        timeout = aiohttp.ClientTimeout(total=None)
+        try:
+            async with self._session.post(self._endpoint, json=message, headers=headers, timeout=timeout) as reply:
+                answer = await self._answer(reply)
+        except aiohttp.ClientError as error:
+            raise CallFailed(f"the hub at {self._endpoint} can't be reached: {error}") from None
+        if "error" in answer:
+            raise CallFailed(f"{answer['error'].get('message')} ({answer['error'].get('code')})")
+        return dict(answer["result"])
+
+    async def _answer(self, reply: aiohttp.ClientResponse) -> dict[str, Any]:
+        if reply.content_type != "text/event-stream":
+            return dict(await reply.json())
+        from ..protocol.sse import SseParser
+
+        parser = SseParser(_EVENT_BYTES_MAX)
+        async for data in reply.content.iter_any():
+            for event in parser.feed(data):
+                message = json.loads(event.data) if event.data else {}
+                if message.get("method") == "notifications/progress":
+                    show_progress(message["params"])
+                elif "id" in message:
+                    return dict(message)
+        raise CallFailed("the hub ended the stream without an answer")
+
+
+def show_progress(params: dict[str, Any]) -> None:
+    """One line of progress for a person."""
+    if "progress" in params:
+        total = f" of {params['total']:g}" if isinstance(params.get("total"), (int, float)) else ""
+        tell(f"{params['progress']:g}{total} {params.get('message') or ''}".rstrip())
