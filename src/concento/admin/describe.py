@@ -1,16 +1,32 @@
 """The JSON of the admin API, as plain values, without secrets: no environment, no headers, no credentials."""
 
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
-from ..app import Hub
 from ..catalog.search import ToolIndex
 from ..catalog.slices import Entry, Slice
+from ..front.identity import Hosts
 from ..model.config import ChildReplica, Replica
+from ..observe.metrics import Metrics
+from ..snapshot import Current
+from ..upstream.pool import Upstreams
 
 STDERR_LINES = 20
+
+
+class Hub(Protocol):
+    """What the admin API reads of a hub."""
+
+    current: Current
+    upstreams: Upstreams
+    metrics: Metrics
+    hosts: Hosts
+
+    def is_ready(self) -> bool:
+        """Whether it takes calls."""
+        ...
 
 
 def servers(hub: Hub) -> dict[str, Any]:

@@ -18,13 +18,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import __version__
-from ..app import Hub
 from ..front.http import bind_problem
 from ..front.identity import Hosts
 from ..model.config import Address
 from ..model.errors import StartError
 from ..upstream.tasks import Tasks
 from . import describe
+from .describe import Hub
 
 SEARCH_LIMIT_MAX = 500
 HEADERS = [

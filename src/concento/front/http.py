@@ -21,6 +21,9 @@ from .parser import HttpHead, HttpRequest, Refusal, RequestParser
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _KEEPALIVE = b":\n\n"
+_REQUEST_BYTES = 1024
+_QUEUE_BYTES_MAX = 65536
+"""Pipelined requests are read ahead up to this size; the bare request counts as `_REQUEST_BYTES`."""
 _CUT = (
     b'{"jsonrpc":"2.0","id":null,"error":{"code":-31002,"message":"The call was cut before it ended; it may have run",'
     b'"data":{"outcome":"unknown","retryable":false}}}'
@@ -144,7 +147,7 @@ class Connection(asyncio.Protocol):
             self._queue.extend(ready)
             if self.exchange is None:
                 self._next()
-            if self._queue and self._transport is not None and not self._closing:
+            if self._is_full and self._transport is not None and not self._closing:
                 self._transport.pause_reading()
         if parser.wants_continue:
             self._continue()
@@ -180,8 +183,17 @@ class Connection(asyncio.Protocol):
                 exchange = Exchange(self, item.head)
                 self.exchange = exchange
                 exchange.task = self.listener.run(item, exchange)
-        if not self._queue and self._transport is not None and not self._transport.is_reading():
+        if self._transport is not None and not self._transport.is_reading() and not self._is_full:
             self._transport.resume_reading()
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether so much is pipelined that reading stops: only then goes an agent's leaving unnoticed."""
+        return (
+            bool(self._queue)
+            and sum(_REQUEST_BYTES + len(item.body) for item in self._queue if isinstance(item, HttpRequest))
+            > _QUEUE_BYTES_MAX
+        )
 
     def _continue(self) -> None:
         """Ask for the body that an agent holds back, once it is its turn."""

@@ -140,7 +140,6 @@ async def _negotiate(server: Server, replica: UrlReplica, wire: Wire, means: Mea
         status = await legacy.greet()
         if status == 200:
             return legacy
-        await legacy.close()
         if known == "legacy" and (link := await _modern(wire, listener)) is not None:
             return link
         if replica.transport == "http":
@@ -152,10 +151,7 @@ async def _negotiate(server: Server, replica: UrlReplica, wire: Wire, means: Mea
 
 async def _modern(wire: Wire, listener: Listener) -> ModernLink | None:
     link = ModernLink(wire, listener)
-    if await link.greet() is None:
-        await link.close()
-        return None
-    return link
+    return None if await link.greet() is None else link
 
 
 async def _connect_sse(wire: Wire, url: str, listener: Listener) -> Link:
