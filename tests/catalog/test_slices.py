@@ -32,7 +32,10 @@ def slice_of(alias: str, *tools: Item, prefix: str = "alias", **overrides: ToolO
 
 
 def test_an_item_keeps_every_member_and_every_byte_but_its_name() -> None:
-    raw = b'{"name":"t","inputSchema":{"$defs":{"n":{"$anchor":"n","maximum":1e2}},"type":"object"},"_meta":{"x/y":[1.0]},"odd":1e400}'
+    raw = (
+        b'{"name":"t","inputSchema":{"$defs":{"n":{"$anchor":"n","maximum":1e2}},"type":"object"},'
+        b'"_meta":{"x/y":[1.0]},"odd":1e400}'
+    )
     entry = slice_of("a", Item("t", raw)).tools[0]
     assert entry.own_raw == raw
     assert entry.raw == raw.replace(b'"t"', b'"a__t"')

@@ -605,6 +605,34 @@ async def test_a_disconnect_cancels_the_call(streaming: bool, abruptly: bool) ->
         exchange.event(b"later")
 
 
+async def test_a_disconnect_cancels_the_call_of_an_agent_that_asked_ahead() -> None:
+    script = Script()
+    script.hold("/1")
+    async with listening(script) as front:
+        wire = await front.connect()
+        wire.send(get("/1") + get("/2") + post(b"x" * 10_000))
+        await script.reached("/1")
+        wire.close()
+        await until(lambda: script.ended == ["/1 cancelled"], "cancelled")
+        assert script.asked == ["/1"]
+
+
+async def test_what_is_asked_ahead_is_bounded_and_all_answered() -> None:
+    script = Script()
+    first = script.hold("/1")
+    count = 300
+    async with listening(script) as front:
+        wire = await front.connect()
+        wire.send(get("/1"))
+        await script.reached("/1")
+        body = b"x" * 100_000
+        wire.send(post(body) * count)
+        await until(lambda: not front.connection._transport.is_reading(), "it stopped reading")  # type: ignore[union-attr]
+        assert len(front.connection._queue) <= 10
+        first.set()
+        assert [(await wire.reply())[2] for _ in range(count + 1)] == [b"/1", *[b"/"] * count]
+
+
 async def test_a_call_that_survives_a_disconnect_runs_to_its_end() -> None:
     """R15: in the legacy era a disconnect is no cancellation."""
     script = Script()

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -44,11 +44,14 @@ class Running:
     async def ready(self, *aliases: str) -> None:
         """Wait until these servers' lists are in the catalog."""
         for alias in aliases:
-            await until(lambda alias=alias: self._listed(alias), f"server {alias} ready", self._told(alias))
+            await until(self._listed(alias), f"server {alias} ready", self._told(alias))
 
-    def _listed(self, alias: str) -> bool:
-        slice = self.hub.current.snapshot.slices.get(alias)
-        return slice is not None and slice.inventory is not None and slice.health.state == "ready"
+    def _listed(self, alias: str) -> Callable[[], bool]:
+        def listed() -> bool:
+            slice = self.hub.current.snapshot.slices.get(alias)
+            return slice is not None and slice.inventory is not None and slice.health.state == "ready"
+
+        return listed
 
     def _told(self, alias: str) -> Callable[[], object]:
         return lambda: self.hub.current.snapshot.slices[alias].health
@@ -70,8 +73,6 @@ async def running(configuration: Config) -> AsyncIterator[Running]:
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
     """Starts hubs that end with the test."""
-    from contextlib import AsyncExitStack
-
     async with AsyncExitStack() as stack:
 
         async def begin(configuration: Config) -> Running:

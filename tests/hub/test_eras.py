@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
+from tests.hub.conftest import DEMO, Running, Start, at, child, config
+from tests.peers import everything_server, fast_http_server, sdk_http_server
 
 from concento.model.config import Server
 from concento.testing.waiting import until
-from tests.hub.conftest import DEMO, Running, Start, at, child, config
-from tests.peers import everything_server, fast_http_server, sdk_http_server
 
 AGENTS = ["auto", "legacy"]
 SERVERS = ["stdio-dual", "stdio-legacy", "stdio-modern", "http-dual", "http-legacy", "http-modern", "sse"]

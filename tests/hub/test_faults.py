@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.hub.conftest import Start, at, config
 
 from concento.model.config import ChildReplica, Server
 from concento.testing.http_server import ScriptedHttpServer
@@ -28,7 +29,6 @@ from concento.testing.mcp_server import (
 from concento.testing.raw_agent import RawAgent
 from concento.testing.stdio_child import child_command, recorded
 from concento.testing.waiting import until
-from tests.hub.conftest import Start, at, config
 
 CALL = {"name": "s__echo", "arguments": {"text": "hello"}}
 

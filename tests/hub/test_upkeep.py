@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from tests.hub.conftest import Start, at, config
 
 from concento.app import Hub
 from concento.model.config import Config, Server, View
@@ -11,7 +12,6 @@ from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import ECHO_TOOL, Exchange, ScriptedMcp, legacy_mcp, legacy_sse, modern_mcp
 from concento.testing.raw_agent import RawAgent, legacy_initialize, legacy_request, modern_request
 from concento.testing.waiting import until
-from tests.hub.conftest import Start, at, config
 
 OTHER_TOOL = {**ECHO_TOOL, "name": "other"}
 
@@ -192,7 +192,9 @@ async def test_a_reload_keeps_unchanged_servers_connected_and_loses_no_call(star
 
 
 @pytest.mark.parametrize("kind", [modern_mcp, legacy_mcp])
-async def test_a_subscribed_resource_that_changes_is_told_to_who_subscribed(start: Start, kind: type[ScriptedMcp]) -> None:
+async def test_a_subscribed_resource_that_changes_is_told_to_who_subscribed(
+    start: Start, kind: type[ScriptedMcp]
+) -> None:
     async def fine(exchange: Exchange) -> dict[str, object]:
         return {}
 

@@ -62,6 +62,8 @@ REFUSED = {
         -32600,
     ),
     "depth one over, between strings with brackets": (b'["]",' + arrays(DEPTH_MAX, b'"]"') + b"]", -32600),
+    "depth one over, after a long string": (b'["' + b"[" * 70_000 + b'",' + arrays(DEPTH_MAX) + b"]", -32600),
+    "depth one over, after many strings": (b'["",' + b'"[",' * 50_000 + arrays(DEPTH_MAX) + b"]", -32600),
     "100,000 deep": (arrays(100_000), -32600),
     "keys one over": (members(KEYS_MAX + 1), -32600),
     "keys one over, spread": (

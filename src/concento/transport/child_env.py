@@ -3,71 +3,48 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from ..model.config import ChildReplica
 
+DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+"""Where programs are looked for if nothing says."""
+
 _PLAIN: Final = frozenset(
     {
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "LANG",
-        "TMPDIR",
-        "TZ",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "REQUESTS_CA_BUNDLE",
-        "CURL_CA_BUNDLE",
-        "NODE_EXTRA_CA_CERTS",
-        "PIP_CERT",
-        "UV_SYSTEM_CERTS",
-        "UV_NATIVE_TLS",
-        "UV_CACHE_DIR",
-        "XDG_CACHE_HOME",
-        "NO_PROXY",
-        "no_proxy",
+        *("HOME", "USER", "LOGNAME", "LANG", "TMPDIR"),
+        *("NO_PROXY", "no_proxy", "npm_config_noproxy"),
+        # bundles of certificate authorities, and whether to use the system's
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT"),
+        *("npm_config_cafile", "NPM_CONFIG_CAFILE", "GIT_SSL_CAINFO", "DENO_CERT", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS"),
     }
 )
+
 _URLS: Final = frozenset(
     {
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "all_proxy",
-        "PIP_INDEX_URL",
-        "PIP_EXTRA_INDEX_URL",
-        "UV_DEFAULT_INDEX",
-        "UV_INDEX",
-        "UV_INDEX_URL",
-        "UV_EXTRA_INDEX_URL",
-        "npm_config_registry",
-        "NPM_CONFIG_REGISTRY",
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
+        *("npm_config_proxy", "npm_config_https_proxy", "npm_config_registry", "NPM_CONFIG_REGISTRY"),
+        *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"),
+        *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"),
     }
 )
-"""Variables that hold URLs: inherited only where those carry no credentials."""
+"""Variables of proxies and package indexes, inherited only where their URLs name no user."""
 
 
 def child_environment(replica: ChildReplica, hub_env: Mapping[str, str], bin_folder: Path) -> dict[str, str]:
-    """The whole environment of a child. The hub's own bin folder comes first on its PATH."""
-    env: dict[str, str] = {}
-    if replica.env_inherit == "safe":
-        for name, value in hub_env.items():
-            known = name in _PLAIN or name.startswith("LC_") or (name in _URLS and not _has_credentials(value))
-            if known and name not in replica.env_withheld:
-                env[name] = value
-        path = hub_env.get("PATH", "/usr/local/bin:/usr/bin:/bin")
-        env["PATH"] = f"{bin_folder}:{path}"
-    return {**env, **replica.env}
+    """The whole environment of a child. The hub's own bin folder comes first on its PATH.
+
+    What the replica declares is set whatever its name; `env_inherit: none` gives nothing else.
+    """
+    if replica.env_inherit == "none":
+        return dict(replica.env)
+    shown = {name: value for name, value in hub_env.items() if name not in replica.env_withheld}
+    return {
+        **{name: value for name, value in shown.items() if _is_safe(name, value)},
+        "PATH": f"{bin_folder}:{shown.get('PATH') or DEFAULT_PATH}",
+        **replica.env,
+    }
 
 
-def _has_credentials(value: str) -> bool:
-    """Whether any of the URLs in a value names a user; what can't be read counts as if."""
-    try:
-        return any(
-            "@" in urlsplit(part if "//" in part else f"//{part}").netloc for part in value.replace(",", " ").split()
-        )
-    except ValueError:
-        return True
+def _is_safe(name: str, value: str) -> bool:
+    """Whether a variable can be shown. Any `@` in URLs counts as credentials: `name=https://user@…` is no plain URL."""
+    return name in _PLAIN or name.startswith("LC_") or (name in _URLS and "@" not in value)
