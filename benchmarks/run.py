@@ -66,6 +66,9 @@ telemetry: {{access_log: access.log}}
 servers: {servers}
 """
 
+LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks without the proxy that the environment may name."""
+
 Era = Literal["modern", "legacy"]
 
 
@@ -96,9 +99,18 @@ def running(command: list[str], folder: Path, port: int) -> Iterator[Program]:
     log = folder / "output.log"
     with log.open("wb") as output:
         env = os.environ | {"XDG_STATE_HOME": str(folder)}
-        process = subprocess.Popen(
-            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Refused(f"{shlex.join(command)} does not start: {error}") from None
     try:
         deadline_s = time.monotonic() + START_S
         while not accepts(port):
@@ -200,7 +212,7 @@ def fields(method: str, era: Era, name: str = "", session: str = "") -> dict[str
 def post(url: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, str]:
     """The body of the answer, and the session that it begins."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as reply:
+        with LOCAL.open(urllib.request.Request(url, body, headers), timeout=10) as reply:
             return reply.read(), reply.headers.get("Mcp-Session-Id", "")
     except urllib.error.HTTPError as error:
         raise Refused(f"{url} answers {error.code} {error.read()[:300]!r}") from None
@@ -310,7 +322,7 @@ def wait_for_tools(program: Program, count: int) -> None:
     while time.monotonic() < deadline_s:
         with contextlib.suppress(Refused):
             with contextlib.suppress(OSError):
-                urllib.request.urlopen(program.url("/health/ready"), timeout=5).close()
+                LOCAL.open(program.url("/health/ready"), timeout=5).close()
             reply, _ = post(program.url("/mcp"), request("tools/list", {}, "modern"), fields("tools/list", "modern"))
             listed = len(json.loads(reply)["result"]["tools"])
             if listed == count:
@@ -675,4 +687,7 @@ def positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

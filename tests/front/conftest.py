@@ -5,6 +5,8 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from hypothesis import HealthCheck, settings
+
 from concento.front.http import Connection, Exchange, HttpListener
 from concento.front.parser import HttpHead, HttpRequest, Refusal
 from concento.model.config import Address
@@ -14,6 +16,9 @@ from concento.testing.waiting import until
 Serve = Callable[[HttpRequest, Exchange], Awaitable[None]]
 
 WAIT_S = 10.0
+
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 class Wire:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from ..model.errors import BadReply, InvalidParams
-from ..protocol.jsonrpc import raw, read_object, read_string
+from ..protocol.jsonrpc import raw, read_object, read_once, read_string
 from .uris import publish_uri
 from .view import TenantView
 
@@ -87,7 +87,7 @@ def _object(part: Raw) -> dict[str, Raw]:
 
 def own_completion_params(params: Mapping[str, Raw], view: TenantView) -> tuple[str, dict[str, Raw | str]]:
     """The server that a completion is asked of, and the parameters in its own names. Errors: InvalidParams."""
-    ref = read_object(params.get("ref", Raw(b"")))
+    ref = read_once(params.get("ref", Raw(b"")))
     type = read_string(ref.get("type")) if ref is not None else None
     if ref is None or type not in ("ref/prompt", "ref/resource"):
         raise InvalidParams("The parameter 'ref' must be a ref/prompt or a ref/resource")

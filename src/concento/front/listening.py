@@ -11,7 +11,7 @@ from ..model import meta
 from ..model.call import Call
 from ..model.errors import InvalidParams
 from ..model.inventory import Kind
-from ..protocol.jsonrpc import encode_notification, encode_result, read_object
+from ..protocol.jsonrpc import encode_notification, encode_result, read_object, read_once
 
 _FILTERS: Final[dict[str, Kind]] = {
     "toolsListChanged": "tools",
@@ -27,7 +27,7 @@ async def serve_listen(listening: Listening, raw_id: bytes, call: Call, send: Ca
     The acknowledgement is sent only when every server confirmed, and before any change.
     Errors: InvalidParams.
     """
-    wanted = read_object(call.params.get("notifications", Raw(b"")))
+    wanted = read_once(call.params.get("notifications", Raw(b"")))
     if wanted is None:
         raise InvalidParams("The parameter 'notifications' must be an object")
     kinds = [kind for name, kind in _FILTERS.items() if wanted.get(name) == Raw(b"true")]

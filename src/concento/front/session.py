@@ -45,6 +45,7 @@ class Session:
         self._listening = listening
         self._log_level = "info"
         self._running: dict[bytes, asyncio.Task[Any]] = {}
+        self._cancelled: set[bytes] = set()
         self._stream: Stream | None = None
         self._subscribed: dict[str, None] = {}
 
@@ -65,8 +66,14 @@ class Session:
             return await self._reply(raw_id, message, notify)
         except CallError as error:
             return legacy_error(raw_id, error)
+        except asyncio.CancelledError:
+            if raw_id not in self._cancelled:
+                raise
+            task.uncancel()
+            return None  # the agent wants no reply to what it cancelled
         finally:
             self._running.pop(raw_id, None)
+            self._cancelled.discard(raw_id)
 
     async def _reply(self, raw_id: bytes, message: Message, notify: Notify | None) -> bytes:
         own = _OWN.get(message.method)
@@ -93,7 +100,8 @@ class Session:
         if message.method == "notifications/cancelled":
             raw_id = message.params.get("requestId")
             task = self._running.get(bytes(raw_id)) if raw_id is not None else None
-            if task is not None:
+            if raw_id is not None and task is not None:
+                self._cancelled.add(bytes(raw_id))
                 task.cancel()
 
     # -- requests the hub answers itself

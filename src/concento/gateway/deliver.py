@@ -9,11 +9,13 @@ from typing import Final
 from msgspec import Raw
 
 from ..model import limits
-from ..model.call import Call, Notify, Reply, Request, Result
+from ..model.call import Call, Failure, Notify, Reply, Request, Result
 from ..model.errors import BadReply, CallError, TimedOut
 from ..observe.record import Record
 from ..upstream.server import Upstream
 from .deadline import Deadlines
+
+_WANTS_URL_ELICITATION: Final = -32042
 
 READS: Final = frozenset({"prompts/get", "resources/read", "completion/complete"})
 """Methods that change nothing, so that asking twice is safe."""
@@ -59,6 +61,11 @@ async def deliver(
 
 
 def _checked(upstream: Upstream, reply: Reply) -> Reply:
+    if isinstance(reply, Failure) and reply.code == _WANTS_URL_ELICITATION:
+        raise BadReply(
+            f"The server {upstream.server.alias!r} asked for 'elicitation', which the caller did not declare",
+            outcome="failed",
+        )
     if isinstance(reply, Result) and reply.kind is not None and reply.kind != "complete":
         feature = "input from the user" if reply.kind == "input_required" else f"the result type {reply.kind!r}"
         raise BadReply(

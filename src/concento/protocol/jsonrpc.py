@@ -137,6 +137,14 @@ def read_object(raw: Raw | bytes) -> dict[str, Raw] | None:
         return None
 
 
+def read_once(raw: Raw) -> dict[str, Raw] | None:
+    """The members of an object of an agent's that is acted upon. Errors: InvalidRequest, if one is named twice."""
+    members = read_object(raw)
+    if members is not None and not is_plain(members, memoryview(raw).nbytes):
+        check_repeats(bytes(raw))
+    return members
+
+
 def raw(value: Any) -> Raw:
     """A value as raw JSON."""
     return Raw(_encode(value))

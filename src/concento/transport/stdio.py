@@ -14,40 +14,51 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
 from ..model.config import ChildReplica
 from ..model.errors import ConcentoError, Overloaded
-from ..model.limits import REPLY_BYTES_MAX, STDERR_LINE_BYTES_MAX, STDERR_RING_LINES
-from .child_env import child_environment
+from ..model.limits import MIB, REPLY_BYTES_MAX, STDERR_LINE_BYTES_MAX, STDERR_RING_LINES
+from .child_env import DEFAULT_PATH, child_environment
 from .watchdog import Watchdog
 
 STEP_S: Final = 2.0
 """Time a child has after its input was closed, and again after SIGTERM."""
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+LINGER_S: Final = 0.5
+"""Time for its end after its output ended, and for the rest of its output after its end."""
+
+_CONTROL: Final = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles and links
+    r"|\x1b\[[0-?]*[ -/]*[@-~]"  # colours and movements
+    r"|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
+)
 
 
 class SpawnError(ConcentoError):
     """A command that can't be started; says why and what to do."""
 
 
+@dataclass(frozen=True, slots=True)
 class ExitNotice:
-    """How a child ended."""
+    """How a child ended. Neither code nor signal: it closed its output and lived on, until we ended it."""
 
-    def __init__(self, code: int | None, alive_s: float, reason: str | None, stderr: tuple[str, ...]) -> None:
-        self.code = code if code is None or code >= 0 else None
-        self.signal = -code if code is not None and code < 0 else None
-        self.alive_s = alive_s
-        self.reason = reason
-        self.stderr = stderr
+    code: int | None
+    signal: int | None
+    reason: str | None
+    """Why we ended it, if we did because of what it did."""
+    stderr: tuple[str, ...]
+    alive_s: float
 
     def __str__(self) -> str:
-        how = self.reason
-        if how is None:
-            how = f"was ended by signal {self.signal}" if self.signal is not None else f"exited with code {self.code}"
-            how += f" after {self.alive_s:.1f} s"
+        if self.reason is not None:
+            how = self.reason
+        elif self.signal is not None:
+            how = f"was ended by signal {self.signal} after {self.alive_s:.1f} s"
+        else:
+            how = f"exited with code {self.code} after {self.alive_s:.1f} s"
         last = [line for line in self.stderr if line.strip()][-3:]
         return f"{how}; its last words: {' | '.join(last)}" if last else how
 
@@ -60,55 +71,44 @@ class Ring:
         self._part = b""
 
     def feed(self, data: bytes) -> None:
-        """Take what was read; never more than a line's limit of an unfinished line is kept."""
-        if len(data) > STDERR_RING_LINES * STDERR_LINE_BYTES_MAX:
-            data = data[-STDERR_RING_LINES * STDERR_LINE_BYTES_MAX :]
-        *lines, part = (self._part + data).split(b"\n")
+        """Take what was read; of an unfinished line no more than a line's limit is kept."""
+        *lines, part = (self._part + data).rsplit(b"\n", STDERR_RING_LINES + 1)
         self._lines.extend(line[:STDERR_LINE_BYTES_MAX] for line in lines[-STDERR_RING_LINES:])
         self._part = part[:STDERR_LINE_BYTES_MAX]
 
     def lines(self) -> tuple[str, ...]:
         """The lines without control characters."""
-        kept = [*self._lines, *([self._part] if self._part else [])]
-        return tuple(_CONTROL.sub("", line.decode(errors="replace")).rstrip() for line in kept)
+        kept = [*self._lines, self._part] if self._part else [*self._lines]
+        return tuple(_CONTROL.sub("", line.decode(errors="replace")).rstrip() for line in kept[-STDERR_RING_LINES:])
 
 
-class _Streams(asyncio.SubprocessProtocol):
-    def __init__(self, child: "Child") -> None:
-        self._child = child
+class Child(asyncio.SubprocessProtocol):
+    """One running child. Made by `start`.
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == 1:
-            self._child.read(data)
-        else:
-            self._child.stderr.feed(data)
+    It ends by timers, not by a task, so nothing that is cancelled can stop its end halfway.
+    """
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        if fd == 1:
-            self._child.stdout_ended()
-
-    def process_exited(self) -> None:
-        self._child.exited()
-
-
-class Child:
-    """One running child. Made by `start`."""
+    pid: int
 
     def __init__(
         self, on_line: Callable[[bytes], None], on_exit: Callable[[ExitNotice], None], watchdog: Watchdog
     ) -> None:
-        self.stderr = Ring()
-        self.pid = 0
         self._on_line = on_line
         self._on_exit: Callable[[ExitNotice], None] | None = on_exit
         self._watchdog = watchdog
+        self._loop = asyncio.get_running_loop()
         self._started_s = time.monotonic()
         self._transport: asyncio.SubprocessTransport | None = None
+        self._stderr = Ring()
         self._parts: list[bytes] = []
-        self._size = 0
+        self._parts_bytes = 0
+        self._open = {1, 2}
+        self._ending = False
+        self._exited = False
         self._reason: str | None = None
-        self._gone = asyncio.Event()
-        self._closing: asyncio.Future[None] | None = None
+        self._linger: asyncio.TimerHandle | None = None
+        self._step: asyncio.TimerHandle | None = None
+        self._finished = asyncio.Event()
 
     @classmethod
     async def start(
@@ -119,111 +119,166 @@ class Child:
         on_line: Callable[[bytes], None],
         on_exit: Callable[[ExitNotice], None],
     ) -> "Child":
-        """Start a command. `on_line` takes each line of its output, `on_exit` its end, once. Errors: SpawnError."""
+        """Start a command.
+
+        `on_line` takes each line of its output without the newline, blank ones left out; `on_exit` takes its end, once
+        and after the last line. Either may be called before this returns. Cancelled, it leaves nothing behind.
+        Errors: SpawnError.
+        """
         env = child_environment(replica, os.environ, Path(sys.executable).parent)
-        cwd = replica.cwd
-        if cwd is not None and not cwd.is_dir():
-            raise SpawnError(f"can't start: its folder {cwd} does not exist; set `cwd` to one that does")
-        command = _located(replica.command, env.get("PATH", ""), cwd)
+        if any("\0" in text for text in (*replica.command, *env, *env.values())) or any("=" in name for name in env):
+            raise SpawnError("can't start: no part of `command` or `env` may hold a NUL, no name in `env` a `=`")
+        if replica.cwd is not None and not replica.cwd.is_dir():
+            raise SpawnError(f"can't start: its folder {replica.cwd} does not exist; set `cwd` to one that does")
+        path = env.get("PATH") or f"{Path(sys.executable).parent}:{os.environ.get('PATH') or DEFAULT_PATH}"
+        command = _located(replica.command, path, replica.cwd)
         child = cls(on_line, on_exit, watchdog)
-        argv, pipe = watchdog.gate(command)
         try:
-            transport, _ = await asyncio.get_running_loop().subprocess_exec(
-                lambda: _Streams(child), *argv, env=env, cwd=cwd, start_new_session=True, pass_fds=(pipe,)
+            argv, pipe = watchdog.gate(command, env)
+            await child._loop.subprocess_exec(
+                lambda: child, *argv, env=env, cwd=replica.cwd, start_new_session=True, pass_fds=(pipe,)
             )
         except OSError as error:
             raise SpawnError(f"can't start {replica.command[0]!r}: {error.strerror or error}") from None
-        child._transport = transport
-        child.pid = transport.get_pid()
-        watchdog.add(child.pid)
+        except BaseException:
+            child._abandon()
+            raise
         return child
 
     def write(self, line: bytes) -> None:
-        """Write one line. Errors: Overloaded, if the child reads too little for too long."""
+        """Write one line. To a child that is gone, or going, it goes nowhere: `on_exit` tells.
+
+        Errors: Overloaded, if the child has left too much unread.
+        """
         pipe = self._stdin()
         if pipe is None or pipe.is_closing():
-            return  # its end is told by on_exit
+            return
         if pipe.get_write_buffer_size() > REPLY_BYTES_MAX:
             raise Overloaded("The server does not read what it is sent", retry_after_s=1.0)
         pipe.write(line + b"\n")
 
     def stderr_tail(self) -> tuple[str, ...]:
         """The last lines of its standard error."""
-        return self.stderr.lines()
+        return self._stderr.lines()
 
-    # -- what the streams say
+    async def close(self) -> None:
+        """End it: close its input, then SIGTERM, then SIGKILL to its whole group. Returns when it is gone.
 
-    def read(self, data: bytes) -> None:
+        Safe to call again, and to cancel: its end goes on.
+        """
+        self._end()
+        await self._finished.wait()
+
+    # -- what the event loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+        self.pid = self._transport.get_pid()
+        self._watchdog.add(self.pid)
+        if self._on_exit is None:  # abandoned meanwhile
+            self._signal(signal.SIGKILL)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == 2:
+            self._stderr.feed(data)
+        elif self._on_exit is not None and self._reason is None:
+            self._read(data)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self._open.discard(fd)
+        if self._exited:
+            if not self._open:
+                self._finish()
+        elif fd == 1 and not self._ending:  # it can't answer any more; mostly it is about to exit
+            self._linger = self._loop.call_later(LINGER_S, self._deaf)
+            self._end()
+
+    def process_exited(self) -> None:
+        self._signal(signal.SIGKILL)  # to what it left of its group
+        self._exited = True
+        self._watchdog.remove(self.pid)
+        self._cancel_timers()
+        if self._open:  # what it wrote last, unless a process that left the group holds them open
+            self._linger = self._loop.call_later(LINGER_S, self._finish)
+        else:
+            self._finish()
+
+    # -- reading
+
+    def _read(self, data: bytes) -> None:
         """Take output: whole lines go out at once, an unfinished one is kept up to the limit."""
-        if self._reason is not None:
-            return
         end = data.rfind(b"\n")
         if end < 0:
             self._parts.append(data)
-            self._size += len(data)
-            if self._size > REPLY_BYTES_MAX:
+            self._parts_bytes += len(data)
+            if self._parts_bytes > REPLY_BYTES_MAX:
                 self._parts.clear()
-                self._end_for(f"wrote a line of more than {REPLY_BYTES_MAX // 1024**2} MiB")
+                self._reason = f"wrote a line longer than {REPLY_BYTES_MAX // MIB} MiB without a newline"
+                self._signal(signal.SIGKILL)
             return
         whole = data[:end]
         if self._parts:
-            self._parts.append(whole)
-            whole = b"".join(self._parts)
+            whole = b"".join((*self._parts, whole))
         rest = data[end + 1 :]
-        self._parts, self._size = [rest] if rest else [], len(rest)
-        for line in whole.split(b"\n"):
+        self._parts, self._parts_bytes = ([rest], len(rest)) if rest else ([], 0)
+        for line in whole.split(b"\n"):  # the very same object, if it is one line
             if line and not line.isspace():
                 self._on_line(line)
 
-    def stdout_ended(self) -> None:
-        """It closed its output: it can't answer any more, whether or not it lives on."""
-        if not self._gone.is_set() and self._closing is None:
-            self._end_for(None)
+    # -- ending
 
-    def exited(self) -> None:
-        """The process ended; what it left of its group is ended, too."""
-        self._kill(signal.SIGKILL)
-        self._watchdog.remove(self.pid)
-        self._gone.set()
-        code = self._transport.get_returncode() if self._transport is not None else None
-        if self._transport is not None:
-            self._transport.close()
-        asyncio.get_running_loop().call_soon(self._tell_exit, code)  # after what is still in its pipes
-
-    def _tell_exit(self, code: int | None) -> None:
-        on_exit, self._on_exit = self._on_exit, None
-        if on_exit is not None:
-            on_exit(ExitNotice(code, time.monotonic() - self._started_s, self._reason, self.stderr.lines()))
-
-    def _end_for(self, reason: str | None) -> None:
-        self._reason = reason
-        self._closing = self._closing or asyncio.ensure_future(self._end())  # noqa: TID251 - awaited by close
-
-    # -- ending it
-
-    async def close(self) -> None:
-        """End it: close its input, then SIGTERM, then SIGKILL to its whole group. Safe to call again."""
-        if self._closing is None:
-            self._closing = asyncio.ensure_future(self._end())  # noqa: TID251 - awaited right below
-        await asyncio.shield(self._closing)
-
-    async def _end(self) -> None:
-        if self._gone.is_set():
+    def _end(self) -> None:
+        """Close its input, and go on to signals if that does not help."""
+        if self._ending or self._exited:
             return
-        pipe = self._stdin()
-        if pipe is not None:
+        self._ending = True
+        if (pipe := self._stdin()) is not None:
             pipe.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                await asyncio.wait_for(self._gone.wait(), STEP_S)
-                return
-            except TimeoutError:
-                self._kill(number)
-        await self._gone.wait()
+        self._step = self._loop.call_later(STEP_S, self._terminate)
 
-    def _kill(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+    def _terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+        self._step = self._loop.call_later(STEP_S, self._kill)
+
+    def _kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        self._step = self._loop.call_later(STEP_S, self._finish)  # stuck in the kernel: not to be waited for
+
+    def _deaf(self) -> None:
+        self._reason = self._reason or "closed its output"
+        self._tell()
+
+    def _abandon(self) -> None:
+        """Nobody wants it any more: `start` was cancelled."""
+        self._on_exit = None
+        self._signal(signal.SIGKILL)
+
+    def _finish(self) -> None:
+        self._cancel_timers()
+        if self._transport is not None:
+            if (pipe := self._stdin()) is not None:
+                pipe.abort()
+            self._transport.close()
+        self._tell()
+        self._finished.set()
+
+    def _tell(self) -> None:
+        on_exit, self._on_exit = self._on_exit, None
+        if on_exit is None or self._transport is None:
+            return
+        status = self._transport.get_returncode()
+        code, number = (None, None) if status is None else (status, None) if status >= 0 else (None, -status)
+        on_exit(ExitNotice(code, number, self._reason, self._stderr.lines(), time.monotonic() - self._started_s))
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._transport is not None and not self._exited:
+            with suppress(ProcessLookupError, PermissionError):  # gone; macOS says so of zombies
+                os.killpg(self.pid, number)
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._linger, self._step):
+            if timer is not None:
+                timer.cancel()
 
     def _stdin(self) -> asyncio.WriteTransport | None:
         if self._transport is None:
@@ -235,13 +290,15 @@ def _located(command: tuple[str, ...], path: str, cwd: Path | None) -> tuple[str
     """The command with its program found, so that a typo is told as such."""
     program = command[0]
     if "/" in program:
-        place = (cwd or Path()) / program
+        place = ((cwd or Path()) / program).absolute()
         if not place.exists():
-            raise SpawnError(f"can't start: {program!r} does not exist")
-        if not os.access(place, os.X_OK):
+            raise SpawnError(f"can't start: {program!r} does not exist; correct the path in `command`")
+        if place.is_dir() or not os.access(place, os.X_OK):
             raise SpawnError(f"can't start: {program!r} is not executable; chmod +x it, or run it by its interpreter")
-        return (str(place.absolute()), *command[1:])
+        return (str(place), *command[1:])
     found = shutil.which(program, path=path)
     if found is None:
-        raise SpawnError(f"can't start: the command {program!r} was not found; install it or give its full path")
-    return (found, *command[1:])
+        raise SpawnError(
+            f"can't start: the command {program!r} was not found on PATH; install it or give its full path"
+        )
+    return (os.path.abspath(found), *command[1:])

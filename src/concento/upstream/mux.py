@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import Raw
 
 from ..model.call import Notify, Reply, Request, RequestId
-from ..model.errors import BadReply, CallError
+from ..model.errors import BadReply, CallError, Unavailable
 from ..protocol.jsonrpc import Push, encode_error, encode_result, parse_incoming, raw, read_object
 from ..protocol.legacy import SERVER_ASKS
 from .link import Ear, Listener, refused_ask, tell
@@ -67,7 +67,7 @@ class Mux:
     ) -> Reply:
         """Send one request and wait for its reply. `acknowledged` is set when a listen request takes effect."""
         if self._ended is not None:
-            raise self._ended
+            raise Unavailable(self._ended.message, retry_after_s=1.0)
         id = next(self._ids)
         waiting = _Waiting(asyncio.get_running_loop().create_future(), Ear(request, notify))
         waiting.acknowledged = acknowledged
@@ -90,8 +90,8 @@ class Mux:
         """Take one message of the server."""
         try:
             message = parse_incoming(text)
-        except BadReply:
-            self.dropped += 1
+        except BadReply as error:
+            self._hear_garbage(text, error)
             return
         if isinstance(message, Push):
             if message.id is None:
@@ -104,6 +104,13 @@ class Mux:
             self.dropped += 1
         else:
             waiting.reply.set_result(message.reply)
+
+    def _hear_garbage(self, text: bytes, error: BadReply) -> None:
+        """What is no message ends the request whose id it carries, if any: its reply will not come."""
+        self.dropped += 1
+        owner = self._waiting.get(_token((read_object(text) or {}).get("id")) or 0)
+        if owner is not None and not owner.reply.done():
+            owner.reply.set_exception(error)
 
     def fail(self, error: CallError) -> None:
         """End every request that waits, since its server may have run it, and refuse new ones."""
