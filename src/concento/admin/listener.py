@@ -27,6 +27,7 @@ from . import describe
 from .describe import Hub
 
 SEARCH_LIMIT_MAX = 500
+CLOSE_WAIT_S = 2.0
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -155,6 +156,7 @@ class AdminListener:
         self._hub = hub
         self._tasks = Tasks("the admin listener")
         self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
 
     async def start(self, address: Address) -> Address:
         """Bind and serve; returns the address with the real port. Errors: StartError."""
@@ -170,12 +172,12 @@ class AdminListener:
             admin_app(self._hub), log_config=None, access_log=False, lifespan="off", server_header=False, ws="none"
         )
         self._server = _Server(config)
-        self._tasks.start(self._server.serve([listening]))
+        self._serving = self._tasks.start(self._server.serve([listening]))
         return Address(address.host, listening.getsockname()[1])
 
     async def close(self) -> None:
-        """Stop serving."""
-        if self._server is not None:
+        """Stop serving: its own way first, since that closes the sockets."""
+        if self._server is not None and self._serving is not None:
             self._server.should_exit = True
-            await asyncio.sleep(0)
+            await asyncio.wait([self._serving], timeout=CLOSE_WAIT_S)
         await self._tasks.close()
