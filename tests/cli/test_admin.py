@@ -2,13 +2,13 @@
 
 import aiohttp
 import pytest
+from tests.hub.conftest import Server, config, running
 
 from concento.admin.listener import AdminListener
 from concento.model.config import Address, UrlReplica
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import modern_mcp
 from concento.testing.raw_agent import RawAgent
-from tests.hub.conftest import Server, config, running
 
 
 @pytest.fixture
