@@ -130,5 +130,5 @@ async def listening(serve: Serve, admit: Callable[[HttpHead], Refusal | None] | 
         for wire in front.wires:
             wire.close()
         await listener.drain(1.0)
-        await until(lambda: not listener.connections and not listener._tasks, "nothing is left")
+        await until(lambda: not listener.connections and not listener.running, "nothing is left")
         assert not listener._per_address

@@ -655,10 +655,10 @@ async def test_many_that_go_away_at_once_leave_nothing() -> None:
         wires = [await front.dial() for _ in range(200)]
         for wire in wires:
             wire.send(get())
-        await until(lambda: len(front.listener._tasks) == 200, "all are served")
+        await until(lambda: len(front.listener.running) == 200, "all are served")
         for wire in wires:
             wire.close()
-        await until(lambda: not front.listener._tasks and not front.listener.connections, "nothing is left")
+        await until(lambda: not front.listener.running and not front.listener.connections, "nothing is left")
         assert len(script.ended) == 200
 
 

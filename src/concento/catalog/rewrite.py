@@ -17,7 +17,7 @@ from .view import TenantView
 
 _encode = msgspec.json.Encoder().encode
 _items = msgspec.json.Decoder(list[Raw])
-_MARKS = (b'"resource', b"\\u")
+_PART, _ESCAPE = b'"resource', b"\\u"
 """A content part with a URI has a type that begins so, unless it is written in escapes."""
 
 
@@ -26,7 +26,7 @@ def publish_result(method: str, result: Raw, alias: str) -> Raw | bytes:
     if method == "resources/read":
         return _edit(result, "contents", lambda part: _with_uri(part, alias))
     text = bytes(result)
-    if not any(mark in text for mark in _MARKS):
+    if _PART not in text and _ESCAPE not in text:
         return result
     if method == "tools/call":
         return _edit(result, "content", lambda part: _content(part, alias))

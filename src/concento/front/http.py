@@ -161,6 +161,8 @@ class Connection(asyncio.Protocol):
         exchange, self.exchange = self.exchange, None
         if exchange is not None and not exchange.ended:
             exchange.disconnected()
+            if exchange.task is not None:
+                self.listener.adopt(exchange.task)
 
     def pause_writing(self) -> None:
         self._stalled_s = self.listener.now_s
@@ -341,10 +343,13 @@ class HttpListener:
 
     def run(self, request: HttpRequest, exchange: Exchange) -> "asyncio.Task[None]":
         """Serve one request in a task of its own."""
-        task = self._loop.create_task(self._serve_one(request, exchange))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._loop.create_task(self._serve_one(request, exchange))
+
+    def adopt(self, task: "asyncio.Task[None]") -> None:
+        """Keep a task whose connection, which held it until now, is gone."""
+        if not task.done():
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _serve_one(self, request: HttpRequest, exchange: Exchange) -> None:
         try:
@@ -393,6 +398,12 @@ class HttpListener:
             connection.sweep(self.now_s)
         self._sweeper = self._loop.call_later(1.0, self._sweep)
 
+    @property
+    def running(self) -> set[asyncio.Task[None]]:
+        """The tasks that serve right now."""
+        held = (connection.exchange.task for connection in self._connections if connection.exchange is not None)
+        return {task for task in (*held, *self._tasks) if task is not None and not task.done()}
+
     async def drain(self, wait_s: float) -> int:
         """Stop accepting, let what runs finish for at most `wait_s`, then cut it. Returns how many were cut."""
         self.draining = True
@@ -401,7 +412,7 @@ class HttpListener:
         for connection in tuple(self._connections):
             if connection.exchange is None:
                 connection.close()
-        running = {task for task in self._tasks if not task.done()}
+        running = self.running
         if running:
             _, running = await asyncio.wait(running, timeout=wait_s)
         for task in running:

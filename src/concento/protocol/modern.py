@@ -75,7 +75,7 @@ def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Pri
         )
     if named_by is not None and name is None:
         raise InvalidParams(f"The parameter {named_by!r} must be a string")
-    level = read_string(given.get(meta.LOG_LEVEL))
+    level = read_string(given[meta.LOG_LEVEL]) if meta.LOG_LEVEL in given else None
     return Call(
         method=message.method,
         params=message.params,
@@ -90,8 +90,8 @@ def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Pri
 
 
 def _envelope_version(given: Mapping[str, Raw]) -> str:
-    missing = [key for key in (meta.PROTOCOL_VERSION, meta.CLIENT_CAPABILITIES) if key not in given]
-    if missing:
+    if meta.PROTOCOL_VERSION not in given or meta.CLIENT_CAPABILITIES not in given:
+        missing = [key for key in (meta.PROTOCOL_VERSION, meta.CLIENT_CAPABILITIES) if key not in given]
         raise InvalidParams(f"The request's _meta lacks {' and '.join(missing)}")
     version = read_string(given[meta.PROTOCOL_VERSION])
     if version is None:
