@@ -2,10 +2,10 @@
 
 import aiohttp
 import pytest
-from tests.hub.conftest import Server, config, running
+from tests.hub.conftest import config, running
 
 from concento.admin.listener import AdminListener
-from concento.model.config import Address, UrlReplica
+from concento.model.config import Address, Server, UrlReplica
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import modern_mcp
 from concento.testing.raw_agent import RawAgent
