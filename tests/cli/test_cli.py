@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -66,18 +67,18 @@ def serving(config: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
         process.communicate()
 
 
-def get(url: str) -> dict[str, object]:
+def get(url: str) -> dict[str, Any]:
     with urlopen(url, timeout=5) as reply:
         value = json.loads(reply.read())
         assert isinstance(value, dict)
         return value
 
 
-def wait_for(condition: object, wait_s: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], wait_s: float = 20.0) -> None:
     end = time.monotonic() + wait_s
     while True:
         try:
-            if condition():  # type: ignore[operator]
+            if condition():
                 return
         except OSError:
             pass
@@ -199,10 +200,10 @@ def test_a_file_saved_while_serving_is_taken_over_and_a_wrong_one_is_not(tmp_pat
     good = config.read_text()
     with serving(config) as (process, _, admin):
         config.write_text(good + f"  t: {{command: {json.dumps(child_command('plain'))}}}\n")
-        wait_for(lambda: [s["alias"] for s in get(f"{admin}/api/v1/servers")["servers"]] == ["s", "t"])  # type: ignore[attr-defined]
+        wait_for(lambda: [s["alias"] for s in get(f"{admin}/api/v1/servers")["servers"]] == ["s", "t"])
         config.write_text(good + "  t: {comand: []}\n")
         wait_for(lambda: "concento_reload_failures 1.0" in urlopen(f"{admin}/metrics").read().decode())
-        assert [s["alias"] for s in get(f"{admin}/api/v1/servers")["servers"]] == ["s", "t"]  # type: ignore[attr-defined]
+        assert [s["alias"] for s in get(f"{admin}/api/v1/servers")["servers"]] == ["s", "t"]
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=20)
         assert "did you mean" in stderr.lower()
