@@ -1,5 +1,6 @@
 """A real hub in the test's own event loop, on a free port, with memory for a state store."""
 
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,9 +11,16 @@ import pytest
 
 from concento.app import Hub
 from concento.model.config import Address, ChildReplica, Config, Server, UrlReplica, View
-from concento.testing.waiting import until
+from concento.testing.waiting import WAIT_S, until
 
 DEMO = Path(__file__).parent.parent / "servers" / "sdk_server.py"
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def child(alias: str, *command: str, **options: object) -> Server:
@@ -41,10 +49,10 @@ class Running:
         self.url = f"http://{address}"
         self.mcp = f"{self.url}/mcp"
 
-    async def ready(self, *aliases: str) -> None:
+    async def ready(self, *aliases: str, wait_s: float = WAIT_S) -> None:
         """Wait until these servers' lists are in the catalog."""
         for alias in aliases:
-            await until(self._listed(alias), f"server {alias} ready", self._told(alias))
+            await until(self._listed(alias), f"server {alias} ready", self._told(alias), wait_s=wait_s)
 
     def _listed(self, alias: str) -> Callable[[], bool]:
         def listed() -> bool:
