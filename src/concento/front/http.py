@@ -21,6 +21,8 @@ from .parser import HttpHead, HttpRequest, Refusal, RequestParser
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _KEEPALIVE = b":\n\n"
+_COPIED_BYTES_MAX = 65536
+"""A reply up to this size is joined with its head, so that it is one write; a larger one is not copied."""
 _REQUEST_BYTES = 1024
 _QUEUE_BYTES_MAX = 65536
 """Pipelined requests are read ahead up to this size; the bare request counts as `_REQUEST_BYTES`."""
@@ -230,7 +232,11 @@ class Connection(asyncio.Protocol):
             head += b"content-type: application/json\r\n"
         if not keep_alive:
             head += b"connection: close\r\n"
-        self._write(b"%b\r\n%b" % (head, body) if len(body) < 65536 else head + b"\r\n", body)
+        if len(body) < _COPIED_BYTES_MAX:
+            self._write_soon(b"%b\r\n%b" % (head, body))
+        else:
+            self._write(head + b"\r\n")
+            self._write(body)
         self._finished(keep_alive)
 
     def send_streamed(self, data: bytes) -> None:
@@ -247,15 +253,19 @@ class Connection(asyncio.Protocol):
             self._write(b"0\r\n\r\n")
         self._finished(keep_alive and chunks)
 
-    def _write(self, data: bytes, large: bytes = b"") -> None:
+    def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
+            self.listener.write_now()
             self._transport.write(data)
-            if len(large) >= 65536:
-                self._transport.write(large)
+
+    def _write_soon(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self.listener.write_soon(self._transport, data)
 
     def _end(self) -> None:
         """Close once the agent has what was written. What it is still sending is read and forgotten until then, since
         to close on it would destroy an answer under way."""
+        self.listener.write_now()
         transport, parser = self._transport, self._parser
         is_sending = parser.in_request or parser.refused
         if transport is None or transport.is_closing() or not is_sending or not transport.can_write_eof():
@@ -270,6 +280,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close after what was written has gone out."""
         self._closing = True
+        self.listener.write_now()
         if self._transport is not None:
             self._transport.close()
 
@@ -325,6 +336,7 @@ class HttpListener:
         self._connections: set[Connection] = set()
         self._per_address: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unwritten: list[tuple[asyncio.Transport, bytes]] = []
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self.refusals: Counter[int] = Counter()
@@ -344,6 +356,23 @@ class HttpListener:
     def run(self, request: HttpRequest, exchange: Exchange) -> "asyncio.Task[None]":
         """Serve one request in a task of its own."""
         return self._loop.create_task(self._serve_one(request, exchange))
+
+    def write_soon(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write when everything that has come in was looked at.
+
+        Written one after the other, replies find the agents' machine awake; each alone would wake it anew, which costs
+        more than the rest of the write.
+        """
+        if not self._unwritten:
+            self._loop.call_soon(self.write_now)
+        self._unwritten.append((transport, data))
+
+    def write_now(self) -> None:
+        """Write what waits."""
+        if self._unwritten:
+            unwritten, self._unwritten = self._unwritten, []
+            for transport, data in unwritten:
+                transport.write(data)
 
     def adopt(self, task: "asyncio.Task[None]") -> None:
         """Keep a task whose connection, which held it until now, is gone."""

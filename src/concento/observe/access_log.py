@@ -38,7 +38,7 @@ class Line(Struct, omit_defaults=True):
     bytes: int = 0
 
 
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class AccessLog:
@@ -100,7 +100,7 @@ class AccessLog:
             lines, self._lines = self._lines, []
             if lines:
                 try:
-                    file.write(b"\n".join(map(_encode, lines)) + b"\n")
+                    file.write(_encode_lines(lines))
                     file.flush()
                     if self._path is not None and file.tell() > FILE_BYTES_MAX:
                         file.close()
