@@ -81,6 +81,7 @@ class HttpPool:
         """Requests waiting for a connection, or (None) for a slot to make one in."""
         self._sockets: set[_Connection] = set()
         self._closed = False
+        self._unwritten: list[tuple[asyncio.Transport, bytes]] = []
         self._gone: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -234,6 +235,18 @@ class HttpPool:
             if now_s - since_s > self._idle_s:
                 oldest.abort()
 
+    def write_soon(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write when everything that is ready to run has run: requests that go out together wake the server once."""
+        if not self._unwritten:
+            self.loop.call_soon(self._write)
+        self._unwritten.append((transport, data))
+
+    def _write(self) -> None:
+        unwritten, self._unwritten = self._unwritten, []
+        for transport, data in unwritten:
+            if not transport.is_closing():
+                transport.write(data)
+
     def retire(self, connection: "_Connection") -> None:
         """A connection takes no more requests: its slot is free."""
         self._idle.pop(connection, None)
@@ -282,7 +295,7 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None
         self._reader.begin(on_head, on_event)
         self._reply = reply = self._pool.loop.create_future()
-        self._transport.write(data)
+        self._pool.write_soon(self._transport, data)
         return reply
 
     def forsake(self, reply: "asyncio.Future[Response]") -> None:
