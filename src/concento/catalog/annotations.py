@@ -19,18 +19,21 @@ class InvalidAnnotation(ValueError):
 
 
 def param_headers(schema: Any) -> tuple[ParamHeader, ...]:
-    """The mirrored parameters that an input schema declares. Errors: InvalidAnnotation."""
+    """The mirrored parameters that an input schema declares. Errors: InvalidAnnotation.
+
+    All places that hold a schema are walked, however deep: the depth is bounded by whoever decoded it.
+    """
     found: dict[str, ParamHeader] = {}
     stack: list[tuple[Any, tuple[str, ...] | None, int]] = [(schema, (), 0)]
     while stack:
         node, path, depth = stack.pop()
-        if depth > _DEPTH_MAX:
-            raise InvalidAnnotation(f"its schema is nested deeper than {_DEPTH_MAX}")
         if isinstance(node, list):
             stack.extend((part, None, depth + 1) for part in node)
         if not isinstance(node, dict):
             continue
         if KEY in node:
+            if depth > _DEPTH_MAX:
+                raise InvalidAnnotation(f"{KEY} is nested deeper than {_DEPTH_MAX}")
             header = _declared(node, path)
             if header.header.lower() in found:
                 raise InvalidAnnotation(f"two parameters ask for the header {header.header!r}")
@@ -53,6 +56,6 @@ def _declared(node: dict[str, Any], path: tuple[str, ...] | None) -> ParamHeader
         raise InvalidAnnotation(f"{KEY} stands where no argument can be addressed")
     if not isinstance(header, str) or _TOKEN.fullmatch(header) is None:
         raise InvalidAnnotation(f"{KEY} of {'.'.join(path)!r} is no header name")
-    if type not in _TYPES:
+    if not isinstance(type, str) or type not in _TYPES:
         raise InvalidAnnotation(f"{KEY} of {'.'.join(path)!r} needs the type string, integer or boolean")
     return ParamHeader(path, header, type)

@@ -39,10 +39,15 @@ def public_name(alias: str, own: str, naming: Naming, *, prefixed: bool = True, 
     altered = plain != shown or not plain or len(name) > naming.chars_max
     if not prefixed:
         altered = altered or name in naming.reserved or _claims(name, naming.aliases)
-    if not altered and not _ends_like_a_hash(plain):
+    if not altered and not _looks_altered(name):
         return name
     digest = hashlib.sha256(f"{alias}\0{own}".encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARS]
     return f"{name[: naming.chars_max - _HASH_CHARS - 1]}_{digest}"
+
+
+def may_be_bare(name: str, aliases: Collection[str]) -> bool:
+    """Whether this could be the public name of something on the server without prefix."""
+    return _ODD.search(name) is None and (_looks_altered(name) or not _claims(name, aliases))
 
 
 def _claims(name: str, aliases: Collection[str]) -> bool:
@@ -54,6 +59,6 @@ def _claims(name: str, aliases: Collection[str]) -> bool:
 _HASH_END = re.compile(r"_[0-9a-f]{8}")
 
 
-def _ends_like_a_hash(plain: str) -> bool:
-    """Whether an own name looks altered, so that it could be taken for another's altered name."""
-    return len(plain) > _HASH_CHARS and _HASH_END.fullmatch(plain[-_HASH_CHARS - 1 :]) is not None
+def _looks_altered(name: str) -> bool:
+    """Whether a name ends like a hash. An unaltered one may not: it could equal another's altered name."""
+    return _HASH_END.fullmatch(name[-_HASH_CHARS - 1 :]) is not None

@@ -34,6 +34,10 @@ class _Index:
             of_alias.match(alias) and of_name.match(name) for of_alias, of_name in self._anywhere
         )
 
+    def of(self, alias: str) -> list[re.Pattern[str]]:
+        """The patterns for the names of one server."""
+        return self._by_alias.get(alias, []) + [name for server, name in self._anywhere if server.match(alias)]
+
 
 class Patterns:
     """What is included and not excluded."""
@@ -45,6 +49,10 @@ class Patterns:
     def matches(self, alias: str, own: str) -> bool:
         """Whether a server's tool, prompt or resource (by its own name or URI) is meant."""
         return self._include.matches(alias, own) and not self._exclude.matches(alias, own)
+
+    def reaches(self, alias: str) -> bool:
+        """Whether anything of a server can be meant, whatever it offers."""
+        return bool(self._include.of(alias)) and _compiled("*") not in self._exclude.of(alias)
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ..model.errors import BadReply, InvalidParams
+from ..model.errors import BadReply, InvalidParams, Unavailable
 from ..protocol.jsonrpc import raw, read_object, read_once, read_string
 from .uris import publish_uri
 from .view import TenantView
@@ -86,7 +86,10 @@ def _object(part: Raw) -> dict[str, Raw]:
 
 
 def own_completion_params(params: Mapping[str, Raw], view: TenantView) -> tuple[str, dict[str, Raw | str]]:
-    """The server that a completion is asked of, and the parameters in its own names. Errors: InvalidParams."""
+    """The server that a completion is asked of, and the parameters in its own names.
+
+    Errors: InvalidParams; Unavailable, if the server that could hold the name is not known yet.
+    """
     ref = read_once(params.get("ref", Raw(b"")))
     type = read_string(ref.get("type")) if ref is not None else None
     if ref is None or type not in ("ref/prompt", "ref/resource"):
@@ -95,5 +98,8 @@ def own_completion_params(params: Mapping[str, Raw], view: TenantView) -> tuple[
     name = read_string(ref.get(member)) or ""
     binding = view.prompt(name) if type == "ref/prompt" else view.template(name) or view.resource(name)
     if binding is None:
+        if (alias := view.pending(name)) is not None:
+            told = f"The server {alias!r} is still starting; what it offers is not known yet"
+            raise Unavailable(told, retry_after_s=1.0)
         raise InvalidParams(f"Unknown {'prompt' if type == 'ref/prompt' else 'resource'}: {name[:256]}")
     return binding.alias, {**params, "ref": Raw(_encode({**ref, member: raw(binding.own)}))}

@@ -9,6 +9,7 @@ import msgspec
 from .slices import Entry
 
 _WORD = re.compile(r"\w+")
+_JOINT = re.compile(r"[_-]+|(?<=[a-z0-9])(?=[A-Z])")
 
 
 class _Shown(msgspec.Struct):
@@ -34,7 +35,8 @@ class ToolIndex:
             return []
         match = " OR ".join(f'"{word}"*' for word in words)
         rows = self._db.execute(
-            "SELECT rowid FROM tools WHERE tools MATCH ? ORDER BY bm25(tools, 4.0, 2.0, 1.0) LIMIT ?", (match, limit)
+            "SELECT rowid FROM tools WHERE tools MATCH ? ORDER BY bm25(tools, 4.0, 2.0, 1.0) LIMIT ?",
+            (match, max(0, limit)),
         )
         return [self._entries[row - 1] for (row,) in rows]
 
@@ -46,7 +48,6 @@ class ToolIndex:
 def _row(entry: Entry) -> tuple[str, str, str]:
     try:
         shown = msgspec.json.decode(entry.raw, type=_Shown)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         shown = _Shown()
-    name = f"{entry.public} {re.sub(r'[_-]+', ' ', entry.public)}"
-    return name, shown.title or "", shown.description or ""
+    return f"{entry.public} {_JOINT.sub(' ', entry.public)}", shown.title or "", shown.description or ""

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -18,6 +19,7 @@ from .uris import publish_template, publish_uri
 __all__ = ["Entry", "Naming", "Slice", "build_slice"]
 
 _encode = msgspec.json.Encoder().encode
+_NEAREST_OF_MAX: Final = 5000
 _MEMBER: dict[Kind, str] = {"tools": "name", "prompts": "name", "resources": "uri", "templates": "uriTemplate"}
 
 
@@ -91,8 +93,9 @@ def _entries(
             notes.append(f"left out one of its {kind}: it has no {_MEMBER[kind]}")
             continue
         entry = make(item)
-        if entry is not None and made.setdefault(entry.public, entry) is not entry:
-            notes.append(f"left out a second of its {kind} named {item.key!r}")
+        if entry is not None and (first := made.setdefault(entry.public, entry)) is not entry:
+            taken = "comes twice" if first.own == entry.own else f"{first.own!r} has the name {entry.public!r} already"
+            notes.append(f"left out {item.key!r} of its {kind}: {taken}")
     return tuple(made.values())
 
 
@@ -100,13 +103,11 @@ def _tool(server: Server, item: Item, naming: Naming, notes: list[str]) -> Entry
     override = server.tools.get(item.key)
     if override is not None and override.hide:
         return None
-    params: tuple[ParamHeader, ...] = ()
-    if KEY.encode() in item.raw:
-        try:
-            params = param_headers(msgspec.json.decode(item.raw).get("inputSchema"))
-        except InvalidAnnotation as error:
-            notes.append(f"left out its tool {item.key!r}: {error}")
-            return None
+    try:
+        params = _params(item.raw)
+    except InvalidAnnotation as error:
+        notes.append(f"left out its tool {item.key!r}: {error}")
+        return None
     name = public_name(
         server.alias,
         item.key,
@@ -116,6 +117,27 @@ def _tool(server: Server, item: Item, naming: Naming, notes: list[str]) -> Entry
     )
     description = None if override is None else override.description
     return _entry(server.alias, item, "name", name, params, description)
+
+
+class _Tool(msgspec.Struct):
+    inputSchema: Any = None
+
+
+# No number of a schema matters here, and one beyond a float's range must not keep it from being read.
+_decode_tool = msgspec.json.Decoder(_Tool, float_hook=str).decode
+_ANNOTATED, _ESCAPE = KEY.encode(), b"\\u00"
+
+
+def _params(tool: bytes) -> tuple[ParamHeader, ...]:
+    """The parameters a tool wants mirrored. Most tools want none, and are not decoded to find out."""
+    if _ANNOTATED not in tool and _ESCAPE not in tool:
+        return ()
+    try:
+        return param_headers(_decode_tool(tool).inputSchema)
+    except (msgspec.DecodeError, RecursionError):
+        if _ANNOTATED not in tool:
+            return ()
+        raise InvalidAnnotation(f"its schema can't be searched for {KEY}") from None
 
 
 def _entry(
@@ -135,24 +157,30 @@ def _entry(
     return Entry(alias, item.key, public, _encode(members), item.raw, params)
 
 
+_OLD_UI = "ui/resourceUri"
+"""How `ui.resourceUri` was spelled before; servers send both, hosts read either."""
+
+
 def _public_ui(alias: str, meta: Raw | None) -> Raw | None:
     """A tool's `_meta` with the URI of its user interface made public; None if it names none."""
-    members = read_object(meta) if meta is not None else None
-    ui = read_object(members["ui"]) if members is not None and "ui" in members else None
-    uri = read_string(ui.get("resourceUri")) if ui is not None else None
-    if members is None or ui is None or uri is None:
+    members = (read_object(meta) if meta is not None else None) or {}
+    ui = (read_object(members["ui"]) if "ui" in members else None) or {}
+    uri, old = read_string(ui.get("resourceUri")), read_string(members.get(_OLD_UI))
+    if uri is None and old is None:
         return None
-    ui["resourceUri"] = raw(publish_uri(alias, uri))
-    members["ui"] = Raw(_encode(ui))
+    if uri is not None:
+        members["ui"] = Raw(_encode({**ui, "resourceUri": publish_uri(alias, uri)}))
+    if old is not None:
+        members[_OLD_UI] = raw(publish_uri(alias, old))
     return Raw(_encode(members))
 
 
 def _stray_overrides(server: Server, inventory: Inventory) -> list[str]:
-    known = [item.key for item in inventory.tools.items]
+    known = {item.key: None for item in inventory.tools.items}
     notes = []
     for name in server.tools:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            near = difflib.get_close_matches(name, tuple(known)[:_NEAREST_OF_MAX], 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             notes.append(f"`tools:` names {name!r}, which the server does not offer{hint}")
     return notes

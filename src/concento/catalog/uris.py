@@ -24,14 +24,15 @@ def publish_uri(alias: str, uri: str) -> str:
 def publish_template(alias: str, template: str) -> str:
     """The template agents see; expanding it and resolving gives what expanding the server's own gives.
 
-    Of templates that have no fixed scheme, only literals are encoded; expressions stay as they are, so a value that a
-    server's own template would expand with reserved characters (`{+path}`) resolves with those characters decoded once.
+    Exact where the template begins with `scheme://`. Of any other only the literals are encoded, for an expression must
+    stay one; what its expansion percent-encodes is then decoded once too much: `urn:{id}` with `a b` resolves to
+    `urn:a b`, not `urn:a%20b`.
     """
     scheme, separator, rest = template.partition("://")
     if separator and "{" not in scheme and scheme != _OWN_SCHEME and _WITH_AUTHORITY.fullmatch(template):
         return f"{scheme}://{alias}!{rest}"
     parts = _EXPRESSION.split(template)
-    encoded = "".join(part if part.startswith("{") else _encoded(part) for part in parts)
+    encoded = "".join(part if index % 2 else _encoded(part) for index, part in enumerate(parts))
     return f"{_OWN_SCHEME}://{alias}!/{encoded}"
 
 

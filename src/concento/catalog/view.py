@@ -4,21 +4,27 @@ Servers come in the configuration's order, each one's items in its own. The firs
 """
 
 import difflib
+import heapq
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
 
 from ..model.call import Endpoint
+from ..model.config import Server
 from ..model.inventory import KINDS, Kind
 from ..protocol.jsonrpc import read_object
-from .names import SEPARATOR
+from .names import SEPARATOR, may_be_bare
 from .patterns import Patterns
 from .slices import Entry, Slice
 from .uris import resolve_uri
 
 INSTRUCTIONS_CHARS_MAX: Final = 32_768
 _NEAREST_MAX: Final = 3
+_NEAREST_OF_MAX: Final = 5000
+_COMPARED_MAX: Final = 100
+"""Names compared in full: those that share most pairs of letters with the one asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +37,21 @@ class Binding:
 
 
 class TenantView:
-    """The catalog as one endpoint shows it. Immutable; made from slices when first asked for."""
+    """The catalog as one endpoint shows it. Immutable; made from slices when first asked for.
+
+    `slices` are all it was made from, `shown` those of servers that its patterns can reach: nothing it says betrays
+    the others.
+    """
 
     def __init__(self, slices: tuple[Slice, ...], endpoint: Endpoint, patterns: Patterns | None = None) -> None:
         self.slices = slices
         self.endpoint = endpoint
         self._patterns = patterns
         self._own_names = endpoint.kind == "server"
-        self._by_alias = {slice.server.alias: slice for slice in slices}
+        self.shown = (
+            slices if patterns is None else tuple([slice for slice in slices if patterns.reaches(slice.server.alias)])
+        )
+        self._aliases = frozenset(slice.server.alias for slice in self.shown)
         self._items: dict[Kind, dict[str, Entry]] = {kind: self._collect(kind) for kind in KINDS}
         self.capabilities = self._merged_capabilities()
         self.instructions = self._merged_instructions()
@@ -46,7 +59,7 @@ class TenantView:
 
     def _collect(self, kind: Kind) -> dict[str, Entry]:
         items: dict[str, Entry] = {}
-        for slice in self.slices:
+        for slice in self.shown:
             for entry in slice.entries(kind):
                 if self._patterns is None or self._patterns.matches(entry.alias, entry.own):
                     items.setdefault(self.name(entry), entry)
@@ -83,7 +96,7 @@ class TenantView:
         if self._own_names:
             return Binding(self.slices[0].server.alias, uri, self._items["resources"].get(uri))
         resolved = resolve_uri(uri)
-        if resolved is None or resolved[0] not in self._by_alias:
+        if resolved is None or resolved[0] not in self._aliases:
             return None
         if self._patterns is not None and not self._patterns.matches(*resolved):
             return None
@@ -91,17 +104,28 @@ class TenantView:
 
     def nearest(self, kind: Kind, name: str) -> list[str]:
         """Visible names that look like one that does not exist."""
-        return difflib.get_close_matches(name[:256], tuple(self._items[kind])[:5000], _NEAREST_MAX, 0.6)
+        name = name[:256]
+        wanted = _pairs(name)
+        likely = heapq.nlargest(
+            _COMPARED_MAX,
+            tuple(self._items[kind])[:_NEAREST_OF_MAX],
+            key=lambda known: len(wanted & _pairs(known)) / (len(known) + len(name)),
+        )
+        return difflib.get_close_matches(name, likely, _NEAREST_MAX, 0.6)
 
     def pending(self, name: str) -> str | None:
-        """The server whose unknown inventory could hold this name; None if no such server is starting."""
-        for slice in self.slices:
-            if slice.inventory is None:
-                alias = slice.server.alias
-                bare = self._own_names or slice.server.prefix == "never"
-                if bare or name.startswith(alias + SEPARATOR) or (resolve_uri(name) or ("",))[0] == alias:
-                    return alias
-        return None
+        """The server whose unknown inventory could hold this name; None if no such server is starting.
+
+        A public URI needs no inventory to be resolved, so none waits for one.
+        """
+        unknown = {slice.server.alias: slice.server for slice in self.shown if slice.inventory is None}
+        if self._own_names:
+            return next(iter(unknown), None)
+        head, separator, _ = name.partition(SEPARATOR)
+        if separator and head in unknown:
+            return head
+        bare = next((alias for alias, server in unknown.items() if server.prefix == "never"), None)
+        return bare if may_be_bare(name, self._aliases) else None
 
     # -- lists
 
@@ -116,7 +140,7 @@ class TenantView:
     def troubles(self) -> dict[str, dict[str, str]]:
         """Per server that is missing or stale: its state, and what is wrong."""
         told: dict[str, dict[str, str]] = {}
-        for slice in self.slices:
+        for slice in self.shown:
             health = slice.health
             if slice.inventory is None or health.stale or health.state != "ready":
                 told[slice.server.alias] = {"state": "stale" if slice.inventory is not None else health.state}
@@ -127,7 +151,7 @@ class TenantView:
     def ttl_ms(self, kind: Kind, now: float) -> int:
         """How long a list may be kept: what is left of the shortest of its servers', 0 if anything is missing."""
         left_s = float("inf")
-        for slice in self.slices:
+        for slice in self.shown:
             if slice.inventory is None or slice.health.stale or slice.health.state != "ready":
                 return 0
             listing = slice.inventory.listing(kind)
@@ -139,9 +163,9 @@ class TenantView:
     def public(self, kind: Kind) -> bool:
         """Whether a list may be shown to others than who asked: if every server allows it and nothing is hidden."""
         return (
-            bool(self.slices)
+            bool(self.shown)
             and self._patterns is None
-            and all(slice.inventory is not None and slice.inventory.listing(kind).public for slice in self.slices)
+            and all(slice.inventory is not None and slice.inventory.listing(kind).public for slice in self.shown)
         )
 
     # -- what the endpoint says of itself
@@ -149,9 +173,9 @@ class TenantView:
     def _merged_capabilities(self) -> dict[str, Any]:
         """What the servers can do together. While a server is unknown, what it might offer is not denied."""
         declared = [
-            read_object(slice.inventory.capabilities) or {} for slice in self.slices if slice.inventory is not None
+            read_object(slice.inventory.capabilities) or {} for slice in self.shown if slice.inventory is not None
         ]
-        unknown = any(slice.inventory is None for slice in self.slices)
+        unknown = any(slice.inventory is None for slice in self.shown)
         merged: dict[str, Any] = {"tools": {"listChanged": True}}
         for name in ("prompts", "resources"):
             if unknown or any(name in capabilities for capabilities in declared):
@@ -166,25 +190,48 @@ class TenantView:
     def _merged_instructions(self) -> str | None:
         told = [
             (slice.server, slice.inventory.instructions)
-            for slice in self.slices
+            for slice in self.shown
             if slice.inventory is not None and slice.inventory.instructions
         ]
         if not told:
             return None
         if self._own_names:
             return told[0][1]
-        share = INSTRUCTIONS_CHARS_MAX // len(told)
-        return "\n\n".join(
-            f"## {server.alias}\nIts tools are named {server.alias}{SEPARATOR}….\n\n{(text or '')[:share]}"
-            if server.prefix == "alias"
-            else f"## {server.alias}\n\n{(text or '')[:share]}"
-            for server, text in told
-        )
+        headings = [_heading(server) for server, _ in told]
+        shares = _shares([len(text or "") for _, text in told], INSTRUCTIONS_CHARS_MAX - sum(map(len, headings)))
+        sections = [
+            heading + _cut(text or "", share) for heading, (_, text), share in zip(headings, told, shares, strict=True)
+        ]
+        return "".join(sections)[2:][:INSTRUCTIONS_CHARS_MAX]
 
     def _own_info(self) -> Any:
+        """What the server says of itself, as it says it; None where the hub speaks for itself."""
         if not self._own_names or self.slices[0].inventory is None:
             return None
-        return msgspec.json.decode(self.slices[0].inventory.info) or None
+        info = self.slices[0].inventory.info
+        return msgspec.Raw(info) if read_object(info) else None
+
+
+def _heading(server: Server) -> str:
+    names = f"Its tools are named {server.alias}{SEPARATOR}….\n\n" if server.prefix == "alias" else "\n"
+    return f"\n\n## {server.alias}\n{names}"
+
+
+def _shares(lengths: list[int], total: int) -> list[int]:
+    """How much of each text fits: short ones whole, long ones in equal parts of what is left."""
+    shares, left = [0] * len(lengths), max(0, total)
+    for rank, index in enumerate(sorted(range(len(lengths)), key=lengths.__getitem__)):
+        shares[index] = min(lengths[index], left // (len(lengths) - rank))
+        left -= shares[index]
+    return shares
+
+
+def _cut(text: str, chars: int) -> str:
+    return text if len(text) <= chars else text[: max(0, chars - 1)] + "…"[:chars]
+
+
+def _pairs(name: str) -> set[tuple[str, str]]:
+    return set(pairwise(name))
 
 
 def _says(capabilities: dict[str, msgspec.Raw], name: str, part: str) -> bool:

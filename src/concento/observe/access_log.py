@@ -109,6 +109,8 @@ class AccessLog:
                 except (OSError, ValueError):
                     self.dropped += len(lines)
             if stopping:
+                if self._path is not None:
+                    file.close()
                 return
 
     def close(self) -> None:
