@@ -1,34 +1,26 @@
-"""Slices, views, pages and rewriting, on values alone."""
+"""Slices, patterns, rewriting and search, on values alone."""
 
 import json
-from types import MappingProxyType
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw
+from tests.catalog.offers import READY, offering, slice_of, tool, unknown
 
 from concento.catalog.annotations import InvalidAnnotation, param_headers
 from concento.catalog.names import Naming
 from concento.catalog.patterns import Patterns
 from concento.catalog.rewrite import own_completion_params, publish_result
 from concento.catalog.search import ToolIndex
-from concento.catalog.slices import Slice, build_slice
+from concento.catalog.slices import build_slice
+from concento.catalog.uris import publish_template
 from concento.catalog.view import TenantView
-from concento.model.call import ALL, Endpoint
+from concento.model.call import ALL
 from concento.model.config import Server, ToolOverride, UrlReplica
-from concento.model.errors import BadReply, InvalidParams
-from concento.model.inventory import Health, Inventory, Item, Listing
-
-READY = Health("ready")
-
-
-def tool(name: str, **more: object) -> Item:
-    return Item(name, json.dumps({"name": name, "inputSchema": {"type": "object"}, **more}).encode())
-
-
-def slice_of(alias: str, *tools: Item, prefix: str = "alias", **overrides: ToolOverride) -> Slice:
-    server = Server(alias, (UrlReplica("http://x"),), tools=MappingProxyType(overrides), prefix=prefix)  # type: ignore[arg-type]
-    inventory = Inventory(tools=Listing(tools, 60.0, True, 1000.0), capabilities=b'{"tools":{},"logging":{}}')
-    return build_slice(server, inventory, READY, naming=Naming(48, frozenset({"a", "b"})))
+from concento.model.errors import BadReply, InvalidParams, Unavailable
+from concento.model.inventory import Inventory, Item, Listing
 
 
 def test_an_item_keeps_every_member_and_every_byte_but_its_name() -> None:
@@ -79,6 +71,8 @@ def test_the_first_server_keeps_a_bare_name_and_the_prefixed_ones_are_not_touche
         ({"properties": {"x": {"default": {"x-mcp-header": "data"}}}}, []),
         (None, []),
         ({"properties": {"r": {"type": "number", "x-mcp-header": "R"}}}, None),
+        ({"properties": {"r": {"type": ["string", "null"], "x-mcp-header": "R"}}}, None),
+        ({"properties": {"x-mcp-header": {"type": "string"}}}, []),
         ({"properties": {"r": {"type": "string", "x-mcp-header": "R R"}}}, None),
         ({"properties": {"r": {"type": "string", "x-mcp-header": ""}}}, None),
         ({"properties": {"r": {"type": "array", "items": {"type": "string", "x-mcp-header": "R"}}}}, None),
@@ -102,6 +96,76 @@ def test_mirrored_parameters_are_found_or_refused(schema: object, found: list[ob
         assert [(param.path, param.header, param.type) for param in param_headers(schema)] == found
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        b'{"properties":{"r":{"type":"string","x-mcp-header":"R"},"n":{"maximum":1e400}}}',
+        b'{"properties":{"r":{"type":"string","x-mcp-heade\\u0072":"R"}}}',
+    ],
+)
+def test_mirrored_parameters_are_found_beside_odd_numbers_and_behind_escapes(schema: bytes) -> None:
+    built = slice_of("a", Item("t", b'{"name":"t","inputSchema":%b}' % schema))
+    assert [param.header for param in built.tools[0].params] == ["R"]
+    assert schema in built.tools[0].raw
+
+
+def test_a_schema_too_deep_to_search_costs_its_own_tool_only() -> None:
+    deep = b'{"properties":{"p":' * 3000 + b'{"x-mcp-header":1}' + b"}}" * 3000
+    built = slice_of("a", Item("deep", b'{"name":"deep","inputSchema":%b}' % deep), tool("flat"))
+    assert [entry.own for entry in built.tools] == ["flat"]
+    assert len(built.notes) == 1
+
+
+def test_a_deep_schema_without_annotations_is_no_reason_to_leave_a_tool_out() -> None:
+    deep = b'{"properties":{"p":' * 40 + b"{}" + b"}}" * 40
+    raw = b'{"name":"t","description":"no x-mcp-header here","inputSchema":%b}' % deep
+    assert slice_of("a", Item("t", raw)).tools
+    escaped = Item(
+        "t", b'{"name":"t","description":"\\u003c","inputSchema":%b}' % deep.replace(b"{}", b"[" * 9 + b"]" * 9)
+    )
+    assert slice_of("a", escaped).tools
+
+
+def test_a_tools_user_interface_is_made_public_in_both_spellings_and_nothing_else_is() -> None:
+    meta = {"ui": {"resourceUri": "ui://x/y", "visibility": ["app"]}, "ui/resourceUri": "ui://x/y", "o": "ui://x/y"}
+    entry = slice_of("a", tool("t", _meta=meta)).tools[0]
+    public = {
+        "ui": {"resourceUri": "ui://a!x/y", "visibility": ["app"]},
+        "ui/resourceUri": "ui://a!x/y",
+        "o": "ui://x/y",
+    }
+    assert json.loads(entry.raw)["_meta"] == public
+    assert json.loads(entry.own_raw)["_meta"] == meta
+
+
+def test_a_rename_to_a_name_that_is_taken_is_told_of() -> None:
+    built = slice_of("a", tool("p"), tool("q"), p=ToolOverride(rename="q"))
+    assert [(entry.own, entry.public) for entry in built.tools] == [("p", "a__q")]
+    assert "'p'" in built.notes[0]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), JSON_VALUES), st.booleans())
+def test_whatever_a_server_lists_only_the_name_changes(more: dict[str, object], ascii: bool) -> None:
+    members = {"inputSchema": {"type": "object"}, **more, "name": "t"}
+    raw = json.dumps(members, ensure_ascii=ascii).encode()
+    entry = slice_of("a", Item("t", raw)).tools[0]
+    assert json.loads(entry.raw) == {**members, "name": "a__t"}
+    assert entry.own_raw == raw
+
+
+@given(JSON_VALUES)
+def test_no_schema_breaks_the_search_for_mirrored_parameters(schema: object) -> None:
+    with suppress(InvalidAnnotation):
+        param_headers({"properties": {"p": {"x-mcp-header": schema, "type": schema}}, "allOf": schema})
+
+
 def test_patterns_match_server_and_name_split_at_the_first_dot() -> None:
     patterns = Patterns(["git.*", "*.read_*", "docs.a.b"], ["git.push*"])
     assert patterns.matches("git", "status")
@@ -110,6 +174,27 @@ def test_patterns_match_server_and_name_split_at_the_first_dot() -> None:
     assert not patterns.matches("git", "push_all")
     assert not patterns.matches("docs", "a")
     assert Patterns(["*"]).matches("any", "thing")
+
+
+def test_patterns_tell_which_servers_they_can_reach() -> None:
+    patterns = Patterns(["git.*", "doc[s].a", "*.read_*"], ["secret.*", "git.push*"])
+    assert patterns.reaches("git")
+    assert patterns.reaches("other")
+    assert not patterns.reaches("secret")
+    assert not Patterns(["git.*"]).reaches("docs")
+    assert not Patterns(["*"], ["*"]).reaches("git")
+    assert not Patterns(["web_search"]).reaches("web_search")
+
+
+PATTERN = st.tuples(st.sampled_from(["a", "b", "*", "?", "[ab]"]), st.sampled_from(["*", "x*", "x", "x.y", "?"])).map(
+    ".".join
+)
+
+
+@given(st.lists(PATTERN), st.lists(PATTERN), st.sampled_from("abc"), st.sampled_from(["x", "x.y", "xx", "y"]))
+def test_what_patterns_match_they_reach(include: list[str], exclude: list[str], alias: str, own: str) -> None:
+    patterns = Patterns(include, exclude)
+    assert patterns.reaches(alias) or not patterns.matches(alias, own)
 
 
 def test_a_result_without_uris_is_returned_as_the_same_bytes() -> None:
@@ -170,25 +255,20 @@ def test_completion_goes_to_the_owner_in_its_own_names() -> None:
             own_completion_params({"ref": Raw(bad)}, view)
 
 
-def test_freshness_is_the_shortest_and_zero_while_anything_is_missing() -> None:
-    view = TenantView((slice_of("a", tool("x")),), ALL)
-    assert view.ttl_ms("tools", 1010.0) == 50_000
-    assert view.ttl_ms("tools", 2000.0) == 0
-    assert view.public("tools")
-    missing = Slice(Server("b", ()), None, Health())
-    both = TenantView((*view.slices, missing), ALL)
-    assert both.ttl_ms("tools", 1010.0) == 0
-    assert not both.public("tools")
-    assert both.pending("b__x") == "b"
-    assert both.pending("a__nope") is None
-    assert both.troubles() == {"b": {"state": "starting"}}
+def test_completion_at_a_server_that_is_not_known_yet_can_be_tried_again() -> None:
+    view = TenantView((unknown("a"),), ALL)
+    with pytest.raises(Unavailable):
+        own_completion_params({"ref": Raw(b'{"type":"ref/prompt","name":"a__greet"}')}, view)
+    alias, _ = own_completion_params({"ref": Raw(b'{"type":"ref/resource","uri":"s://a!x"}')}, view)
+    assert alias == "a"
 
 
-def test_one_servers_endpoint_uses_its_own_names() -> None:
-    view = TenantView((slice_of("a", tool("x")),), Endpoint("server", "a"))
-    assert view.names("tools") == ("x",)
-    assert view.resource("any://thing").own == "any://thing"  # type: ignore[union-attr]
-    assert view.nearest("tools", "xx") == ["x"]
+def test_a_template_reference_goes_back_to_the_servers_own() -> None:
+    template = "urn:{id}"
+    view = TenantView((offering("a", templates=Listing((Item(template, b'{"uriTemplate":"urn:{id}"}'),))),), ALL)
+    ref = json.dumps({"type": "ref/resource", "uri": publish_template("a", template)}).encode()
+    _, params = own_completion_params({"ref": Raw(ref)}, view)
+    assert json.loads(bytes(params["ref"]))["uri"] == template  # type: ignore[arg-type]
 
 
 def test_search_finds_by_words_in_any_order_and_survives_any_query() -> None:
@@ -196,6 +276,19 @@ def test_search_finds_by_words_in_any_order_and_survives_any_query() -> None:
     index = ToolIndex(built.tools)
     assert [entry.own for entry in index.search("zone time")] == ["current_time"]
     assert [entry.own for entry in index.search("curr")] == ["current_time"]
-    for query in ('"', "a OR", "*", "NEAR(", "", "ü'--"):
-        index.search(query)
+    assert not index.search("time", -1)
+    index.close()
+
+
+def test_search_finds_the_words_within_a_name() -> None:
+    index = ToolIndex(slice_of("a", tool("getWeather"), tool("list_cities")).tools)
+    assert [entry.own for entry in index.search("weather")] == ["getWeather"]
+    assert [entry.own for entry in index.search("cities")] == ["list_cities"]
+    index.close()
+
+
+@given(st.text() | st.lists(st.sampled_from(['"', "a", "OR", "NEAR(", "*", "_", "²", "--", ":", "^"])).map(" ".join))
+def test_any_text_is_a_query(query: str) -> None:
+    index = ToolIndex(slice_of("a", tool("current_time")).tools)
+    index.search(query)
     index.close()

@@ -109,7 +109,7 @@ class TenantView:
         likely = heapq.nlargest(
             _COMPARED_MAX,
             tuple(self._items[kind])[:_NEAREST_OF_MAX],
-            key=lambda known: len(wanted & _pairs(known)) / (len(known) + len(name)),
+            key=lambda known: len(wanted & _pairs(known[:256])) / (len(known) + len(name)),
         )
         return difflib.get_close_matches(name, likely, _NEAREST_MAX, 0.6)
 
