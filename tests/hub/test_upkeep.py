@@ -229,3 +229,19 @@ async def test_a_subscribed_resource_that_changes_is_told_to_who_subscribed(
 def test_servers_that_are_configured_alike_are_equal() -> None:
     assert Server("a", ()) == Server("a", ())
     assert Config() == Config()
+
+
+async def test_readiness_waits_for_servers_that_are_required(start: Start) -> None:
+    async with ScriptedHttpServer(modern_mcp()) as server:
+        hub = await start(config(at("s", server.url, required=True)))
+        await hub.ready("s")
+        async with RawAgent(hub.url) as agent:
+            assert (await agent.get("/health/ready")).status == 200
+            await server.stop()
+            headers, body = modern_request("tools/call", {"name": "s__echo", "arguments": {}})
+            await agent.post("/mcp", body, headers)
+            await until(lambda: not hub.hub.is_ready(), "the required server is missed")
+            assert (await agent.get("/health/ready")).status == 503
+            assert (await agent.get("/health/live")).status == 200
+            await server.start()
+            await until(hub.hub.is_ready, "it is back")
