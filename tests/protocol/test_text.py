@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from concento.model.errors import CallError, InvalidRequest, ParseError
-from concento.model.limits import BODY_BYTES_MAX, DEPTH_MAX, KEYS_MAX
+from concento.model.limits import BODY_BYTES_MAX, CONTAINERS_MAX, DEPTH_MAX, KEYS_MAX
 from concento.protocol.text import check_repeats, check_text, is_plain
 
 
@@ -45,7 +45,7 @@ PASSED = {
     "brackets after an escaped quote": b'["\\"' + b"[" * 1000 + b'"]',
     "brackets after escaped backslashes and a quote": b'["\\\\\\"' + b"{" * 1000 + b'"]',
     "brackets in a key": b'{"' + b"{" * 1000 + b'":1}',
-    "many flat arrays": b"[" + b"[]," * 100_000 + b"[]]",
+    "as many arrays as are taken": b"[" + b"[]," * (CONTAINERS_MAX - 2) + b"[]]",
     "keys at the limit": members(KEYS_MAX),
     "colons in a string": b'{"a":"' + b":" * 20_000 + b'"}',
     "colons after an escaped quote": b'{"a":"\\"' + b":" * 20_000 + b'"}',
@@ -66,6 +66,7 @@ REFUSED = {
     "depth one over, after many strings": (b'["",' + b'"[",' * 50_000 + arrays(DEPTH_MAX) + b"]", -32600),
     "100,000 deep": (arrays(100_000), -32600),
     "keys one over": (members(KEYS_MAX + 1), -32600),
+    "arrays one over": (b"[" + b"[]," * (CONTAINERS_MAX - 1) + b"[]]", -32600),
     "keys one over, spread": (
         b"[" + b",".join([b'{"a":1}'] * (KEYS_MAX + 1)) + b"]",
         -32600,

@@ -31,6 +31,9 @@ DEPTH_MAX: Final = 64
 KEYS_MAX: Final = 10_000
 """Most object members in one JSON request; more is 400."""
 
+CONTAINERS_MAX: Final = 100_000
+"""Most arrays and objects in one JSON request; more is 400. With `DEPTH_MAX` it bounds the time a check may take."""
+
 REPLY_BYTES_MAX: Final = 16 * MIB
 """Largest reply or stdio line accepted from a server, after decompression; more is -31006."""
 
