@@ -40,6 +40,9 @@ _ACCEPT: Final = ("Accept", "application/json, text/event-stream")
 _JSON: Final = ("Content-Type", "application/json")
 
 
+_NOT_UNDERSTOOD: Final = frozenset({400, 401, 403, 404, 405, 406, 415})
+"""HTTP statuses of a server that takes no requests of the era it was asked in, or none of ours any more."""
+
 _HEADS_MAX: Final = 4096
 """Request heads kept per URL: one a tool that is called."""
 
@@ -199,10 +202,16 @@ class ModernLink:
         except Unavailable as error:
             self._lose(error)
             raise
-        reply = ask.result(response)
+        try:
+            reply = ask.result(response)
+        except Unavailable as error:
+            if response.status in _NOT_UNDERSTOOD:  # no answer of this era: find out anew what it speaks
+                self._lose(error)
+            raise
         if rejects_era(reply):
-            self._lose(Unavailable(f"The server {self._wire.alias!r} changed its protocol revision"))
-            raise BadReply(f"The server {self._wire.alias!r} changed its protocol revision", outcome="not_sent")
+            changed = Unavailable(f"The server {self._wire.alias!r} changed its protocol revision", retry_after_s=1.0)
+            self._lose(changed)
+            raise changed
         return reply
 
     def _head(self, request: Request) -> bytes:
@@ -316,6 +325,11 @@ class LegacyLink:
         for _ in range(2):
             session = self._session
             response, ask = await self._send(request, notify)
+            if response.status == 400 or (response.status in _NOT_UNDERSTOOD and session is None):
+                # a legacy server tells errors in 200: this one speaks something else by now
+                error = status_error(self._wire.alias, response)
+                self._lose(error)
+                raise error
             if response.status != 404 or session is None or ask.reply is not None:
                 return ask.result(response)
             await self._renew(session)
