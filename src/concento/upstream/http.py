@@ -21,7 +21,7 @@ from ..protocol.legacy import SERVER_ASKS
 from ..protocol.sse import Event
 from ..protocol.versions import MODERN
 from ..transport.http import HttpPool, OnEvent, Response
-from .link import Ear, Levels, Listener, Welcome, refused_ask, tell
+from .link import ACKNOWLEDGED, Ear, Levels, Listener, Welcome, refused_ask, tell
 from .tasks import Tasks
 from .welcome import (
     CLIENT_INFO,
@@ -35,7 +35,6 @@ from .welcome import (
     rejects_era,
 )
 
-ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 _ACCEPT: Final = ("Accept", "application/json, text/event-stream")
 _JSON: Final = ("Content-Type", "application/json")
 

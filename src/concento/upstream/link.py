@@ -24,6 +24,7 @@ CHANGES = {
 """Notifications that say a list changed, and which."""
 
 UPDATED = "notifications/resources/updated"
+ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 
 
 class Welcome(msgspec.Struct, frozen=True):

@@ -10,14 +10,12 @@ from typing import Protocol
 
 from msgspec import Raw
 
+from ..model import meta
 from ..model.call import Notify, Reply, Request, RequestId
 from ..model.errors import BadReply, CallError, Unavailable
 from ..protocol.jsonrpc import Push, encode_error, encode_result, parse_incoming, raw, read_object
 from ..protocol.legacy import SERVER_ASKS
-from .link import Ear, Listener, refused_ask, tell
-
-SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
-ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
+from .link import ACKNOWLEDGED, Ear, Listener, refused_ask, tell
 
 
 class Writer(Protocol):
@@ -128,7 +126,7 @@ class Mux:
             if owner is not None:
                 owner.ear.hear(push)
         elif push.method == ACKNOWLEDGED:
-            subscription = (read_object(params.get("_meta", Raw(b"{}"))) or {}).get(SUBSCRIPTION_ID)
+            subscription = (read_object(params.get("_meta", Raw(b"{}"))) or {}).get(meta.SUBSCRIPTION_ID)
             owner = self._waiting.get(_token(subscription) or 0)
             if owner is not None and owner.acknowledged is not None:
                 owner.acknowledged.set()
