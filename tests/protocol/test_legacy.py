@@ -18,6 +18,7 @@ from concento.model.errors import CallError, InvalidParams
 from concento.protocol import legacy
 from concento.protocol.jsonrpc import Message, parse
 from concento.protocol.versions import LEGACY
+from concento.upstream.welcome import greeting
 
 
 def message(method: str, params: dict[str, Any] | None = None) -> Message:
@@ -164,7 +165,7 @@ def test_a_progress_token_is_the_hubs_own() -> None:
 
 
 def test_the_handshake_is_what_the_official_types_expect() -> None:
-    text = legacy.encode_hello(1, LEGACY[0], {"name": "hub", "version": "1"})
+    text = legacy.Writer(LEGACY[0]).request(1, greeting())
     sent = JSONRPCRequest.model_validate_json(text, strict=True)
     mcp_types.InitializeRequestParams.model_validate(sent.params)
     assert JSONRPCNotification.model_validate_json(legacy.INITIALIZED, strict=True).params is None

@@ -37,9 +37,6 @@ CONTAINERS_MAX: Final = 100_000
 REPLY_BYTES_MAX: Final = 16 * MIB
 """Largest reply or stdio line accepted from a server, after decompression; more is -31006."""
 
-EVENT_QUEUE_MAX: Final = 256
-"""Notifications waiting for a slow stream reader; one more closes the stream."""
-
 EVENT_QUEUE_BYTES_MAX: Final = 1 * MIB
 """Bytes waiting for a slow stream reader before the stream is closed."""
 

@@ -123,10 +123,4 @@ class Writer:
         return _encode({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
 
 
-def encode_hello(id: RequestId, revision: str, client_info: Mapping[str, Any]) -> bytes:
-    """The `initialize` the hub sends; it declares no capability that no caller of it declared."""
-    params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": client_info}
-    return _encode({"jsonrpc": "2.0", "id": id, "method": "initialize", "params": params})
-
-
 INITIALIZED: Final = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
