@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -328,7 +327,7 @@ def test_every_key_of_the_schema_is_described() -> None:
     assert undescribed(json_schema()) == []
 
 
-def test_two_hundred_servers_load_fast() -> None:
+def test_two_hundred_servers_load() -> None:
     one = """
   s{n}:
     command: [uvx, "mcp-server@1.{n}", --port, {n}]
@@ -337,10 +336,7 @@ def test_two_hundred_servers_load_fast() -> None:
     tools: {{search: {{rename: find, description: "Find things."}}, drop: {{hide: true}}}}
 """
     text = "servers:" + "".join(one.format(n=n) for n in range(200))
-    config(text)
-    began = time.process_time()
     assert len(config(text).servers) == 200
-    assert time.process_time() - began < (0.15 if yaml.__with_libyaml__ else 2.0)
 
 
 def test_importing_the_loader_brings_in_little() -> None:
