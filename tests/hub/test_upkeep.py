@@ -92,7 +92,9 @@ async def test_a_restart_lists_at_once_what_was_there_marked_stale(start: Start,
     async with ScriptedHttpServer(modern_mcp()) as server:
         configuration = config(at("s", server.url), state_db=tmp_path / "state" / "concento.db")
         first = await Hub.create(configuration)
-        await until(lambda: first.current.snapshot.slices["s"].inventory is not None, "listed")
+        async with asyncio.timeout(20):
+            while not await first.store.items("inventories"):
+                pass
         await first.close(1.0)
         await server.stop()
         second = await Hub.create(configuration)
