@@ -349,6 +349,33 @@ async def test_many_starts_and_stops_leave_no_descriptor_and_no_zombie(stage: St
     assert len(stage.notices) == count + 1
 
 
+def test_stock_event_loop_serves_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pipes close in another order than those of uvloop, and must not be closed twice."""
+    monkeypatch.setattr(stdio, "STEP_S", 0.2)
+    problems: list[object] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        stage = Stage()
+        child = await stage.act("echo")
+        child.write(b"hello")
+        assert await stage.line() == b"hello"
+        unread = await stage.act("unread")
+        await stage.line()
+        unread.write(b"x" * MIB)
+        before = descriptors()
+        failing = await stage.act("last_words")
+        await until(lambda: stage.notices, "its end")
+        assert (stage.notices[0].code, stage.lines.qsize()) == (3, 5000)
+        await failing.close()
+        await until(lambda: descriptors() == before, "no descriptor more than before")
+        await stage.close()
+
+    asyncio.run(main())
+
+    assert problems == []
+
+
 # -- floods
 
 

@@ -102,7 +102,7 @@ class Child(asyncio.SubprocessProtocol):
         self._stderr = Ring()
         self._parts: list[bytes] = []
         self._parts_bytes = 0
-        self._open = {1, 2}
+        self._open = {0, 1, 2}
         self._ending = False
         self._exited = False
         self._reason: str | None = None
@@ -187,7 +187,7 @@ class Child(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         self._open.discard(fd)
         if self._exited:
-            if not self._open:
+            if self._open <= {0}:
                 self._finish()
         elif fd == 1 and not self._ending:  # it can't answer any more; mostly it is about to exit
             self._linger = self._loop.call_later(LINGER_S, self._deaf)
@@ -198,7 +198,7 @@ class Child(asyncio.SubprocessProtocol):
         self._exited = True
         self._watchdog.remove(self.pid)
         self._cancel_timers()
-        if self._open:  # what it wrote last, unless a process that left the group holds them open
+        if self._open - {0}:  # what it wrote last, unless a process that left the group holds them open
             self._linger = self._loop.call_later(LINGER_S, self._finish)
         else:
             self._finish()
@@ -256,8 +256,8 @@ class Child(asyncio.SubprocessProtocol):
     def _finish(self) -> None:
         self._cancel_timers()
         if self._transport is not None:
-            if (pipe := self._stdin()) is not None:
-                pipe.abort()
+            if (pipe := self._stdin()) is not None and pipe.get_write_buffer_size():
+                pipe.abort()  # nobody will read it, and only then would it close
             self._transport.close()
         self._tell()
         self._finished.set()
@@ -281,7 +281,7 @@ class Child(asyncio.SubprocessProtocol):
                 timer.cancel()
 
     def _stdin(self) -> asyncio.WriteTransport | None:
-        if self._transport is None:
+        if self._transport is None or 0 not in self._open:
             return None
         return cast("asyncio.WriteTransport | None", self._transport.get_pipe_transport(0))
 
