@@ -1,6 +1,7 @@
 """What an agent is told when servers misbehave. Each test names the row of the hardening rules it proves."""
 
 import asyncio
+import sys
 import time
 from pathlib import Path
 
@@ -140,6 +141,17 @@ async def test_a_child_that_exits_at_once_says_its_last_words_and_is_unavailable
         told = listed.result["_meta"]["dev.concento/servers"]["s"]
         assert told["state"] == "failing"
         assert "exited with code 7" in told["error"]
+
+
+async def test_what_a_child_wrote_before_it_ended_is_told_to_operators_alone(start: Start) -> None:
+    """T30."""
+    script = "import sys; sys.stderr.write('token canary-stderr'); sys.exit(4)"
+    hub = await start(config(Server("s", (ChildReplica((sys.executable, "-c", script)),))))
+    await until(lambda: hub.hub.current.snapshot.slices["s"].health.state == "failing", "failing")
+    async with RawAgent(hub.mcp) as agent:
+        for method, params in (("tools/call", CALL), ("tools/list", {}), ("server/discover", {})):
+            assert b"canary" not in (await agent.modern(method, params)).body
+    assert "canary-stderr" in " ".join(hub.hub.upstreams.get("s").health().stderr)
 
 
 @pytest.mark.parametrize("behaviour", ["garbage_lines", "unasked", "twice", "stderr_flood"])

@@ -14,6 +14,7 @@ from ..model.config import Address, Config
 from ..model.inventory import Health
 
 POLL_S = 0.1
+LAST_LINES = 5
 SETTLE_S = 60.0
 """After this a server that is still starting is counted as such in the summary."""
 
@@ -79,6 +80,8 @@ class Display:
             self.say(f"  {mark} {alias}: {tools} tools, {health.era} {health.revision}{seconds}", colour)
         else:
             self.say(f"  {mark} {alias}: {health.error or health.state}", colour)
+            for line in health.stderr[-LAST_LINES:]:
+                self.say(f"      {line}")
 
     def _sum_up(self, waiting: list[str]) -> None:
         slices = self._hub.current.snapshot.slices.values()

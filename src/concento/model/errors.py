@@ -51,6 +51,8 @@ class CallError(ConcentoError):
         self.data = data
         self.retry_after_s = retry_after_s
         self.trace_id: str | None = None
+        self.last_words: tuple[str, ...] = ()
+        """What a server wrote before it ended: for operators only, since it may hold anything."""
 
     @property
     def message(self) -> str:

@@ -52,15 +52,18 @@ class ExitNotice:
     stderr: tuple[str, ...]
     alive_s: float
 
-    def __str__(self) -> str:
+    @property
+    def how(self) -> str:
+        """How it ended, without what it wrote: safe to show to agents."""
         if self.reason is not None:
-            how = self.reason
-        elif self.signal is not None:
-            how = f"was ended by signal {self.signal} after {self.alive_s:.1f} s"
-        else:
-            how = f"exited with code {self.code} after {self.alive_s:.1f} s"
+            return self.reason
+        if self.signal is not None:
+            return f"was ended by signal {self.signal} after {self.alive_s:.1f} s"
+        return f"exited with code {self.code} after {self.alive_s:.1f} s"
+
+    def __str__(self) -> str:
         last = [line for line in self.stderr if line.strip()][-3:]
-        return f"{how}; its last words: {' | '.join(last)}" if last else how
+        return f"{self.how}; its last words: {' | '.join(last)}" if last else self.how
 
 
 class Ring:

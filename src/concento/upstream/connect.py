@@ -82,7 +82,9 @@ async def _connect_child(server: Server, replica: ChildReplica, means: Means, li
 
     def on_exit(notice: ExitNotice) -> None:
         if link is not None:
-            link.fail(Unavailable(f"The server {server.alias!r} {notice}"))
+            error = Unavailable(f"The server {server.alias!r} {notice.how}")
+            error.last_words = notice.stderr
+            link.fail(error)
 
     child = await Child.start(replica, watchdog=means.watchdog, on_line=on_line, on_exit=on_exit)
     link = DuplexLink(server.alias, child.write, listener, child.close)

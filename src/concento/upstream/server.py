@@ -138,6 +138,7 @@ class ReplicaLinks:
         self.used_s: dict[str, float] = {}
         self._upstream = upstream
         self._settled = asyncio.Event()
+        self._last_words: tuple[str, ...] = ()
 
     async def keep(self) -> None:
         """Keep the main link up, until cancelled."""
@@ -148,6 +149,7 @@ class ReplicaLinks:
                 self.main = await connect(upstream.server, self.spec, upstream.means, upstream.listener)
             except ConcentoError as error:
                 failures += 1
+                self._last_words = error.last_words if isinstance(error, CallError) else ()
                 warming = upstream.is_warming()
                 self._set("starting" if warming else "failing", None if warming else str(error))
                 await asyncio.sleep(0.2 if warming else backoff_s(failures, random.random()))
@@ -160,6 +162,7 @@ class ReplicaLinks:
             if upstream.clock.monotonic() - up_s > STEADY_S:
                 failures = 0
             failures += 1
+            self._last_words = reason.last_words
             self._set("failing", reason.message)
             await lost.link.close()
             await asyncio.sleep(backoff_s(failures, random.random()))
@@ -238,7 +241,7 @@ class ReplicaLinks:
 
     def stderr(self) -> tuple[str, ...]:
         """The last lines of the child's standard error."""
-        return self.main.stderr() if self.main is not None else ()
+        return self.main.stderr() if self.main is not None else self._last_words
 
 
 def _usable(making: "asyncio.Task[Connected]") -> bool:
@@ -379,7 +382,7 @@ class Upstream:
                     spec, watchdog=self.means.watchdog, on_line=_ignore, on_exit=ended.put_nowait
                 )
                 self._beside_since_s = started_s
-                problem = str(await ended.get())
+                problem = (await ended.get()).how
                 await self._beside.close()
             except ConcentoError as error:
                 problem = str(error)
