@@ -1,5 +1,7 @@
 """The admin API over real HTTP: shapes, refusals, metrics, no secrets."""
 
+import json
+
 import aiohttp
 import pytest
 from tests.hub.conftest import config, running
@@ -7,7 +9,7 @@ from tests.hub.conftest import config, running
 from concento.admin.listener import AdminListener
 from concento.model.config import Address, Server, UrlReplica
 from concento.testing.http_server import ScriptedHttpServer
-from concento.testing.mcp_server import modern_mcp
+from concento.testing.mcp_server import Exchange, modern_mcp
 from concento.testing.raw_agent import RawAgent
 
 
@@ -61,3 +63,26 @@ async def test_nothing_but_get_is_taken_and_unknown_things_are_404(admin) -> Non
         assert reply.status == 422
     async with session.get("/health/ready") as reply:
         assert (await reply.json()) == {"status": "ready"}
+
+
+async def test_odd_definitions_are_listed_and_shown() -> None:
+    """A tool may carry members of any type, and numbers that no double holds."""
+    odd = {"name": "odd", "uri": 5, "uriTemplate": [], "inputSchema": {"type": "object", "maximum": "BIG"}}
+
+    async def lists(exchange: Exchange) -> None:
+        text = json.dumps(exchange.answer({"tools": [odd]})).replace('"BIG"', "1e400")
+        await exchange.send(text.encode(), last=True)
+
+    async with (
+        ScriptedHttpServer(modern_mcp(on={"tools/list": lists})) as server,
+        running(config(Server("s", (UrlReplica(server.url),)))) as hub,
+    ):
+        await hub.ready("s")
+        listener = AdminListener(hub.hub)
+        address = await listener.start(Address("127.0.0.1", 0))
+        async with aiohttp.ClientSession(f"http://{address}") as session:
+            async with session.get("/api/v1/tools?search=odd") as reply:
+                assert [tool["name"] for tool in (await reply.json())["tools"]] == ["s__odd"]
+            async with session.get("/api/v1/tools/s__odd") as reply:
+                assert (await reply.json())["definition"]["inputSchema"]["maximum"] == "1e400"
+        await listener.close()

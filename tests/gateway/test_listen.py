@@ -176,6 +176,18 @@ async def test_a_subscribed_resource_is_told_to_its_streams_under_their_names(ho
     assert house.told["two"] == ['resources/updated {"uri":"s:2"}', 'resources/updated {"uri":"t:1"}']
 
 
+async def test_an_update_below_a_subscribed_resource_is_told(house: House) -> None:
+    """A server may tell of a part of what was subscribed (specification, resources: subscriptions)."""
+    one = house.open("one")
+    await house.listening.subscribe(one, ["s:file:///a", "s:x"])
+    for own in ("file:///a/b", "file:///ab", "xy", "x#part"):
+        house.upstreams.tell("s", own)
+    assert house.told["one"] == [
+        'resources/updated {"uri":"file://s!/a/b"}',
+        'resources/updated {"uri":"concento://s!/x%23part"}',
+    ]
+
+
 async def test_a_resource_is_watched_as_long_as_one_stream_wants_it(house: House) -> None:
     one, two = house.open("one"), house.open("two")
     await house.listening.subscribe(one, ["s:1"])

@@ -1,15 +1,16 @@
 """The JSON of the admin API, as plain values, without secrets: no environment, no headers, no credentials."""
 
+import json
+import math
 from typing import Any, Protocol
 from urllib.parse import urlsplit
-
-import msgspec
 
 from ..catalog.search import ToolIndex
 from ..catalog.slices import Entry, Slice
 from ..front.identity import Hosts
 from ..model.config import ChildReplica, Replica
 from ..observe.metrics import Metrics
+from ..protocol.jsonrpc import read_object, read_string
 from ..snapshot import Current
 from ..upstream.pool import Upstreams
 
@@ -87,11 +88,19 @@ def tool(hub: Hub, name: str) -> dict[str, Any] | None:
     server = hub.current.snapshot.slices[entry.alias].server
     return {
         **_tool(entry),
-        "definition": msgspec.json.decode(entry.raw),
+        "definition": json.loads(entry.raw, parse_float=_number, parse_int=_number),
         "isolation": server.isolation,
         "timeout_s": server.timeout_s,
         "replicas": [_replica(replica) for replica in server.replicas],
     }
+
+
+def _number(text: str) -> int | float | str:
+    """A number of a server's schema; as a string where no double holds it, since JSON has no name for infinity."""
+    number = float(text)
+    if not math.isfinite(number):
+        return text
+    return number if set(text) & set(".eE") else int(text)
 
 
 def names(hub: Hub) -> list[str]:
@@ -104,10 +113,10 @@ def _entries(hub: Hub) -> list[Entry]:
 
 
 def _tool(entry: Entry) -> dict[str, Any]:
-    description = msgspec.json.decode(entry.raw).get("description")
+    description = read_string((read_object(entry.raw) or {}).get("description"))
     return {
         "name": entry.public,
         "server": entry.alias,
         "own_name": entry.own,
-        "description": description if isinstance(description, str) else None,
+        "description": description,
     }

@@ -196,7 +196,7 @@ class Federation:
         """Wait, at most `start_wait_s`, for lists of the view that were never known or are past their lifetime."""
         now, wait_s = self._clock.wall(), self._current.snapshot.config.start_wait_s
         waits: list[asyncio.Task[None]] = []
-        for slice in view.slices:
+        for slice in view.shown:
             alias = slice.server.alias
             if slice.inventory is None:
                 known = self._known.get(alias)

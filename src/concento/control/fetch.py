@@ -10,7 +10,7 @@ from ..model.call import Failure, Request
 from ..model.errors import BadReply
 from ..model.inventory import Inventory, Item, Kind, Listing
 from ..model.limits import LIST_ITEMS_MAX, LIST_PAGES_MAX
-from ..protocol.jsonrpc import raw
+from ..protocol.jsonrpc import raw, read_object, read_string
 from ..upstream.link import Welcome
 from ..upstream.server import Upstream
 
@@ -40,14 +40,7 @@ class _Page(Struct):
     cacheScope: str | None = None
 
 
-class _Key(Struct):
-    name: str = ""
-    uri: str = ""
-    uriTemplate: str = ""
-
-
 _page = msgspec.json.Decoder(_Page)
-_key = msgspec.json.Decoder(_Key)
 
 
 async def fetch_inventory(upstream: Upstream, replica: int, welcome: Welcome, now: float) -> Inventory:
@@ -110,7 +103,4 @@ async def _fetch_page(upstream: Upstream, replica: int, kind: Kind, cursor: str 
 
 
 def _item(kind: Kind, raw_item: Raw) -> Item:
-    try:
-        return Item(getattr(_key.decode(raw_item), _KEY[kind]), bytes(raw_item))
-    except msgspec.DecodeError:
-        return Item("", bytes(raw_item))
+    return Item(read_string((read_object(raw_item) or {}).get(_KEY[kind])) or "", bytes(raw_item))

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import Raw
 
+from ..catalog.uris import publish_uri
 from ..model.call import Endpoint, Notify, Principal
 from ..model.errors import InvalidParams
 from ..model.inventory import KINDS, Kind
@@ -105,8 +106,12 @@ class Listening:
         await self._upstreams.subscribe(alias, uris)
 
     def _updated(self, alias: str, own: str) -> None:
-        for stream, uri in tuple(self._wanted.get((alias, own), ())):
-            stream.push("notifications/resources/updated", raw({"uri": uri}))
+        for (server, watched), streams in tuple(self._wanted.items()):
+            if server != alias or not _is_within(own, watched):
+                continue
+            for stream, uri in tuple(streams):
+                told = uri if own == watched else own if uri == watched else publish_uri(alias, own)
+                stream.push("notifications/resources/updated", raw({"uri": told}))
 
     def _published(self, old: Snapshot, new: Snapshot) -> None:
         notices: dict[Endpoint, set[str]] = {}
@@ -116,6 +121,12 @@ class Listening:
                 changed = notices[stream.endpoint] = _changes(old, new, stream)
             for notice in sorted(changed & stream.notices):
                 stream.push(notice, _NOTHING)
+
+
+def _is_within(uri: str, watched: str) -> bool:
+    """Whether a URI is the watched one or below it: a server may tell of a part of what was subscribed."""
+    rest = uri.removeprefix(watched)
+    return uri.startswith(watched) and (not rest or watched.endswith("/") or rest[0] in "/?#")
 
 
 def _changes(old: Snapshot, new: Snapshot, stream: Stream) -> set[str]:

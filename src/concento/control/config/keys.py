@@ -244,7 +244,7 @@ HOSTS: Final[Key[tuple[str, ...]]] = Key(
     "Names under which agents may address the hub, and whose web pages may.",
     _HUB.hosts,
 )
-CHARS_MAX: Final = Key("chars_max", Whole(16, 128), "Longest public name of a tool.", _HUB.chars_max)
+CHARS_MAX: Final = Key("chars_max", Whole(32, 128), "Longest public name of a tool.", _HUB.chars_max)
 NAMES: Final = Key("names", Keys("names", CHARS_MAX), "Public names.")
 START_WAIT_S: Final = Key(
     "start_wait_s",
