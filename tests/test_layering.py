@@ -30,6 +30,7 @@ ROWS = (
     {"front"},
     {"admin"},
     {"app"},
+    {"onboarding"},
     {"cli"},
     {"__main__"},
     {"testing"},
