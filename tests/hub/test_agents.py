@@ -82,6 +82,17 @@ async def test_no_capability_that_the_caller_did_not_declare_is_shown_to_a_serve
     assert not seen or not any(seen.values())
 
 
+async def test_initialize_within_the_modern_era_is_an_unknown_method(start: Start) -> None:
+    """Specification 2026-07-28, versioning: removed methods answer 404 and -32601."""
+    hub = await start(config())
+    async with RawAgent(hub.mcp) as agent:
+        refused = await agent.modern("initialize")
+        assert (refused.status, refused.error["code"]) == (404, -32601)
+        headers, body = legacy_initialize()
+        begun = await agent.post(None, body, {**headers, "MCP-Protocol-Version": "2026-07-28"})
+        assert begun.result["protocolVersion"] == "2025-11-25"
+
+
 async def test_one_line_is_written_a_call_with_its_trace_and_without_secrets(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     async with ScriptedHttpServer(modern_mcp()) as server:

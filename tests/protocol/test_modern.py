@@ -267,6 +267,23 @@ def test_the_era_shows_in_the_envelope_or_the_version_header(
     assert modern.is_addressed(message(body), head) is expected
 
 
+@pytest.mark.parametrize(
+    ("body", "head", "expected"),
+    [
+        (params(), HEAD, True),
+        (params(), None, False),
+        (params(), head(version=None), False),
+        (params(), head(version="2025-11-25"), False),
+        (params(_meta=...), HEAD, False),
+        (params(_meta=...), None, False),
+    ],
+)
+def test_initialize_is_of_the_era_that_has_it_unless_envelope_and_header_say_otherwise(
+    body: Mapping[str, Any], head: Head | None, expected: bool
+) -> None:
+    assert modern.is_addressed(message({**body, "method": "initialize"}), head) is expected
+
+
 def test_versions_are_told_apart_by_their_date() -> None:
     assert all(map(is_modern, [*MODERN, "2026-12-01", "2030-01-01"]))
     assert not any(map(is_modern, LEGACY))

@@ -116,7 +116,7 @@ class AgentFront:
         message = parse(request.body)
         if isinstance(message, Rejection):
             exchange.reply(modern.status(message.error), modern_error(message.id, message.error))
-        elif message.method == "initialize" or not modern.is_addressed(message, head):
+        elif not modern.is_addressed(message, head):
             await self._legacy(request.head, message, endpoint, ANONYMOUS, exchange)
         elif message.kind == "notification":
             exchange.reply(202)

@@ -108,7 +108,7 @@ class StdioAgent:
             task.cancel()
 
     async def _answer(self, message: Message) -> None:
-        if message.method == "initialize" or not modern.is_addressed(message, None):
+        if not modern.is_addressed(message, None):
             text = await self._session.answer(message, self._notify)
             if message.method == "initialize" and self._session.hello is not None:
                 self._session.listen()

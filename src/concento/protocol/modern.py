@@ -49,10 +49,14 @@ LOG_LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", 
 
 
 def is_addressed(message: Message, head: Head | None) -> bool:
-    """Whether a message speaks this era: by its envelope, or by its version header."""
-    if message.meta is not None and meta.PROTOCOL_VERSION in message.meta:
-        return True
-    return head is not None and head.version is not None and head.version >= MODERN[0]
+    """Whether a message speaks this era: by its envelope, or by its version header.
+
+    `initialize`, which this era does not have, has to say so both ways: an agent that falls back to the legacy era may
+    leave one of them behind.
+    """
+    enveloped = message.meta is not None and meta.PROTOCOL_VERSION in message.meta
+    headed = head is not None and head.version is not None and head.version >= MODERN[0]
+    return enveloped and headed if message.method == "initialize" else enveloped or headed
 
 
 def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Principal) -> Call:
