@@ -207,6 +207,24 @@ async def test_input_required_from_a_modern_server_ends_the_call(start: Start) -
             assert (await agent.modern("tools/call", CALL)).error["code"] == -31006
 
 
+@pytest.mark.parametrize("refusals", [1, 2])
+async def test_a_server_that_refuses_a_revision_it_names_is_asked_again_before_it_is_greeted_the_old_way(
+    start: Start, refusals: int
+) -> None:
+    """Specification 2026-07-28, versioning."""
+
+    async def discovering(exchange: Exchange) -> dict[str, object] | None:
+        if len(server.hits("server/discover")) > refusals:
+            return {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+        await exchange.error(-32022, "not now", {"supported": ["2026-07-28"], "requested": "2026-07-28"}, status=400)
+        return None
+
+    async with ScriptedHttpServer(modern_mcp(on={"server/discover": discovering})) as server:
+        hub = await start(config(at("s", server.url)))
+        await hub.ready("s")
+        assert len(server.hits("initialize")) == refusals - 1
+
+
 async def test_a_dead_server_costs_the_others_nothing(start: Start) -> None:
     """R3, R9."""
     async with ScriptedHttpServer(modern_mcp()) as alive, ScriptedHttpServer(modern_mcp(on_call=hang)) as hanging:

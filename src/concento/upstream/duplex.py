@@ -26,6 +26,7 @@ from .welcome import (
     read_discovery,
     read_greeting,
     rejects_era,
+    wants_again,
 )
 
 PROBE_WAIT_S: Final = 10.0
@@ -74,7 +75,10 @@ class DuplexLink:
         try:
             done, _ = await asyncio.wait([probe], timeout=PROBE_WAIT_S)
             if done:
-                return read_discovery(probe.result())
+                reply = probe.result()
+                if wants_again(reply):
+                    reply = await self.mux.request(self._writer, DISCOVER)
+                return read_discovery(reply)
             hello = self._tasks.start(self.mux.request(legacy.Writer(LEGACY[0]), greeting()))
             try:
                 done, _ = await asyncio.wait([probe, hello], return_when=asyncio.FIRST_COMPLETED)

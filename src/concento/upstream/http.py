@@ -33,6 +33,7 @@ from .welcome import (
     read_discovery,
     read_greeting,
     rejects_era,
+    wants_again,
 )
 
 _ACCEPT: Final = ("Accept", "application/json, text/event-stream")
@@ -175,6 +176,16 @@ class ModernLink:
 
     async def greet(self) -> Welcome | None:
         """Discover the server; None if it is none of this era. Errors: Unavailable, if it can't be reached."""
+        reply = await self._discover()
+        if reply is not None and wants_again(reply):
+            reply = await self._discover()
+        welcome = None if reply is None else read_discovery(reply)
+        if welcome is not None:
+            self.welcome = welcome
+            await self.subscribe(frozenset())
+        return welcome
+
+    async def _discover(self) -> Reply | None:
         id = next(self._ids)
         body = self._writer.request(id, DISCOVER)
         ask = self._ask(id, Ear(DISCOVER, None))
@@ -182,14 +193,9 @@ class ModernLink:
         if response.status in (401, 403):
             raise status_error(self._wire.alias, response)
         try:
-            reply = ask.result(response)
+            return ask.result(response)
         except CallError:
             return None
-        welcome = read_discovery(reply)
-        if welcome is not None:
-            self.welcome = welcome
-            await self.subscribe(frozenset())
-        return welcome
 
     async def request(self, request: Request, notify: Notify | None = None) -> Reply:
         """Ask; see `Link.request`."""

@@ -78,6 +78,15 @@ def rejects_era(reply: Reply) -> bool:
     return isinstance(reply, Failure) and reply.code == _UNSUPPORTED
 
 
+def wants_again(reply: Reply) -> bool:
+    """Whether a server refuses the probe but names a modern revision that we speak: it is to be asked again in that,
+    and not greeted the legacy way. Source: specification 2026-07-28, versioning.
+    """
+    return (
+        isinstance(reply, Failure) and reply.code == _UNSUPPORTED and not set(MODERN).isdisjoint(_versions(reply.data))
+    )
+
+
 def listen_request(welcome: Welcome, uris: Iterable[str]) -> Request | None:
     """The listen request for all changes a modern server can tell of, and these resources; None if it tells nothing."""
     wanted: dict[str, object] = {}
