@@ -115,6 +115,22 @@ def test_a_modern_servers_result_loses_what_came_later(method: str, result: dict
     methods.parse_server_result(method, version, shown)
 
 
+@pytest.mark.parametrize(
+    ("meta", "kept"),
+    [
+        ({"io.modelcontextprotocol/serverInfo": {"name": "s"}}, {}),
+        ({"io.modelcontextprotocol/serverInfo": {"name": "s"}, "x": 1}, {"_meta": {"x": 1}}),
+        ({}, {"_meta": {}}),
+        ({"x": 1}, {"_meta": {"x": 1}}),
+        ("odd", {"_meta": "odd"}),
+    ],
+)
+def test_who_answered_is_not_said_again_with_every_result(meta: object, kept: dict[str, object]) -> None:
+    """A legacy agent was told once, on initialize."""
+    text = json.dumps({"content": [], "_meta": meta, "resultType": "complete"}).encode()
+    assert json.loads(bytes(legacy.render(Result(Raw(text), "complete")))) == {"content": [], **kept}
+
+
 def test_a_legacy_servers_result_is_relayed_as_received() -> None:
     text = Raw(b'{ "content":[], "n":1e2 }')
     assert legacy.render(Result(text)) is text

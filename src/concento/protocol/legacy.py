@@ -87,6 +87,11 @@ def render(result: Result) -> bytes | Raw:
     members = read_object(result.raw) or {}
     for key in _MODERN_ONLY:
         members.pop(key, None)
+    stamped = read_object(members["_meta"]) if "_meta" in members else None
+    if stamped is not None and stamped.pop(meta.SERVER_INFO, None) is not None:
+        members["_meta"] = Raw(_encode(stamped))
+        if not stamped:
+            del members["_meta"]
     return _encode(members)
 
 
