@@ -607,13 +607,13 @@ def watched(app: ASGIApp, fixture: Fixture) -> ASGIApp:
 
 
 async def serve_http(app: ASGIApp, port: int) -> None:
-    """Listen on 127.0.0.1 and say where."""
+    """Listen on 127.0.0.1 and say where. h11, not httptools: it takes the blanks around header values away."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
     print(f"PORT {listener.getsockname()[1]}", flush=True)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, http="h11", log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     await uvicorn.Server(config).serve(sockets=[listener])
 
 
