@@ -11,10 +11,10 @@ BIN := .venv/bin
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-long check bench clean env env-serve programs
+.PHONY: help serve test test-long conformance check bench clean env env-serve programs
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: env-serve ## run the hub: CONFIG=FILE, by default examples/quickstart.yaml
 	@exec $(BIN)/concento serve $(CONFIG)
@@ -24,6 +24,9 @@ test: env programs ## run the tests: JOBS=N side by side, ARGS="..." for pytest
 
 test-long: env programs ## run only the tests that take minutes
 	@$(BIN)/pytest -m long --timeout 1800 $(ARGS)
+
+conformance: env ## run the official conformance suite and print a table: ARGS=--json for every finding
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 check: env ## lint, format, types, layering, and that uv.lock fits pyproject.toml
 	@$(BIN)/uv lock --check --quiet
