@@ -99,12 +99,19 @@ COMMAND: Final = Key(
     Items(_LOOSE, "one item for each argument, such as [uvx, mcp-server-time]"),
     "Program and arguments of a server that is started as a child process and spoken to over its standard streams. "
     "Together with `url`: a program that serves HTTP at that URL. No shell is involved.",
+    example="[uvx, mcp-server-time]",
 )
-ARGS: Final = Key("args", Items(_LOOSE, "one item for each argument", 0), "More arguments, after those of `command`.")
+ARGS: Final = Key(
+    "args",
+    Items(_LOOSE, "one item for each argument", 0),
+    "More arguments, after those of `command`.",
+    example="[--local-timezone, Europe/Rome]",
+)
 ENV: Final = Key(
     "env",
     Entries(_LOOSE, "variable", r"[^=\x00]+", "a name without ="),
     "Environment variables the child gets, beside the inherited ones.",
+    example='{TZ: Europe/Rome, API_KEY: "${env:API_KEY}"}',
 )
 ENV_INHERIT: Final[Key[Literal["safe", "none"]]] = Key(
     "env_inherit",
@@ -112,20 +119,26 @@ ENV_INHERIT: Final[Key[Literal["safe", "none"]]] = Key(
     "What the child inherits of the hub's environment: `safe` is PATH, HOME, locale, proxy and package-index settings "
     "without credentials. A variable that a reference of this file names is never inherited.",
     "safe",
+    example="none",
 )
 CWD: Final = Key(
-    "cwd", Text("a folder", r"[^\x00]+", references=True), "Folder the child starts in; relative to this file."
+    "cwd",
+    Text("a folder", r"[^\x00]+", references=True),
+    "Folder the child starts in; relative to this file.",
+    example="./workspace",
 )
 URL: Final = Key(
     "url",
     Parsed(Text("a URL, such as https://docs.example.com/mcp", references=True), _url),
     "Where the server takes MCP over HTTP.",
+    example="https://docs.example.com/mcp",
 )
 TRANSPORT: Final[Key[Literal["auto", "http", "sse"]]] = Key(
     "transport",
     Choice(("auto", "http", "sse")),
     "How to speak to `url`: `http` is Streamable HTTP, `sse` the HTTP+SSE transport of 2024-11-05, `auto` finds out.",
     _URL_REPLICA.transport,
+    example="sse",
 )
 HEADERS: Final = Key(
     "headers",
@@ -136,14 +149,27 @@ HEADERS: Final = Key(
         "letters, digits and dashes",
     ),
     "Header fields sent with every request to `url`.",
+    example='{X-Api-Key: "${file:secrets/docs.key}"}',
 )
 BEARER: Final = Key(
     "bearer",
     Text("a token without spaces", r"[\x21-\x7e]+", references=True),
     'A token, sent as `Authorization: Bearer …`. By reference: "${env:NAME}" or "${file:PATH}".',
+    example='"${env:DOCS_TOKEN}"',
 )
-CREDENTIALS: Final = Key("credentials", Keys("credentials", BEARER), "What the hub shows the server at `url`.")
-WEIGHT: Final = Key("weight", Whole(1, 100), "Share of this replica among the others.", _URL_REPLICA.weight)
+CREDENTIALS: Final = Key(
+    "credentials",
+    Keys("credentials", BEARER),
+    "What the hub shows the server at `url`.",
+    example='{bearer: "${env:DOCS_TOKEN}"}',
+)
+WEIGHT: Final = Key(
+    "weight",
+    Whole(1, 100),
+    "Share of this replica among the others, for `balance: weighted`, which comes in a later version.",
+    _URL_REPLICA.weight,
+    example="3",
+)
 
 _CHILD_KEYS: Final = (COMMAND, ARGS, ENV, ENV_INHERIT, CWD)
 _URL_KEYS: Final = (URL, TRANSPORT, HEADERS, CREDENTIALS)
@@ -155,23 +181,31 @@ REPLICAS: Final = Key(
     "replicas",
     Items(REPLICA, "such as [{url: http://10.0.0.1:9000/mcp}, {url: http://10.0.0.2:9000/mcp}]"),
     "Several live instances of one server. What the server says beside (`env`, `headers`, …) holds for each of them.",
+    example="[{url: http://10.0.0.1:9000/mcp}, {url: http://10.0.0.2:9000/mcp}]",
 )
 BALANCE: Final[Key[Balance]] = Key(
     "balance",
     Choice(("round_robin", "least_busy"), later=("weighted", "hash")),
     "How calls are spread over replicas.",
     _SERVER.balance,
+    example="least_busy",
 )
 
 RENAME: Final = Key(
-    "rename", Text("1 to 128 of A-Z a-z 0-9 _ -", _TOOL_NAME), "Name agents see, instead of the server's own."
+    "rename",
+    Text("1 to 128 of A-Z a-z 0-9 _ -", _TOOL_NAME),
+    "Name agents see, instead of the server's own.",
+    example="now",
 )
-DESCRIPTION: Final = Key("description", Text(), "Description agents see, instead of the server's own.")
-HIDE: Final = Key("hide", Flag(), "Hide the tool: it is neither listed nor can it be called.", False)
+DESCRIPTION: Final = Key(
+    "description", Text(), "Description agents see, instead of the server's own.", example="The time in a city"
+)
+HIDE: Final = Key("hide", Flag(), "Hide the tool: it is neither listed nor can it be called.", False, example="true")
 TOOLS: Final = Key(
     "tools",
     Entries(Keys("a tool", RENAME, DESCRIPTION, HIDE), "tool name", r"[^\x00]+", "the server's own name of a tool"),
     "What to change about single tools, by the server's own names.",
+    example="{get_current_time: {rename: now}, convert_time: {hide: true}}",
 )
 
 PREFIX: Final[Key[Literal["alias", "never"]]] = Key(
@@ -179,25 +213,30 @@ PREFIX: Final[Key[Literal["alias", "never"]]] = Key(
     Choice(("alias", "never")),
     "Whether the alias stands in front of the tools' names (`git__push`); `never` for one server at most.",
     _SERVER.prefix,
+    example="never",
 )
 ISOLATION: Final[Key[Isolation]] = Key(
     "isolation",
     Choice(("shared", "principal", "session")),
     "Who shares a child process or a session: everybody, the calls of one principal, or those of one agent's session.",
     _SERVER.isolation,
+    example="session",
 )
 STATEFUL: Final = Key(
-    "stateful", Flag(), "The server remembers earlier calls: the same as `isolation: session`.", False
+    "stateful", Flag(), "The server remembers earlier calls: the same as `isolation: session`.", False, example="true"
 )
 TIMEOUT_S: Final = Key(
     "timeout_s",
     Number(0, limits.CALL_MAX_S, above=True),
     "Seconds a call may take; progress renews them.",
     _SERVER.timeout_s,
+    example="120",
 )
-REQUIRED: Final = Key("required", Flag(), "The hub is ready only while this server is.", _SERVER.required)
+REQUIRED: Final = Key(
+    "required", Flag(), "The hub is ready only while this server is.", _SERVER.required, example="true"
+)
 CONCURRENCY_MAX: Final = Key(
-    "concurrency_max", Whole(1, 10_000), "Calls a server may be given at a time.", _SERVER.concurrency_max
+    "concurrency_max", Whole(1, 10_000), "Calls a server may be given at a time.", _SERVER.concurrency_max, example="8"
 )
 
 SERVER: Final = Keys(
@@ -210,14 +249,23 @@ SERVERS: Final = Key(
     Entries(SERVER, "server alias", ALIAS, "a-z, 0-9 and -, beginning with a letter, at most 20 in all"),
     "The MCP servers, by alias.",
     required=True,
+    example="{time: {command: [uvx, mcp-server-time]}}",
 )
 
 # -- a view
 
 _PATTERN = WithPlace(Parsed(Text("a pattern over server.tool, such as git.*"), _pattern))
-INCLUDE: Final = Key("include", Items(_PATTERN, 'patterns over server.tool, such as ["git.*"]'), "What the view shows.")
+INCLUDE: Final = Key(
+    "include",
+    Items(_PATTERN, 'patterns over server.tool, such as ["git.*"]'),
+    "What the view shows; everything if left out.",
+    example='["time.*"]',
+)
 EXCLUDE: Final = Key(
-    "exclude", Items(_PATTERN, 'patterns over server.tool, such as ["git.push*"]', 0), "What it does not."
+    "exclude",
+    Items(_PATTERN, 'patterns over server.tool, such as ["git.push*"]', 0),
+    "What of that the view does not show.",
+    example='["time.convert*"]',
 )
 VIEWS: Final = Key(
     "views",
@@ -225,46 +273,58 @@ VIEWS: Final = Key(
         Keys("a view", INCLUDE, EXCLUDE), "view name", ALIAS, "a-z, 0-9 and -, beginning with a letter, at most 20"
     ),
     "Named subsets of the catalog, each at `/views/NAME/mcp`. Patterns match `server.tool`, with * and ? as wildcards.",
+    example='{clock: {include: ["time.get*"]}}',
 )
 
 # -- the hub
 
-LISTEN: Final = Key("listen", _LISTEN, "Address where agents are served.", _HUB.listen)
-ADMIN_LISTEN: Final = Key("listen", _LISTEN, "Address of the console and the admin API.", cast(Address, _HUB.admin))
-ADMIN: Final[Key[Table | None]] = Key("admin", OrOff(Keys("admin", ADMIN_LISTEN)), "The admin listener, or `off`.")
+LISTEN: Final = Key("listen", _LISTEN, "Address where agents are served.", _HUB.listen, example="127.0.0.1:8400")
+ADMIN_LISTEN: Final = Key(
+    "listen", _LISTEN, "Address of the console and the admin API.", cast(Address, _HUB.admin), example="127.0.0.1:8401"
+)
+ADMIN: Final[Key[Table | None]] = Key(
+    "admin", OrOff(Keys("admin", ADMIN_LISTEN)), "The admin listener, or `off`.", example="off"
+)
 STATE: Final = Key(
     "state",
     OrOff(Parsed(Text("a store, such as sqlite:///concento.db"), _state)),
     "Where the hub keeps its state: `sqlite:///FILE` relative to this file, `sqlite:////FILE` from the root, or `off`. "
     "Without it: `$XDG_STATE_HOME/concento/`, in a folder of this file's own.",
+    example="sqlite:///concento.db",
 )
 HOSTS: Final[Key[tuple[str, ...]]] = Key(
     "hosts",
     Items(Parsed(Text("the name of a host"), _host), "such as [localhost, 127.0.0.1]"),
     "Names under which agents may address the hub, and whose web pages may.",
     _HUB.hosts,
+    example="[localhost, 127.0.0.1, hub.internal]",
 )
-CHARS_MAX: Final = Key("chars_max", Whole(32, 128), "Longest public name of a tool.", _HUB.chars_max)
-NAMES: Final = Key("names", Keys("names", CHARS_MAX), "Public names.")
+CHARS_MAX: Final = Key("chars_max", Whole(32, 128), "Longest public name of a tool.", _HUB.chars_max, example="64")
+NAMES: Final = Key(
+    "names", Keys("names", CHARS_MAX), "How the public names of tools are made.", example="{chars_max: 64}"
+)
 START_WAIT_S: Final = Key(
     "start_wait_s",
     Number(0, 60),
     "Seconds a list waits for servers that were never listed before.",
     _HUB.start_wait_s,
+    example="5",
 )
 LIST_TTL_S: Final = Key(
     "list_ttl_s",
     Number(0, 86_400),
     "Seconds the lists of a server are used unasked if it does not say how long they hold.",
     _HUB.list_ttl_s,
+    example="300",
 )
 PAGE_ITEMS_MAX: Final = Key(
-    "page_items_max", Whole(1, 10_000), "Most items on one page of a list.", _HUB.page_items_max
+    "page_items_max", Whole(1, 10_000), "Most items on one page of a list.", _HUB.page_items_max, example="200"
 )
 DEFAULTS: Final = Key(
     "defaults",
     Keys("defaults", TIMEOUT_S, START_WAIT_S, ISOLATION, LIST_TTL_S, PAGE_ITEMS_MAX),
-    "What servers don't say.",
+    "What holds where a server does not say it itself, and for lists.",
+    example="{timeout_s: 60, start_wait_s: 5}",
 )
 ACCESS_LOG: Final[Key[str | None]] = Key(
     "access_log",
@@ -272,8 +332,11 @@ ACCESS_LOG: Final[Key[str | None]] = Key(
     "Where a line for each call goes: `stderr`, `off`, a file relative to this one, or `auto`: a file in the state "
     "folder if the hub runs on a terminal, else standard error.",
     _HUB.access_log,
+    example="access.log",
 )
-TELEMETRY: Final = Key("telemetry", Keys("telemetry", ACCESS_LOG), "What the hub tells of its work.")
+TELEMETRY: Final = Key(
+    "telemetry", Keys("telemetry", ACCESS_LOG), "What the hub writes of its work.", example="{access_log: stderr}"
+)
 
 ROOT: Final = Keys(
     "a configuration",

@@ -1,4 +1,4 @@
-"""The kinds of values a key can have. Each knows two things: how to read a node, and its JSON Schema.
+"""The kinds of values a key can have. Each knows how to read a node, its JSON Schema, and how to say what it accepts.
 
 Reading refuses a value with what was expected; containers note that, leave the value out and read on.
 A message says what kind of thing was found, never the text itself: it may be a secret.
@@ -35,6 +35,10 @@ class Kind(Protocol[T_co]):
 
     def schema(self) -> Schema:
         """What JSON Schema can say of it."""
+        ...
+
+    def accepts(self) -> str:
+        """What it accepts, for a reader: a noun phrase in Markdown."""
         ...
 
 
@@ -85,6 +89,10 @@ class Text:
             schema["pattern"] = f"^(?:{self.pattern})$"
         return schema
 
+    def accepts(self) -> str:
+        """What text; where it may be a reference."""
+        return f"{self.expected}; references are replaced" if self.references else self.expected
+
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[T]):
@@ -104,6 +112,10 @@ class Parsed(Generic[T]):
     def schema(self) -> Schema:
         """As the text."""
         return self.text.schema()
+
+    def accepts(self) -> str:
+        """As the text."""
+        return self.text.accepts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,11 @@ class Choice(Generic[T]):
         """The words."""
         return {"enum": list(self.words)}
 
+    def accepts(self) -> str:
+        """The words."""
+        words = [f"`{word}`" for word in self.words]
+        return f"{', '.join(words[:-1])} or {words[-1]}"
+
 
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -142,16 +159,17 @@ class Number:
 
     def read(self, node: Node, reader: Reader) -> float:
         """The number."""
-        number = _number(node, (int, float), self._expected())
+        number = _number(node, (int, float), self.accepts())
         if not (self.low <= number <= self.high) or (self.above and number == self.low):
-            raise Refused(node.place, f"expected {self._expected()}, found {number:g}")
+            raise Refused(node.place, f"expected {self.accepts()}, found {number:g}")
         return float(number)
 
     def schema(self) -> Schema:
         """Its bounds."""
         return {"type": "number", "exclusiveMinimum" if self.above else "minimum": self.low, "maximum": self.high}
 
-    def _expected(self) -> str:
+    def accepts(self) -> str:
+        """Its bounds."""
         words = ("above", "and up to") if self.above else ("from", "to")
         return f"a number {words[0]} {self.low:g} {words[1]} {self.high:g}"
 
@@ -165,15 +183,18 @@ class Whole:
 
     def read(self, node: Node, reader: Reader) -> int:
         """The number."""
-        expected = f"a whole number from {self.low} to {self.high}"
-        number = _number(node, (int,), expected)
+        number = _number(node, (int,), self.accepts())
         if not self.low <= number <= self.high:
-            raise Refused(node.place, f"expected {expected}, found {number}")
+            raise Refused(node.place, f"expected {self.accepts()}, found {number}")
         return int(number)
 
     def schema(self) -> Schema:
         """Its bounds."""
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+    def accepts(self) -> str:
+        """Its bounds."""
+        return f"a whole number from {self.low} to {self.high}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +210,10 @@ class Flag:
     def schema(self) -> Schema:
         """Which of them."""
         return {"type": "boolean"}
+
+    def accepts(self) -> str:
+        """Which of them."""
+        return "`true` or `false`"
 
 
 OFF: Final = frozenset(("off", "Off", "OFF", "false", "False", "FALSE"))
@@ -210,6 +235,11 @@ class OrOff(Generic[T]):
         """Either."""
         return {"anyOf": [{"enum": ["off", False]}, self.kind.schema()]}
 
+    def accepts(self) -> str:
+        """Either."""
+        other = self.kind.accepts()
+        return other if re.search(r"\boff\b", other) else f"`off`, or {other}"
+
 
 @dataclass(frozen=True, slots=True)
 class WithPlace(Generic[T]):
@@ -224,6 +254,10 @@ class WithPlace(Generic[T]):
     def schema(self) -> Schema:
         """As the other kind."""
         return self.kind.schema()
+
+    def accepts(self) -> str:
+        """As the other kind."""
+        return self.kind.accepts()
 
 
 # -- containers
@@ -255,6 +289,10 @@ class Items(Generic[T]):
         """Its items."""
         return {"type": "array", "items": self.kind.schema(), "minItems": self.least}
 
+    def accepts(self) -> str:
+        """What its items are."""
+        return f"a list; each item {self.kind.accepts()}"
+
 
 @dataclass(frozen=True, slots=True)
 class Entries(Generic[T]):
@@ -285,16 +323,24 @@ class Entries(Generic[T]):
             "additionalProperties": self.kind.schema(),
         }
 
+    def accepts(self) -> str:
+        """Its names and values."""
+        return f"a mapping; each key a {self.what} ({self.expected}), each value {self.kind.accepts()}"
+
 
 @dataclass(frozen=True, slots=True)
 class Key(Generic[T]):
-    """One key of the configuration: everything there is to say about it, to the checker and in the docs."""
+    """One key of the configuration: everything there is to say about it, to the checker and in the docs.
+
+    `example`: the value in YAML, without the key.
+    """
 
     name: str
     kind: Kind[T]
     doc: str
     default: T | None = None
     required: bool = False
+    example: str = ""
 
 
 class Table:
@@ -383,6 +429,10 @@ class Keys:
         if required := [key.name for key in self.keys.values() if key.required]:
             schema["required"] = required
         return schema
+
+    def accepts(self) -> str:
+        """That it is a mapping; its keys are told one by one."""
+        return "a mapping"
 
 
 # -- shared by the kinds
