@@ -12,8 +12,10 @@ from .talk import CallFailed, Talk, with_hub
 
 
 @click.command(name="call")
-@click.argument("tool")
-@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("tool", help="Its public name, as `concento tools` shows it.")
+@click.argument(
+    "arguments", nargs=-1, metavar="[KEY=VALUE]...", help="Arguments; a value that is no text is read as JSON."
+)
 @click.option("--json", "json_from", metavar="-|TEXT", help="Arguments as a JSON object; - reads standard input.")
 @click.option("--raw", is_flag=True, help="Print the whole result as JSON.")
 @config_option

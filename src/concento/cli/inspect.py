@@ -10,7 +10,7 @@ from .talk import Talk, with_hub
 
 
 @click.command(name="inspect")
-@click.argument("tool")
+@click.argument("tool", help="Its public name, as `concento tools` shows it.")
 @config_option
 @json_option
 def command(tool: str, config: str | None, as_json: bool) -> None:

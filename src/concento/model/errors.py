@@ -1,6 +1,7 @@
 """The one tree of errors that reach an agent, and those that stop the hub from starting.
 
-Each class answers: whose fault, whether the call may have run, whether trying again can help, and its code on the wire.
+Each class answers: whose fault, whether the call may have run, whether trying again can help, its code on the wire, and
+what a reader of the reference can do about it.
 Messages name the thing, the limit and the remedy; never a secret, an upstream address or a stack trace.
 A tool that ran and failed is a reply, not an error: see `model.call.Failure`.
 """
@@ -36,6 +37,8 @@ class CallError(ConcentoError):
     fault: ClassVar[Fault] = "us"
     retryable: ClassVar[bool] = False
     outcome: Outcome = "not_sent"
+    remedy: ClassVar[str] = ""
+    """What to do about it, for the reference: a sentence or two to whoever met the error."""
 
     def __init__(
         self,
@@ -63,12 +66,15 @@ class CallError(ConcentoError):
 class InternalError(CallError):
     """A defect of ours."""
 
+    remedy = "Report it, with the line of the access log that has the same `trace_id`."
+
 
 class ParseError(CallError):
     """The body is not JSON."""
 
     code = -32700
     fault = "caller"
+    remedy = "Send UTF-8 JSON."
 
 
 class InvalidRequest(CallError):
@@ -76,6 +82,7 @@ class InvalidRequest(CallError):
 
     code = -32600
     fault = "caller"
+    remedy = "Send one JSON-RPC request object, within the [limits](limits.md) on depth, members and arrays."
 
 
 class MethodNotFound(CallError):
@@ -83,6 +90,7 @@ class MethodNotFound(CallError):
 
     code = -32601
     fault = "caller"
+    remedy = "Call a method that `server/discover`, or in the legacy era `initialize`, announces."
 
 
 class InvalidParams(CallError):
@@ -90,6 +98,7 @@ class InvalidParams(CallError):
 
     code = -32602
     fault = "caller"
+    remedy = "List again and use a name from the list; the message has the nearest one."
 
 
 class HeaderMismatch(CallError):
@@ -97,6 +106,9 @@ class HeaderMismatch(CallError):
 
     code = -32020
     fault = "caller"
+    remedy = (
+        "Let `MCP-Protocol-Version`, `Mcp-Method` and `Mcp-Name` repeat what the body says, or use an SDK, which does."
+    )
 
 
 class MissingCapability(CallError):
@@ -104,6 +116,7 @@ class MissingCapability(CallError):
 
     code = -32021
     fault = "caller"
+    remedy = "Declare the capability that the message names, or call another tool."
 
 
 class UnsupportedVersion(CallError):
@@ -111,6 +124,7 @@ class UnsupportedVersion(CallError):
 
     code = -32022
     fault = "caller"
+    remedy = "Use one of the revisions in `data.supported`."
 
 
 class Unavailable(CallError):
@@ -119,6 +133,7 @@ class Unavailable(CallError):
     code = -31001
     fault = "upstream"
     retryable = True
+    remedy = "Repeat it after `retryAfterMs`. If it lasts, `concento servers` says what is wrong with the server."
 
 
 class TimedOut(CallError):
@@ -127,6 +142,7 @@ class TimedOut(CallError):
     code = -31002
     fault = "upstream"
     outcome = "unknown"
+    remedy = "Look whether it took effect before repeating it. Slow by nature: raise `timeout_s` of that server."
 
 
 class RateLimited(CallError):
@@ -135,6 +151,7 @@ class RateLimited(CallError):
     code = -31003
     fault = "policy"
     retryable = True
+    remedy = "Repeat it after `retryAfterMs`."
 
 
 class Overloaded(CallError):
@@ -143,6 +160,7 @@ class Overloaded(CallError):
     code = -31004
     fault = "us"
     retryable = True
+    remedy = "Repeat it after `retryAfterMs`. If it lasts, raise `concurrency_max`, or add a replica."
 
 
 class Quarantined(CallError):
@@ -150,6 +168,7 @@ class Quarantined(CallError):
 
     code = -31005
     fault = "policy"
+    remedy = "Ask whoever runs the hub to approve the new definition."
 
 
 class BadReply(CallError):
@@ -158,3 +177,7 @@ class BadReply(CallError):
     code = -31006
     fault = "upstream"
     outcome = "unknown"
+    remedy = (
+        "Look whether it took effect before repeating it. The server is at fault: its last words are in "
+        "`concento servers`."
+    )

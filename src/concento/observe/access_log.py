@@ -24,18 +24,31 @@ class Line(Struct, omit_defaults=True):
     """What is written of a call. Names only: no arguments, no results, no credentials."""
 
     time: float
+    """When the call began, in Unix seconds."""
     trace: str
+    """The caller's W3C trace id, or one the hub made; errors bear the same as `traceId`."""
     method: str
+    """The MCP method."""
     end: str
+    """How it ended: as the label `outcome` of the metrics."""
     ms: float
+    """Milliseconds from the parsed request to the reply."""
     endpoint: str = "all"
+    """Where it came in: `all`, `view:NAME` or `server:ALIAS`."""
     tenant: str = "default"
+    """Whose it is."""
     subject: str = "anonymous"
+    """Who called."""
     server: str | None = None
+    """The server that was chosen."""
     tool: str | None = None
+    """The server's own name of the tool or prompt."""
     code: int | None = None
+    """The code of the error."""
     attempts: int = 0
+    """How many replicas were tried."""
     bytes: int = 0
+    """Bytes of the result."""
 
 
 _encode_lines = msgspec.json.Encoder().encode_lines

@@ -4,8 +4,9 @@ A call adds to plain numbers; they become metric families when a scraper comes.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
+from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -28,6 +29,16 @@ _KNOWN_METHODS = frozenset(
         "server/discover",
     }
 )
+
+LABELS: Final[Mapping[str, str]] = {
+    "method": "the MCP method, such as `tools/call`; `other` for one the hub does not know",
+    "server": "a server's alias; empty where a call reached none",
+    "tool": f"the server's own name of the tool or prompt; `other` beyond {LABELS_MAX} pairs of server and tool",
+    "outcome": "`ok`; `tool_error`: the tool ran and said that it failed; `error`: no result came; `refused`: the "
+    "request was at fault, or not allowed; `cancelled`: the agent gave up",
+    "status": "the HTTP status that was answered",
+}
+"""What labels mean, for the reference."""
 
 Reading = tuple[str, str, dict[str, str], float]
 """One gauge: name, help, labels, value."""
