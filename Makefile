@@ -11,7 +11,7 @@ BIN := .venv/bin
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-long conformance check bench clean env env-serve programs
+.PHONY: help serve test test-long conformance check bench docs clean env env-serve programs
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,11 @@ check: env ## lint, format, types, layering, and that uv.lock fits pyproject.tom
 
 bench: env programs ## measure what a call costs, against nginx: ARGS="..." for the benchmark
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+docs: env ## write the reference from the code and build the documentation into dist/docs
+	@$(BIN)/python scripts/reference.py
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet -E -d dist/.doctrees docs dist/docs
+	@echo "  dist/docs/index.html"
 
 clean: ## remove all that make has brought or built
 	@rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

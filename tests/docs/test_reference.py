@@ -1,0 +1,135 @@
+"""The reference says what the code says, and leaves nothing out."""
+
+import ast
+import os
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from scripts import reference
+
+from concento.cli.main import VERBS, cli
+from concento.control.config import json_schema, keys, read
+from concento.control.config.kinds import Key
+from concento.model import errors
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+ENV = {**os.environ, "DOCS_TOKEN": "a-token", "API_KEY": "a-key"}
+PAGES = reference.pages()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_what_the_code_says(name: str) -> None:
+    assert reference.read(name) == PAGES[name], f"docs/reference/{name} is out of date; run `make docs` and commit it"
+
+
+def test_no_page_lies_in_the_folder_that_nobody_writes() -> None:
+    assert {path.name for path in REFERENCE.iterdir()} == set(PAGES)
+
+
+def schema_places(schema: dict[str, object], path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """Every key of the JSON Schema with the keys above it: another road through the same table."""
+    found: set[tuple[str, ...]] = set()
+    properties = schema.get("properties")
+    for name, below in properties.items() if isinstance(properties, dict) else ():
+        found |= {(*path, name)} | schema_places(below, (*path, name))
+    inner = [schema.get("items"), schema.get("additionalProperties")]
+    either = schema.get("anyOf")
+    for part in [*inner, *(either if isinstance(either, list) else [])]:
+        if isinstance(part, dict):
+            found |= schema_places(part, path)
+    return found
+
+
+def test_every_key_is_there_at_its_place() -> None:
+    shown = set()
+    for match in re.finditer(r"^### `([^`]+)`$", PAGES["configuration.md"], re.MULTILINE):
+        steps = match[1].replace("[]", "").split(".")
+        shown.add(tuple(step for step in steps if not step.isupper()))
+    of_server = {place[1:] for place in shown if place[0] == "servers" and len(place) > 1}
+    shown |= {("servers", "replicas", *place) for place in of_server if place[0] in inherited_by_replicas()}
+    assert shown == schema_places(json_schema())
+
+
+def inherited_by_replicas() -> set[str]:
+    return {name for name, key in keys.REPLICA.keys.items() if key in keys.SERVER.keys.values()}
+
+
+KEYS = [
+    (path, key)
+    for path, table in reference.tables()
+    for key in table.keys.values()
+    if not reference.is_inherited(path, key)
+]
+
+
+@pytest.mark.parametrize(("path", "key"), KEYS, ids=[f"{path}.{key.name}".strip(".") for path, key in KEYS])
+def test_key_has_an_example_that_loads(path: str, key: Key[object], tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "docs.key").write_text("a-key")
+    assert key.example, f"give the key {path}.{key.name} an example"
+    text = reference.example_of(path, key)
+    assert yaml.safe_load(text)
+    assert re.search(rf"\b{key.name}: ", text)
+    whole = text if re.search("^servers:", text, re.MULTILINE) else f"{text}servers: {{}}\n"
+    read(whole.encode(), tmp_path / "concento.yaml", ENV)
+
+
+COMMANDS = [
+    (command, context.command_path)
+    for command, context in reference.verbs(cli, click.Context(cli, info_name="concento"))
+    if not isinstance(command, click.Group)
+]
+
+
+@pytest.mark.parametrize(("command", "path"), COMMANDS, ids=[path for _, path in COMMANDS])
+def test_verb_has_an_example_with_arguments_it_takes(command: click.Command, path: str) -> None:
+    _, example = reference.help_of(command)
+    assert "concento" in example, f"`{path}` has no example in its help"
+    for line in example.splitlines():
+        for called in re.findall(rf"(?:^|\| ){path} ?(.*)$", line):
+            words = shlex.split(re.split("(?:^| )> ", called)[0], comments=True)
+            command.make_context(path, words)
+
+
+def test_every_verb_is_there() -> None:
+    assert re.findall(r"^## `concento ([a-z-]+)`$", PAGES["cli.md"], re.MULTILINE) == list(VERBS)
+
+
+@pytest.mark.parametrize("error", [one for one in reference.descendants(errors.CallError)][1:])
+def test_error_is_there_with_what_to_do_about_it(error: type[errors.CallError]) -> None:
+    assert error.remedy, f"say in {error.__name__}.remedy what to do about it"
+    assert f"### {error.code}: {error.__name__}\n" in PAGES["errors.md"]
+    assert error.remedy in PAGES["errors.md"]
+
+
+def test_every_metric_that_the_source_names_is_there() -> None:
+    named: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named |= set(re.findall(r"^(?:concento|mcp)_[a-z_]+$", node.value))
+    shown = set(re.findall(r"^\| `((?:concento|mcp)_[a-z_]+?)(?:_total)?` ", PAGES["metrics.md"], re.MULTILINE))
+    assert named == shown
+
+
+def test_every_limit_has_its_meaning() -> None:
+    tree = ast.parse((ROOT / "src/concento/model/limits.py").read_text())
+    names = {
+        node.target.id for node in tree.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    assert names - {"MIB"} == set(re.findall(r"^\| `([A-Z_]+)`", PAGES["limits.md"], re.MULTILINE))
+
+
+def test_every_meta_key_has_its_meaning() -> None:
+    tree = ast.parse((ROOT / "src/concento/model/meta.py").read_text())
+    values = {
+        node.value.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant)
+    }
+    assert values - {"dev.concento/"} == set(re.findall(r"^\| `([^`]+)`", PAGES["meta.md"], re.MULTILINE))
