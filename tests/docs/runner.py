@@ -4,7 +4,7 @@
 
 Every fenced block of a page is something a reader may copy, so every one is tried, in a folder of the page's own:
 
-- `sh`: run by bash, first failure ends it; `python`, `ts`: run as programs of their own.
+- `sh`: run by bash, first failure ends it; `python`, `ts`: run as programs of their own, with the official SDKs.
 - `yaml`: a configuration, or a part of one: it has to pass `concento check`.
 - `json`, `toml`: have to parse, and where they name a URL of the hub or a verb of `concento`, that has to exist.
 - `text`: what the block before it printed, line by line; `…` stands for anything, lines between may be left out.
@@ -13,6 +13,7 @@ Comments directly above a block say what else there is to know, unseen by the re
 
     <!-- file: concento.yaml -->   written under that name; a later block uses it
     <!-- serve -->                 runs on beside what follows; a later `serve` block or the page's end stops it
+    <!-- beside: listening on -->  runs on until the page's end; goes on when it has printed this
     <!-- await: taken over -->     afterwards, wait until the hub that runs has printed this
     <!-- exit: 2 -->               ends with this code
     <!-- env: TOKEN=secret -->     set from here on
@@ -39,6 +40,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from tests import node
+
 from concento.cli.main import VERBS
 from concento.control.config import read
 from concento.front.agent import endpoint_of
@@ -50,7 +53,7 @@ STOP_S: Final = 40.0
 SETTLED: Final = re.compile(r"\d+ of \d+ servers ready")
 
 _FENCE = re.compile(r"^```(\w*)\s*$")
-_NOTE = re.compile(r"^<!-- (file|serve|await|exit|env|no-run)(?:: (.*))? -->$")
+_NOTE = re.compile(r"^<!-- (file|serve|beside|await|exit|env|no-run)(?:: (.*))? -->$")
 _LOCAL_PORT = re.compile(r"(?:127\.0\.0\.1|localhost):(\d{2,5})\b")
 _PINNED = re.compile(r"([a-z-]+)==([0-9.]+)")
 
@@ -120,6 +123,7 @@ class _Run:
         self.printed: str | None = None
         self._ports = ports
         self._hub: _Hub | None = None
+        self._beside: list[_Hub] = []
         self._env = {
             **os.environ,
             "PATH": f"{BIN}:{os.environ['PATH']}:/usr/sbin",
@@ -150,11 +154,14 @@ class _Run:
                 check_client(block, json.loads(block.text))
             case "toml":
                 check_client(block, tomllib.loads(block.text))
-            case "python":
+            case "python" if "file" not in block.notes:
                 self._command(block, [sys.executable, "-c", text])
             case "ts":
-                script = self.folder / "page.mjs"
+                script = self.folder / "page.mts"
                 script.write_text(text)
+                modules = self.folder / "node_modules"
+                if not modules.exists():
+                    modules.symlink_to(node.installed(Path(__file__).parent / "node", "docs"))
                 self._command(block, [str(BIN / "node"), str(script)])
             case _:
                 assert "file" in block.notes or "exit" in block.notes, (
@@ -181,6 +188,10 @@ class _Run:
             self.stop()
             self._hub = _Hub(block, text, self.folder, self._env)
             self.printed = self._hub.wait(SETTLED)
+            return
+        if ready := block.notes.get("beside"):
+            self._beside.append(_Hub(block, text, self.folder, self._env))
+            self._beside[-1].wait(re.compile(re.escape(ready)))
             return
         self._command(block, ["bash", "-euo", "pipefail", "-c", text])
 
@@ -210,8 +221,9 @@ class _Run:
 
     def abandon(self) -> None:
         """Leave nothing behind where the page was left early."""
-        if self._hub is not None:
-            self._hub.kill()
+        for one in (self._hub, *self._beside):
+            if one is not None:
+                one.kill()
 
 
 class _Hub:
