@@ -14,7 +14,8 @@ Comments directly above a block say what else there is to know, unseen by the re
     <!-- file: concento.yaml -->   written under that name; a later block uses it
     <!-- serve -->                 runs on beside what follows; a later `serve` block or the page's end stops it
     <!-- beside: listening on -->  runs on until the page's end; goes on when it has printed this
-    <!-- await: taken over -->     afterwards, wait until the hub that runs has printed this
+    <!-- await: taken over -->     afterwards, wait until the hub that runs has printed this anew
+    <!-- await -->                 above `text`: wait until the hub that runs has printed that
     <!-- exit: 2 -->               ends with this code
     <!-- env: TOKEN=secret -->     set from here on
     <!-- no-run: needs root -->    not tried, and why; `test_pages.py` has the list of all that are not
@@ -33,7 +34,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,8 +145,10 @@ class _Run:
         match block.language:
             case "sh":
                 self._shell(block, text)
-            case "text":
-                if self.printed is not None:
+            case "text" if "file" not in block.notes:
+                if "await" in block.notes:
+                    self._await(block, lines_in(text.splitlines()))
+                elif self.printed is not None:
                     expect(block, text, self.printed)
             case "yaml" if "exit" not in block.notes:
                 whole = text if re.search("^servers:", text, re.MULTILINE) else f"{text}\nservers: {{}}\n"
@@ -210,8 +213,11 @@ class _Run:
         wanted = int(block.notes.get("exit", "0"))
         assert done.returncode == wanted, f"{block.place}: ended with {done.returncode}, not {wanted}:\n{done.stdout}"
         if awaited := block.notes.get("await"):
-            assert self._hub is not None, f"{block.place}: no hub runs that could print {awaited!r}"
-            self.printed += self._hub.wait(re.compile(re.escape(awaited)))
+            self._await(block, re.compile(re.escape(awaited)))
+
+    def _await(self, block: Block, awaited: re.Pattern[str]) -> None:
+        assert self._hub is not None, f"{block.place}: no hub runs that could print {awaited.pattern!r}"
+        self.printed = (self.printed or "") + self._hub.wait(awaited)
 
     def stop(self) -> None:
         """Stop the hub, as Ctrl-C does."""
@@ -242,6 +248,7 @@ class _Hub:
             start_new_session=True,
         )
         self._printed = ""
+        self._seen = 0
         self._more = threading.Condition()
         self._ended = False
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -258,14 +265,15 @@ class _Hub:
             self._more.notify_all()
 
     def wait(self, wanted: re.Pattern[str]) -> str:
-        """All that was printed, once it has what is wanted."""
+        """What was printed since the last time, once it has what is wanted."""
         end_s = time.monotonic() + COMMAND_S
         with self._more:
-            while not wanted.search(self._printed):
+            while not (found := wanted.search(self._printed, self._seen)):
                 assert not self._ended, f"{self._place}: ended without {wanted.pattern!r}:\n{self._printed}"
                 assert time.monotonic() < end_s, f"{self._place}: no {wanted.pattern!r} came:\n{self._printed}"
                 self._more.wait(1.0)
-            return self._printed
+            before, self._seen = self._seen, found.end()
+            return self._printed[before:]
 
     def stop(self) -> None:
         """End it in order; what does not end is killed and told."""
@@ -292,12 +300,21 @@ class _Hub:
 
 def expect(block: Block, shown: str, printed: str) -> None:
     """The lines that the page shows were printed, in this order."""
-    rest = iter([" ".join(line.split()) for line in printed.splitlines()])
-    for line in filter(None, (" ".join(line.split()) for line in shown.splitlines())):
-        pattern = re.compile(".*".join(map(re.escape, line.split("…"))))
-        assert any(pattern.search(other) for other in rest), (
-            f"{block.place}: {line!r} was not printed; it was\n{printed}"
+    lines = shown.splitlines()
+    for count in range(1, len(lines) + 1):
+        assert lines_in(lines[:count]).search(printed), (
+            f"{block.place}: {lines[count - 1]!r} was not printed; it was\n{printed}"
         )
+
+
+def lines_in(shown: Sequence[str]) -> re.Pattern[str]:
+    """Finds these lines in their order, others between; white space is as good as any, `…` is anything."""
+    lines = [".*".join(map(_spaced, line.strip().split("…"))) for line in shown if line.strip()]
+    return re.compile(r".*(?:\n.*)*?\n.*".join(lines))
+
+
+def _spaced(text: str) -> str:
+    return r"[^\S\n]+".join(map(re.escape, re.split(r"\s+", text)))
 
 
 def check_client(block: Block, value: Any) -> None:

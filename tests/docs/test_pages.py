@@ -11,6 +11,9 @@ PAGES = [
     for name in (
         "README.md",
         "docs/connect.md",
+        "docs/servers.md",
+        "docs/views.md",
+        "docs/troubleshoot.md",
         "docs/reference/cli.md",
     )
 ]

@@ -42,7 +42,7 @@ class Line(Struct, omit_defaults=True):
     server: str | None = None
     """The server that was chosen."""
     tool: str | None = None
-    """The server's own name of the tool or prompt."""
+    """The server's own name of the tool."""
     code: int | None = None
     """The code of the error."""
     attempts: int = 0

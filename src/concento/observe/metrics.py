@@ -33,7 +33,7 @@ _KNOWN_METHODS = frozenset(
 LABELS: Final[Mapping[str, str]] = {
     "method": "the MCP method, such as `tools/call`; `other` for one the hub does not know",
     "server": "a server's alias; empty where a call reached none",
-    "tool": f"the server's own name of the tool or prompt; `other` beyond {LABELS_MAX} pairs of server and tool",
+    "tool": f"the server's own name of the tool; `other` beyond {LABELS_MAX} pairs of server and tool",
     "outcome": "`ok`; `tool_error`: the tool ran and said that it failed; `error`: no result came; `refused`: the "
     "request was at fault, or not allowed; `cancelled`: the agent gave up",
     "status": "the HTTP status that was answered",
