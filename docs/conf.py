@@ -1,4 +1,4 @@
-"""The site of the documentation, built by `make docs`. A broken link or anchor, or a page in no menu, fails the build."""
+"""The site of the documentation: `make docs`. A broken link or anchor, or a page in no menu, fails the build."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,16 @@ extensions = ["myst_parser"]
 exclude_patterns = ["conf.py"]
 nitpicky = True
 myst_heading_anchors = 4
-suppress_warnings = ["toc.empty_glob"]  # pages named by a pattern in index.md need not be there
+
+MENU: Final = {
+    "Use": ["start", "connect", "servers", "servers-when-needed", "views", "deploy", "troubleshoot"],
+    "Look up": [
+        *("reference/configuration", "reference/cli", "reference/errors"),
+        *("reference/metrics", "reference/limits", "reference/meta"),
+    ],
+    "How it works": ["architecture", "conformance", "decisions/README"],
+}
+"""Every page, in the order of the menu on each page; those that are there."""
 
 html_theme = "furo"
 html_static_path = ["_static"]
@@ -26,6 +35,7 @@ html_favicon = "_static/mark.svg"
 html_show_sourcelink = False
 html_copy_source = False
 html_show_sphinx = False
+html_use_index = False
 html_theme_options: Final = {
     "light_logo": "mark.svg",
     "dark_logo": "mark.svg",
@@ -33,11 +43,21 @@ html_theme_options: Final = {
         "color-brand-primary": "#8a3b12",
         "color-brand-content": "#8a3b12",
         "color-brand-visited": "#8a3b12",
+        "color-background-primary": "#fffdfa",
+        "color-background-secondary": "#faf5ee",
+        "color-background-border": "#ebe3d8",
+        "color-code-background": "#f7f2ea",
+        "color-foreground-primary": "#2a2420",
     },
     "dark_css_variables": {
         "color-brand-primary": "#f0a878",
         "color-brand-content": "#f0a878",
         "color-brand-visited": "#f0a878",
+        "color-background-primary": "#191614",
+        "color-background-secondary": "#1f1b18",
+        "color-background-border": "#35302b",
+        "color-code-background": "#231f1c",
+        "color-foreground-primary": "#e6dfd8",
     },
 }
 pygments_style = "friendly"
@@ -59,10 +79,20 @@ def keep_inside(page: str, text: str) -> str:
     return _OUTWARD.sub(inside, text)
 
 
+def menu_part(title: str, pages: list[str]) -> str:
+    """The directive that puts pages into the menu, unseen on the page itself."""
+    there = [page for page in pages if any(HERE.glob(f"**/{page}.md"))]
+    return "\n\n```{toctree}\n:hidden:\n:caption: " + title + "\n\n" + "\n".join(there) + "\n```\n"
+
+
 def setup(app: Any) -> None:
     """Sphinx calls this once."""
 
     def on_read(_: Any, name: str, content: list[str]) -> None:
         content[0] = keep_inside(f"{name}.md", content[0])
+        if name == "index":
+            content[0] += "".join(menu_part(title, pages) for title, pages in MENU.items())
+        if name == "decisions/README":
+            content[0] += menu_part("Decisions", sorted(page.stem for page in HERE.glob("decisions/0*.md")))
 
     app.connect("source-read", on_read)

@@ -287,11 +287,7 @@ def call_error(error: type[errors.CallError], made: set[str]) -> str:
     facts = (
         f"HTTP {STATUS.get(error.code, 200)}",
         f"fault: {_FAULTS[error.fault]}",
-        "repeat it"
-        if error.retryable
-        else "not to be repeated unseen"
-        if error.outcome == "unknown"
-        else "as it is, repeating does not help",
+        f"repeating {_repeating(error)}",
         f"outcome `{error.outcome}`",
     )
     notes = [] if error.__name__ in made else ["This version has no reason to raise it."]

@@ -10,21 +10,36 @@ PAGES = [
     ROOT / name
     for name in (
         "README.md",
+        "docs/index.md",
         "docs/connect.md",
         "docs/servers.md",
         "docs/views.md",
         "docs/troubleshoot.md",
-        "docs/reference/cli.md",
     )
 ]
+
+LONG = [ROOT / "docs" / "reference" / "cli.md"]
+"""Its verbs have tests of their own; here they run as a reader would type them."""
+
+ELSEWHERE = {"docs/reference/configuration.md": "test_reference.py loads each example at its place"}
 
 NOT_RUN: dict[str, int] = {"README.md": 4, "docs/connect.md": 3}
 """Blocks that no test tries, by page. Each says why in a comment above it; a new one has to be counted here."""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, *(pytest.param(page, marks=pytest.mark.long) for page in LONG)],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
 def test_what_a_page_shows_works(page: Path, tmp_path: Path) -> None:
     run_page(page, tmp_path)
+
+
+def test_no_page_with_blocks_is_left_out() -> None:
+    tried = {*PAGES, *LONG, *(ROOT / page for page in ELSEWHERE)}
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        assert page in tried or not blocks(page), f"add {page.relative_to(ROOT)} to PAGES"
 
 
 def test_no_block_goes_untried_unnoticed() -> None:
