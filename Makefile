@@ -39,7 +39,7 @@ bench: env programs ## measure what a call costs, against nginx: ARGS="..." for 
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 docs: env ## write the reference from the code and build the documentation into dist/docs
-	@$(BIN)/python scripts/reference.py
+	@$(BIN)/python -m scripts.reference
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet -E -d dist/.doctrees docs dist/docs
 	@echo "  dist/docs/index.html"
 

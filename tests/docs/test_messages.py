@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from scripts import reference
+from scripts.reference.source import said
 
 from concento.cli.main import VERBS
 from concento.front.agent import endpoint_of
@@ -33,7 +33,7 @@ def source_messages() -> str:
                 continue
             if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
                 found.append(node.value.decode(errors="replace"))
-            elif isinstance(node, ast.JoinedStr | ast.Constant) and (text := reference.said(node)):
+            elif isinstance(node, ast.JoinedStr | ast.Constant) and (text := said(node)):
                 found.append(text)
     return "\n".join(found)
 

@@ -10,11 +10,12 @@ import click
 import pytest
 import yaml
 from scripts import reference
+from scripts.reference import command_line, configuration, errors
 
-from concento.cli.main import VERBS, cli
+from concento.cli.main import VERBS
 from concento.control.config import json_schema, keys, read
 from concento.control.config.kinds import Key
-from concento.model import errors
+from concento.model.errors import CallError
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -61,9 +62,9 @@ def inherited_by_replicas() -> set[str]:
 
 KEYS = [
     (path, key)
-    for path, table in reference.tables()
+    for path, table in configuration.tables()
     for key in table.keys.values()
-    if not reference.is_inherited(path, key)
+    if not configuration.is_inherited(path, key)
 ]
 
 
@@ -72,7 +73,7 @@ def test_key_has_an_example_that_loads(path: str, key: Key[object], tmp_path: Pa
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "docs.key").write_text("a-key")
     assert key.example, f"give the key {path}.{key.name} an example"
-    text = reference.example_of(path, key)
+    text = configuration.example_of(path, key)
     assert yaml.safe_load(text)
     assert re.search(rf"\b{key.name}: ", text)
     whole = text if re.search("^servers:", text, re.MULTILINE) else f"{text}servers: {{}}\n"
@@ -80,19 +81,17 @@ def test_key_has_an_example_that_loads(path: str, key: Key[object], tmp_path: Pa
 
 
 COMMANDS = [
-    (command, context.command_path)
-    for command, context in reference.verbs(cli, click.Context(cli, info_name="concento"))
-    if not isinstance(command, click.Group)
+    (command, context.command_path) for command, context in command_line.verbs() if not isinstance(command, click.Group)
 ]
 
 
 @pytest.mark.parametrize(("command", "path"), COMMANDS, ids=[path for _, path in COMMANDS])
 def test_verb_has_an_example_with_arguments_it_takes(command: click.Command, path: str) -> None:
-    _, example = reference.help_of(command)
+    _, example = command_line.help_of(command)
     assert "concento" in example, f"`{path}` has no example in its help"
     for line in example.splitlines():
         for called in re.findall(rf"(?:^|\| ){path} ?(.*)$", line):
-            words = shlex.split(re.split("(?:^| )> ", called)[0], comments=True)
+            words = shlex.split(re.split("(?:^| )>", called)[0], comments=True)
             command.make_context(path, words)
 
 
@@ -100,8 +99,8 @@ def test_every_verb_is_there() -> None:
     assert re.findall(r"^## `concento ([a-z-]+)`$", PAGES["cli.md"], re.MULTILINE) == list(VERBS)
 
 
-@pytest.mark.parametrize("error", [one for one in reference.descendants(errors.CallError)][1:])
-def test_error_is_there_with_what_to_do_about_it(error: type[errors.CallError]) -> None:
+@pytest.mark.parametrize("error", [*errors.call_errors()])
+def test_error_is_there_with_what_to_do_about_it(error: type[CallError]) -> None:
     assert error.remedy, f"say in {error.__name__}.remedy what to do about it"
     assert f"### {error.code}: {error.__name__}\n" in PAGES["errors.md"]
     assert error.remedy in PAGES["errors.md"]

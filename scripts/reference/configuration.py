@@ -1,0 +1,147 @@
+"""configuration.md: every key, by its place in the file."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from concento.control.config import keys, references
+from concento.control.config.kinds import Choice, Entries, Items, Key, Keys, OrOff, WithPlace
+
+from .markdown import code, paragraphs, plain, sentences, slug
+
+
+def page() -> str:
+    """The page."""
+    parts = [
+        "# Configuration",
+        "One file, `concento.yaml`: YAML, or the same as JSON. `concento check` tells what is wrong with it, "
+        "`concento schema` prints its JSON Schema for an editor.",
+        "## References",
+        sentences(references.__doc__),
+    ]
+    for path, table in tables():
+        parts.append(f"## {heading(path, table)}")
+        inherited = [key.name for key in table.keys.values() if is_inherited(path, key)]
+        parts += [entry(path, key) for key in table.keys.values() if key.name not in inherited]
+        if inherited:
+            linked = [f"[`{name}`](#{slug(f'servers.ALIAS.{name}')})" for name in inherited]
+            parts.append(f"As in the server itself: {', '.join(linked)}.")
+        if table.later:
+            parts.append("### Keys of later versions")
+            parts.append(f"Refused by name, since to ignore them could be unsafe: {code(table.later)}.")
+    return paragraphs(*parts)
+
+
+def tables(path: str = "", table: Keys = keys.ROOT) -> Iterator[tuple[str, Keys]]:
+    """Every mapping with fixed keys, with its place in the file."""
+    yield path, table
+    for key in table.keys.values():
+        step, inner = opened(key)
+        if inner is not None and not is_inherited(path, key):
+            yield from tables(joined(path, step), inner)
+
+
+def opened(key: Key[Any]) -> tuple[str, Keys | None]:
+    """What stands between a key and the keys below it, as in `tools.NAME` or `replicas[]`, and those keys."""
+    step, kind = key.name, key.kind
+    while True:
+        match kind:
+            case Keys():
+                return step, kind
+            case OrOff() | WithPlace():
+                kind = kind.kind
+            case Items():
+                step, kind = f"{step}[]", kind.kind
+            case Entries():
+                step, kind = f"{step}.{kind.what.split()[-1].upper()}", kind.kind
+            case _:
+                return step, None
+
+
+def is_inherited(path: str, key: Key[Any]) -> bool:
+    """Whether a key of a replica is one that its server has, too."""
+    return path == "servers.ALIAS.replicas[]" and key in keys.SERVER.keys.values()
+
+
+def entry(path: str, key: Key[Any]) -> str:
+    """One key: what it is for, what it accepts, an example."""
+    facts = [f"*Accepts* {plain(key.kind.accepts())}."]
+    _, defaults = opened(keys.DEFAULTS)
+    if path == "servers.ALIAS" and defaults is not None and key in defaults.keys.values():
+        facts.append(f"*Default* what [`defaults.{key.name}`](#{slug(f'defaults.{key.name}')}) says.")
+    elif key.default is not None:
+        facts.append(f"*Default* `{written(key.default)}`.")
+    if key.required:
+        facts.append("*Required.*")
+    if isinstance(key.kind, Choice) and key.kind.later:
+        facts.append(f"*In a later version* {code(key.kind.later)}.")
+    step, inner = opened(key)
+    if inner is not None:
+        facts.append(f"*Its keys* [below](#{slug(heading(joined(path, step), inner))}).")
+    return "\n\n".join(
+        (
+            f"### `{joined(path, key.name)}`",
+            plain(key.doc),
+            " ".join(facts),
+            f"```yaml\n{example_of(path, key)}```",
+        )
+    )
+
+
+def example_of(path: str, key: Key[Any]) -> str:
+    """A configuration that shows the key, or the part of one that it needs."""
+    steps = path.split(".") if path else []
+    if steps[:2] != ["servers", "ALIAS"]:
+        needed = [f"servers: {keys.SERVERS.example}\n"] if (*steps, key.name)[0] == "views" else []
+        return "".join((nested(steps, key), "\n", *needed))
+    lines = [f"    {name}: {value}\n" for name, value in beside(steps[2:], key).items()]
+    return "".join(("servers:\n  example:\n", *lines, f"    {nested(steps[2:], key)}\n"))
+
+
+def nested(steps: list[str], key: Key[Any]) -> str:
+    """The key with its example, below those steps, on one line."""
+    text = f"{key.name}: {key.example}"
+    for step in reversed(steps):
+        if step.isupper():
+            text = f"{'get_current_time' if 'tools' in steps else 'clock'}: {{{text}}}"
+        elif step.endswith("[]"):
+            text = f"{step[:-2]}: [{{url: http://10.0.0.1:9000/mcp, {text}}}, {{url: http://10.0.0.2:9000/mcp}}]"
+        else:
+            text = f"{step}: {{{text}}}"
+    return text
+
+
+def beside(steps: list[str], key: Key[Any]) -> dict[str, str]:
+    """What a server has to say besides, for the key to be right there."""
+    if steps == ["replicas[]"] or key in (keys.COMMAND, keys.URL, keys.REPLICAS):
+        return {}
+    if key is keys.BALANCE:
+        return {"replicas": keys.REPLICAS.example}
+    if key in keys.ONLY_WITH_URL or steps == [keys.CREDENTIALS.name]:
+        return {"url": keys.URL.example}
+    return {"command": keys.COMMAND.example}
+
+
+def heading(path: str, table: Keys) -> str:
+    """The title of a table's section."""
+    if not path:
+        return "At the top"
+    return f"`{path}`" if path.endswith(table.what) else f"`{path}`: {table.what}"
+
+
+def written(value: object) -> str:
+    """A default as the file would have it."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case tuple():
+            items = [f'"{item}"' if "[" in str(item) else str(item) for item in value]
+            return f"[{', '.join(items)}]"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+def joined(path: str, step: str) -> str:
+    """One step further down in the file."""
+    return f"{path}.{step}" if path else step

@@ -1,0 +1,60 @@
+"""metrics.md: what a scraper sees, and what a line of the access log holds."""
+
+import asyncio
+import sys
+
+from msgspec import Raw
+from prometheus_client.parser import text_string_to_metric_families
+
+from concento.app import Hub
+from concento.front.parser import Refusal
+from concento.model.call import ALL, ANONYMOUS, Call
+from concento.model.config import Address, ChildReplica, Config, Server
+from concento.observe.access_log import Line
+from concento.observe.metrics import LABELS
+
+from .markdown import code, paragraphs, table
+from .source import attribute_docs
+
+
+def page() -> str:
+    """The page."""
+    fields = attribute_docs("observe/access_log.py")
+    return paragraphs(
+        "# Metrics and the access log",
+        "Prometheus metrics are at `/metrics` of the admin listener, by default `http://127.0.0.1:7401/metrics`. A "
+        "histogram has the usual `_bucket`, `_sum` and `_count`.",
+        "## Metrics",
+        table(("name", "type", "labels", "meaning"), families(asyncio.run(scraped()))),
+        "## Labels",
+        table(("label", "meaning"), [(code([label]), meaning) for label, meaning in LABELS.items()]),
+        "## The access log",
+        "One JSON line a call, where [`telemetry.access_log`](configuration.md#telemetryaccess_log) says. Names only: "
+        "no arguments, no results, no credentials. A field that has its usual value is left out.",
+        table(("field", "meaning"), [(code([name]), fields[name]) for name in Line.__struct_fields__]),
+    )
+
+
+def families(text: str) -> list[tuple[str, str, str, str]]:
+    """Name, type, labels and meaning of each metric in a scrape."""
+    rows = []
+    for family in text_string_to_metric_families(text):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        ordered = sorted(labels, key=list(LABELS).index)
+        rows.append((code([name]), family.type, code(ordered), family.documentation))
+    return rows
+
+
+async def scraped() -> str:
+    """The metrics of a hub that has one server, had one call and refused one request."""
+    config = Config(servers={"time": Server("time", (ChildReplica((sys.executable, "-c", "")),))})
+    hub = await Hub.create(config, keep=False)
+    try:
+        await hub.listen(Address("127.0.0.1", 0))
+        assert hub.listener is not None
+        hub.listener.refused(Refusal(404, ""))
+        hub.records.close(hub.records.open(Call("tools/call", {}, {}, "now", ALL, ANONYMOUS, Raw(b"{}"))))
+        return hub.metrics.text().decode()
+    finally:
+        await hub.close(drain_s=0)
