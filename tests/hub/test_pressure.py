@@ -10,7 +10,7 @@ from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, ScriptedMcp, echo, legacy_mcp, modern_mcp
 from concento.testing.raw_agent import RawAgent, legacy_initialize, legacy_request, modern_request
 from concento.testing.waiting import until
-from concento.upstream import server as upstream_server
+from concento.upstream import places
 
 CALL = {"name": "s__echo", "arguments": {"text": "x"}}
 
@@ -30,7 +30,7 @@ async def test_beyond_its_places_and_its_line_a_server_gets_no_call(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R3."""
-    monkeypatch.setattr(upstream_server, "QUEUE_MAX", 2)
+    monkeypatch.setattr(places, "QUEUE_MAX", 2)
     gate = Gate()
     async with ScriptedHttpServer(modern_mcp(on_call=gate)) as server, ScriptedHttpServer(modern_mcp()) as other:
         hub = await start(config(at("s", server.url, concurrency_max=3), at("o", other.url)))

@@ -10,7 +10,7 @@ from tests.peers import sdk_http_server
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import legacy_mcp, modern_mcp
 from concento.testing.raw_agent import RawAgent
-from concento.upstream.server import BACKOFF_BASE_S, BACKOFF_MAX_S, backoff_s
+from concento.upstream.replica import BACKOFF_BASE_S, BACKOFF_MAX_S, backoff_s
 
 CALL = {"name": "s__echo", "arguments": {"text": "x"}}
 
