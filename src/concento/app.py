@@ -19,6 +19,7 @@ from .gateway.listen import Listening
 from .model import limits
 from .model.clock import SystemClock
 from .model.config import Address, Config
+from .model.inventory import WELL
 from .model.seal import Seal
 from .observe.access_log import AccessLog
 from .observe.metrics import Metrics, Reading
@@ -94,11 +95,16 @@ class Hub:
         return bound
 
     def is_ready(self) -> bool:
-        """Whether the hub takes calls: not draining, and no required server missing."""
+        """Whether the hub takes calls: not draining, and no required server missing.
+
+        One that sleeps is not missing once it was listed: it has started well before, and starts when it is needed.
+        """
         if self.listener is not None and self.listener.draining:
             return False
         slices = self.current.snapshot.slices.values()
-        return all(slice.health.state == "ready" for slice in slices if slice.server.required)
+        return all(
+            slice.health.state in WELL and slice.inventory is not None for slice in slices if slice.server.required
+        )
 
     async def close(self, drain_s: float = limits.DRAIN_S) -> int:
         """Stop in order: agents first, then servers, then the store. Returns how many calls had to be cut."""
@@ -141,7 +147,9 @@ class Hub:
                 yield "concento_refused", "Requests refused on their head", {"status": str(status)}, count
         for alias, slice in self.current.snapshot.slices.items():
             health = slice.health
-            yield "concento_server_up", "Whether a server is ready", {"server": alias}, float(health.state == "ready")
+            labels = {"server": alias}
+            yield "concento_server_up", "Whether a server is ready, or asleep", labels, float(health.state in WELL)
+            yield "concento_server_asleep", "Whether it sleeps", labels, float(health.state == "asleep")
             yield "concento_server_stale", "Whether its lists are stale", {"server": alias}, float(health.stale)
         for upstream in self.upstreams:
             labels = {"server": upstream.server.alias}

@@ -13,7 +13,7 @@ import msgspec
 
 from ..model.call import Endpoint
 from ..model.config import Server
-from ..model.inventory import KINDS, Kind
+from ..model.inventory import KINDS, WELL, Kind
 from ..protocol.jsonrpc import read_object
 from .names import SEPARATOR, may_be_bare
 from .patterns import Patterns
@@ -142,7 +142,7 @@ class TenantView:
         told: dict[str, dict[str, str]] = {}
         for slice in self.shown:
             health = slice.health
-            if slice.inventory is None or health.stale or health.state != "ready":
+            if slice.inventory is None or health.stale or health.state not in WELL:
                 told[slice.server.alias] = {"state": "stale" if slice.inventory is not None else health.state}
                 if health.error is not None:
                     told[slice.server.alias]["error"] = health.error
@@ -152,12 +152,13 @@ class TenantView:
         """How long a list may be kept: what is left of the shortest of its servers', 0 if anything is missing."""
         left_s = float("inf")
         for slice in self.shown:
-            if slice.inventory is None or slice.health.stale or slice.health.state != "ready":
+            if slice.inventory is None or slice.health.stale or slice.health.state not in WELL:
                 return 0
             listing = slice.inventory.listing(kind)
             if listing.ttl_s is None:
                 return 0
-            left_s = min(left_s, listing.fetched_at + listing.ttl_s - now)
+            since = now if slice.health.state == "asleep" else listing.fetched_at  # it says nothing else till it wakes
+            left_s = min(left_s, since + listing.ttl_s - now)
         return 0 if left_s == float("inf") else max(0, int(left_s * 1000))
 
     def public(self, kind: Kind) -> bool:

@@ -1,5 +1,8 @@
 """`concento check`: is the configuration right, and, if asked, do its servers answer?"""
 
+from dataclasses import replace
+from types import MappingProxyType
+
 import click
 
 from .common import config_argument, json_option, put_json, read_config
@@ -18,6 +21,8 @@ def command(config: str | None, connect: bool, as_json: bool) -> None:
     """
     configuration = read_config(config)
     if connect:
+        servers = {alias: server.awake() for alias, server in configuration.servers.items()}
+        configuration = replace(configuration, servers=MappingProxyType(servers))
         from .servers import show
         from .talk import with_hub
 

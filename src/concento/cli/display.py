@@ -11,14 +11,20 @@ import click
 from ..app import Hub
 from ..control.config import Difference
 from ..model.config import Address, Config
-from ..model.inventory import Health
+from ..model.inventory import WELL, Health
 
 POLL_S = 0.1
 LAST_LINES = 5
 SETTLE_S = 60.0
 """After this a server that is still starting is counted as such in the summary."""
 
-_MARK = {"ready": ("✓", "green"), "failing": ("✗", "red"), "starting": ("…", "yellow"), "stopped": ("-", "white")}
+_MARK = {
+    "ready": ("✓", "green"),
+    "asleep": ("z", "blue"),
+    "failing": ("✗", "red"),
+    "starting": ("…", "yellow"),
+    "stopped": ("-", "white"),
+}
 
 
 class Display:
@@ -48,8 +54,9 @@ class Display:
         if self._log_path is not None:
             self.say(f"  access log: {self._log_path}")
         self.say("  no auth configured: loopback only")
-        names = ", ".join(self._config.servers) or "none; add one under `servers:`"
-        self.say(f"  starting {len(self._config.servers)} servers: {names}")
+        names = [alias for alias, server in self._config.servers.items() if not server.is_lazy]
+        hint = "" if self._config.servers else ": none; add one under `servers:`"
+        self.say(f"  starting {len(names)} servers{': ' if names else hint}{', '.join(names)}")
 
     async def follow(self) -> None:
         """Tell what changes, and a summary once everything has settled."""
@@ -76,8 +83,11 @@ class Display:
         mark, colour = _MARK[health.state]
         if health.state == "ready":
             took_s = time.monotonic() - self._started_s
-            seconds = f" after {took_s:.1f} s" if before is None or before[0] != "ready" else ""
+            seconds = f" after {took_s:.1f} s" if before is None or before[0] not in WELL else ""
             self.say(f"  {mark} {alias}: {tools} tools, {health.era} {health.revision}{seconds}", colour)
+        elif health.state == "asleep":
+            known = f"{tools} tools known" if self._hub.current.snapshot.slices[alias].inventory else "never listed yet"
+            self.say(f"  {mark} {alias}: asleep, {known}; starts when needed", colour)
         else:
             self.say(f"  {mark} {alias}: {health.error or health.state}", colour)
             for line in health.stderr[-LAST_LINES:]:
@@ -87,7 +97,9 @@ class Display:
         slices = self._hub.current.snapshot.slices.values()
         ready = sum(slice.health.state == "ready" for slice in slices)
         tools = sum(len(slice.tools) for slice in slices)
-        self.say(f"{ready} of {len(slices)} servers ready, {tools} tools", "cyan")
+        asleep = sum(slice.health.state == "asleep" for slice in slices)
+        sleeping = f", {asleep} asleep" if asleep else ""
+        self.say(f"{ready} of {len(slices)} servers ready{sleeping}, {tools} tools", "cyan")
         if waiting:
             self.say(f"  still starting: {', '.join(waiting)}")
         self.say(f"Connect an agent:  claude mcp add --transport http concento http://{self._address}/mcp")

@@ -18,7 +18,7 @@ from ..catalog.view import TenantView
 from ..model.clock import Clock, SystemClock
 from ..model.config import Config, Server
 from ..model.errors import CallError
-from ..model.inventory import KINDS, Health, Inventory, Kind
+from ..model.inventory import KINDS, WELL, Health, Inventory, Kind
 from ..snapshot import Current, Snapshot
 from ..store.contract import Store
 from ..upstream.connect import replica_key
@@ -78,9 +78,10 @@ class Federation:
             if before is not None and before.server == server:
                 inventory, health = before.inventory, before.health
             else:
-                inventory, health = _restore(kept.get(_store_key(server))), Health()
+                inventory = _restore(kept.get(_store_key(server)))
+                health = Health("asleep" if server.is_lazy else "starting")
                 self._known[alias] = asyncio.Event()
-            if health.state != "ready":
+            if health.state not in WELL:
                 health = replace(health, stale=inventory is not None)
             slices[alias] = self._build(server, inventory, health, naming)
         for alias in [alias for alias in self._known if alias not in slices]:
@@ -88,6 +89,9 @@ class Federation:
             self._welcomes.pop(alias, None)
         self._current.publish(Snapshot(config, slices, old))
         self._upstreams.apply(config.servers, config.start_wait_s)
+        for alias, server in config.servers.items():
+            if server.required and slices[alias].inventory is None:
+                self._upstreams.get(alias).wake()  # that it can start has to be seen once
 
     # -- what servers report
 
@@ -156,6 +160,8 @@ class Federation:
             return
         try:
             upstream = self._upstreams.get(alias)
+            if upstream.health().state == "asleep":
+                return  # it is asked when it wakes
             async with asyncio.timeout(FETCH_WAIT_S):
                 listing = await fetch_listing(upstream, _ready_replica(upstream), welcome, kind, self._clock.wall())
         except (CallError, TimeoutError):
@@ -193,14 +199,20 @@ class Federation:
     # -- for whoever is about to read
 
     async def refresh(self, view: TenantView, kind: Kind) -> None:
-        """Wait, at most `start_wait_s`, for lists of the view that were never known or are past their lifetime."""
+        """Wait, at most `start_wait_s`, for lists of the view that were never known or are past their lifetime.
+
+        A server that sleeps is woken to be listed for the first time, and never again for that.
+        """
         now, wait_s = self._clock.wall(), self._current.snapshot.config.start_wait_s
         waits: list[asyncio.Task[None]] = []
         for slice in view.shown:
             alias = slice.server.alias
             if slice.inventory is None:
                 known = self._known.get(alias)
-                if known is not None and slice.health.state == "starting":
+                if slice.health.state == "asleep":
+                    with suppress(CallError):
+                        self._upstreams.get(alias).wake()
+                if known is not None and slice.health.state in ("starting", "asleep"):
                     waits.append(self._tasks.start(_until(known, wait_s)))
             elif slice.health.state == "ready" and self._is_old(alias, slice.inventory, kind, now):
                 waits.append(self._start((alias, kind), self._fetch_one(alias, kind)))

@@ -9,7 +9,7 @@ from typing import Final
 
 from ..catalog.view import TenantView
 from ..model.call import Call, Notify, Reply
-from ..model.errors import CallError, InvalidParams, MethodNotFound
+from ..model.errors import CallError, InvalidParams, MethodNotFound, Unavailable
 from ..observe.record import Record, Records
 from ..routing.plan import plan
 from ..snapshot import Current, Freshness
@@ -17,7 +17,7 @@ from ..upstream.pool import Upstreams
 from . import lists
 from .deadline import Deadlines
 from .deliver import deliver
-from .resolve import RESOLVE, Target
+from .resolve import RESOLVE, Resolve, Target
 
 
 class Gateway:
@@ -52,7 +52,8 @@ class Gateway:
                 raise InvalidParams("There is no such endpoint")
             resolve = RESOLVE.get(call.method)
             if resolve is not None:
-                reply = await self._ask(resolve(view, call), call, notify, record)
+                target = await self._resolved(resolve, view, call)
+                reply = await self._ask(target, call, notify, record)
             else:
                 reply = await self._tell(view, call)
             record.replied(reply)
@@ -66,6 +67,14 @@ class Gateway:
             raise
         finally:
             self.records.close(record)
+
+    async def _resolved(self, resolve: Resolve, view: TenantView, call: Call) -> Target:
+        """What is asked of whom. Where that is not known yet, the server is listed first: waited for, or woken."""
+        try:
+            return resolve(view, call)
+        except Unavailable:
+            await self.freshness.refresh(view, "tools")
+            return resolve(self.current.snapshot.view(call.endpoint, call.principal) or view, call)
 
     async def _ask(self, target: Target, call: Call, notify: Notify | None, record: Record) -> Reply:
         """Have a server answer."""

@@ -90,7 +90,9 @@ def _unknown(view: TenantView, kind: Kind, noun: str, name: str) -> InvalidParam
     return InvalidParams(f"Unknown {noun}: {name[:256]}{hint}")
 
 
-RESOLVE: Final[Mapping[str, Callable[[TenantView, Call], Target]]] = {
+Resolve = Callable[[TenantView, Call], Target]
+
+RESOLVE: Final[Mapping[str, Resolve]] = {
     "tools/call": _tool,
     "prompts/get": _prompt,
     "resources/read": _resource,

@@ -5,13 +5,14 @@ out of `repr`; `as_written` is the safe text to show instead. Equal servers need
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 Isolation = Literal["shared", "principal", "session"]
 Balance = Literal["round_robin", "least_busy"]
+Start = Literal["eager", "lazy"]
 
 
 def _nothing() -> MappingProxyType[str, Any]:
@@ -87,8 +88,21 @@ class Server:
     required: bool = False
     concurrency_max: int = 256
     beside: ChildReplica | None = None
+    start: Start = "eager"
+    """Whether its children start with the hub, or when something first needs them."""
+    idle_stop_s: float | None = None
+    """A child that nobody used for so long is stopped, and started again when needed."""
     place: str = field(default="", compare=False)
     """Where it is configured, as file:line."""
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether nothing of it starts with the hub."""
+        return self.start == "lazy" and all(isinstance(replica, ChildReplica) for replica in self.replicas)
+
+    def awake(self) -> "Server":
+        """The same, started at once and kept up: for whoever wants to see it run."""
+        return replace(self, start="eager", idle_stop_s=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,11 @@ class Inventory:
 
 EMPTY = Inventory()
 
-ServerState = Literal["starting", "ready", "failing", "stopped"]
+ServerState = Literal["starting", "ready", "asleep", "failing", "stopped"]
+"""`asleep`: no child runs because nothing needs one; the next call starts it."""
+
+WELL: frozenset[ServerState] = frozenset(("ready", "asleep"))
+"""States in which nothing is wrong: the inventory that is known holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ async def try_server(
     """
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    hub = await Hub.create(Config(servers=MappingProxyType({server.alias: server}), admin=None), keep=False)
+    hub = await Hub.create(Config(servers=MappingProxyType({server.alias: server.awake()}), admin=None), keep=False)
     try:
         settled = _settled(hub.current, server.alias)
         while True:

@@ -2,10 +2,15 @@
 
 The main link is kept by a task of its own: connect, wait until it is lost, wait a little, again. Isolated links are
 made when first needed and dropped when idle.
+
+A child may sleep: with `start: lazy` until it is first needed, with `idle_stop_s` whenever nobody used it for so long.
+Whether to put it to sleep is decided, and done as far as calls can see, without waiting in between; so a call comes
+either before, and the child stays, or after, and wakes it. Its process ends before the next one starts.
 """
 
 import asyncio
 import random
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +32,13 @@ PARTITIONS_MAX: Final = 64
 """Isolated links one replica may hold at a time."""
 
 PARTITION_IDLE_S: Final = 600.0
+
+START_SHARE: Final = 0.9
+"""Of a call's time, how much it may wait for a child that it woke: then it is told so and may try again, rather than
+time out with an outcome that nobody knows."""
+
+LOOKS: Final = 10
+"""How often within `idle_stop_s` it is looked whether a child is idle: it is stopped at most a tenth late."""
 
 
 def backoff_s(failures: int, randomness: float) -> float:
@@ -50,23 +62,37 @@ class ReplicaLinks:
 
     def __init__(self, upstream: "Upstream", spec: ChildReplica | UrlReplica) -> None:
         self.spec = spec
-        self.state: ServerState = "starting"
+        server = upstream.server
+        is_child = isinstance(spec, ChildReplica)
+        lazy = is_child and server.start == "lazy"
+        self.state: ServerState = "asleep" if lazy else "starting"
         self.error: str | None = None
         self.main: Connected | None = None
         self.in_flight = 0
         self.isolated: dict[str, asyncio.Task[Connected]] = {}
         self.used_s: dict[str, float] = {}
+        """When each link was last used, by partition; the main link's is ""."""
+        self._busy: Counter[str] = Counter()
+        self._ending: set[Link] = set()
         self._upstream = upstream
+        self._idle_stop_s = server.idle_stop_s if is_child else None
+        self._start_wait_s = upstream.start_wait_s
+        if lazy or self._idle_stop_s is not None:
+            self._start_wait_s = max(self._start_wait_s, START_SHARE * server.timeout_s)
+        self._wanted = asyncio.Event()
+        if not lazy:
+            self._wanted.set()
         self._settled = asyncio.Event()
         self._last_words: tuple[str, ...] = ()
 
     async def keep(self) -> None:
-        """Keep the main link up, until cancelled."""
+        """Keep the main link up while it is wanted, until cancelled."""
         upstream = self._upstream
         failures = 0
         while True:
+            await self._wanted.wait()
             try:
-                self.main = await connect(upstream.server, self.spec, upstream.means, upstream.listener)
+                main = await connect(upstream.server, self.spec, upstream.means, upstream.listener)
             except ConcentoError as error:
                 failures += 1
                 self._last_words = error.last_words if isinstance(error, CallError) else ()
@@ -74,18 +100,63 @@ class ReplicaLinks:
                 self._set("starting" if warming else "failing", None if warming else str(error))
                 await asyncio.sleep(0.2 if warming else backoff_s(failures, random.random()))
                 continue
-            up_s = upstream.clock.monotonic()
+            self.main = main
+            up_s = self.used_s[""] = upstream.clock.monotonic()
             self._set("ready", None)
-            upstream.on_ready(self.main.link)
-            reason = await asyncio.shield(self.main.link.lost)
-            lost, self.main = self.main, None
+            upstream.on_ready(main.link)
+            watching = None if self._idle_stop_s is None else upstream.tasks.start(self._watch(self._idle_stop_s))
+            reason = await asyncio.shield(main.link.lost)
+            if watching is not None:
+                watching.cancel()
+            if self.main is not main:  # put to sleep: gone before it can be started again
+                await self._end(main.link)
+                failures = 0
+                continue
+            self.main = None
             if upstream.clock.monotonic() - up_s > STEADY_S:
                 failures = 0
             failures += 1
             self._last_words = reason.last_words
             self._set("failing", reason.message)
-            await lost.link.close()
+            await self._end(main.link)
             await asyncio.sleep(backoff_s(failures, random.random()))
+
+    def wake(self) -> None:
+        """Start it if it sleeps."""
+        if self.state == "asleep":
+            self._wanted.set()
+            self._set("starting", None)
+
+    async def _watch(self, idle_stop_s: float) -> None:
+        """Look now and then whether it is idle."""
+        while self.main is not None:
+            await asyncio.sleep(idle_stop_s / LOOKS)
+            await self.reap(self._upstream.clock.monotonic())
+
+    def _may_sleep(self, now_s: float) -> bool:
+        """Whether nobody has used it for long and nothing holds it: no call, no subscription, no isolated link."""
+        return (
+            self._idle_stop_s is not None
+            and self.main is not None
+            and not (self.in_flight or self.isolated or self._upstream.is_subscribed)
+            and now_s - self.used_s[""] >= self._idle_stop_s
+        )
+
+    def _sleep(self, main: Connected) -> None:
+        self.main = None
+        self._wanted.clear()
+        self._last_words = ()
+        self._set("asleep", None)
+        self._end(main.link)
+
+    def _end(self, link: Link) -> asyncio.Future[None]:
+        """Close a link that is nobody's any more; whoever waits for that may be cancelled."""
+        self._ending.add(link)
+        return asyncio.shield(self._upstream.tasks.start(self._ended(link)))
+
+    async def _ended(self, link: Link) -> None:
+        await link.close()
+        self._ending.discard(link)
 
     def _set(self, state: ServerState, error: str | None) -> None:
         changed = (state, error) != (self.state, self.error)
@@ -98,16 +169,35 @@ class ReplicaLinks:
             self._upstream.on_health()
 
     async def link(self, partition: str) -> Link:
-        """The link for a call, waiting a little where the server is just starting. Errors: Unavailable."""
+        """The link for a call, waiting where the server is just starting. Errors: Unavailable."""
+        self.wake()
         if self.main is None and self.state == "starting":
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._settled.wait(), self._upstream.start_wait_s)
+                await asyncio.wait_for(self._settled.wait(), self._start_wait_s)
         if self.main is None:
             alias = self._upstream.server.alias
             if self.state == "starting":
                 raise Unavailable(f"The server {alias!r} is still starting", retry_after_s=1.0)
             raise Unavailable(self.error or f"The server {alias!r} is not connected", retry_after_s=1.0)
         return self.main.link if not partition else (await self._isolated_link(partition))
+
+    def enter(self, partition: str) -> None:
+        """A call begins."""
+        self.in_flight += 1
+        if partition:
+            self._busy[partition] += 1
+
+    def leave(self, partition: str, *, counts: bool) -> None:
+        """A call has ended; if it counts, the link was in use until now."""
+        self.in_flight -= 1
+        if partition:
+            self._busy[partition] -= 1
+            if not self._busy[partition]:
+                del self._busy[partition]
+        if counts and self._idle_stop_s is not None:
+            self.used_s[""] = now_s = self._upstream.clock.monotonic()
+            if partition in self.isolated:
+                self.used_s[partition] = now_s
 
     async def _isolated_link(self, partition: str) -> Link:
         self.used_s[partition] = self._upstream.clock.monotonic()
@@ -122,13 +212,15 @@ class ReplicaLinks:
         try:
             return (await asyncio.shield(making)).link
         except ConcentoError:
-            self.isolated.pop(partition, None)
+            if self.isolated.get(partition) is making:
+                del self.isolated[partition], self.used_s[partition]
             raise
 
     async def _drop_idlest(self) -> None:
         idle_before_s = self._upstream.clock.monotonic() - 1.0
-        partition = min(self.isolated, key=lambda name: self.used_s.get(name, 0.0))
-        if self.used_s.get(partition, 0.0) > idle_before_s:
+        idle = (name for name in self.isolated if name not in self._busy)
+        partition = min(idle, key=lambda name: self.used_s.get(name, 0.0), default=None)
+        if partition is None or self.used_s.get(partition, 0.0) > idle_before_s:
             raise Overloaded(
                 f"The server {self._upstream.server.alias!r} holds {PARTITIONS_MAX} isolated links already",
                 retry_after_s=1.0,
@@ -142,22 +234,28 @@ class ReplicaLinks:
         if making is None:
             return
         if making.done() and not making.cancelled() and making.exception() is None:
-            await making.result().link.close()
+            await self._end(making.result().link)
         else:
             making.cancel()
 
     async def reap(self, now_s: float) -> None:
-        """Close the isolated links nobody used for long."""
-        for partition in [name for name, used_s in self.used_s.items() if now_s - used_s > PARTITION_IDLE_S]:
+        """Close the isolated links nobody used for long, then put the replica to sleep if nobody used all of it."""
+        idle_s = PARTITION_IDLE_S
+        if self._idle_stop_s is not None and self._upstream.server.isolation == "principal":
+            idle_s = min(idle_s, self._idle_stop_s)  # what a session's server remembers stays as long as the session
+        idle = [name for name in self.isolated if name not in self._busy and now_s - self.used_s[name] >= idle_s]
+        for partition in idle:
             await self.drop(partition)
+        if self.main is not None and self._may_sleep(self._upstream.clock.monotonic()):
+            self._sleep(self.main)
 
     async def close(self) -> None:
         """Close all links."""
         for partition in tuple(self.isolated):
             await self.drop(partition)
         main, self.main = self.main, None
-        if main is not None:
-            await main.link.close()
+        for link in (*self._ending, *([] if main is None else [main.link])):
+            await link.close()
 
     def stderr(self) -> tuple[str, ...]:
         """The last lines of the child's standard error."""

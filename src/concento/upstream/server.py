@@ -9,7 +9,7 @@ from ..model.call import Notify, Reply, Request
 from ..model.clock import Clock
 from ..model.config import ChildReplica, Server
 from ..model.errors import CallError, ConcentoError, Unavailable
-from ..model.inventory import Health, Reading
+from ..model.inventory import WELL, Health, Reading
 from ..transport.stdio import Child, ExitNotice
 from .connect import CHILD_WAIT_S, Means
 from .link import Link, Welcome
@@ -97,14 +97,15 @@ class Upstream:
         return self._places.taken
 
     def health(self) -> Health:
-        """Ready as soon as one replica is; else the first replica's condition."""
-        best = next((replica for replica in self.replicas if replica.state == "ready"), self.replicas[0])
+        """Ready as soon as one replica is, else asleep if one may be woken; else the first replica's condition."""
+        by_state = {replica.state: replica for replica in reversed(self.replicas)}
+        best = by_state.get("ready") or by_state.get("asleep") or self.replicas[0]
         welcome = best.main.link.welcome if best.main is not None else None
         stderr = best.stderr() or (self._beside.stderr_tail() if self._beside is not None else ())
         return Health(
             state=best.state,
             error=best.error if best.state != "ready" else None,
-            stale=best.state != "ready",
+            stale=best.state not in WELL,
             era=welcome.era if welcome else None,
             revision=welcome.revision if welcome else None,
             stderr=stderr,
@@ -119,25 +120,43 @@ class Upstream:
             raise Unavailable(f"The server {self.server.alias!r} was removed")
         if not self._places.take_now():
             await self._places.take()
-        links.in_flight += 1
+        links.enter(partition)
         self._idle.clear()
         try:
             main = links.main
             link = main.link if main is not None and not partition else await links.link(partition)
             return await link.request(request, notify)
         finally:
-            links.in_flight -= 1
+            links.leave(partition, counts=request.method not in _LISTS)
             self._places.give_back()
             if not self._places.taken:
                 self._idle.set()
 
     async def subscribe(self, uris: frozenset[str]) -> None:
-        """Have changes of exactly these resources told. A server that can't be reached is told when it is back."""
+        """Have changes of exactly these resources told. A server that can't be reached is told when it is back.
+
+        One that sleeps is woken, and kept awake until nothing is subscribed.
+        """
         self._uris = uris
-        for replica in self.replicas:
-            if replica.main is not None:
-                with suppress(CallError):
-                    await replica.main.link.subscribe(uris)
+        await asyncio.gather(*(self._subscribe_at(replica, uris) for replica in self.replicas))
+
+    async def _subscribe_at(self, replica: ReplicaLinks, uris: frozenset[str]) -> None:
+        if uris and replica.state == "asleep":
+            with suppress(CallError, TimeoutError):
+                await asyncio.wait_for(replica.link(""), self.start_wait_s)
+        if replica.main is not None:
+            with suppress(CallError):
+                await replica.main.link.subscribe(uris)
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether changes of a resource are to be told."""
+        return bool(self._uris)
+
+    def wake(self) -> None:
+        """Start a child if all of them sleep."""
+        if all(replica.state == "asleep" for replica in self.replicas):
+            self.replicas[0].wake()
 
     def on_ready(self, link: Link) -> None:
         """A main link was made."""
@@ -154,7 +173,7 @@ class Upstream:
         self._events.health(self.server.alias)
 
     async def reap(self) -> None:
-        """Close isolated links nobody used for long."""
+        """Close the links nobody used for long."""
         for replica in self.replicas:
             await replica.reap(self.clock.monotonic())
 
@@ -210,6 +229,9 @@ class Upstream:
 
 
 _ONE = (Reading(),)
+
+_LISTS = frozenset({"tools/list", "prompts/list", "resources/list", "resources/templates/list"})
+"""What only the hub itself asks, to keep its catalog true: no use that keeps a child awake."""
 
 
 def _ignore(line: bytes) -> None:

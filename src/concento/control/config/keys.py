@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 from ...model import limits
-from ...model.config import Address, Balance, Config, Isolation, Server, UrlReplica
+from ...model.config import Address, Balance, Config, Isolation, Server, Start, UrlReplica
 from .kinds import Choice, Entries, Flag, Items, Key, Keys, Number, OrOff, Parsed, Schema, Table, Text, Whole, WithPlace
 
 _HUB = Config()
@@ -173,7 +173,6 @@ WEIGHT: Final = Key(
 
 _CHILD_KEYS: Final = (COMMAND, ARGS, ENV, ENV_INHERIT, CWD)
 _URL_KEYS: Final = (URL, TRANSPORT, HEADERS, CREDENTIALS)
-ONLY_WITH_COMMAND: Final = (ARGS, ENV, ENV_INHERIT, CWD)
 ONLY_WITH_URL: Final = (TRANSPORT, HEADERS, CREDENTIALS)
 
 REPLICA: Final = Keys("a replica", *_CHILD_KEYS, *_URL_KEYS, WEIGHT)
@@ -235,14 +234,33 @@ TIMEOUT_S: Final = Key(
 REQUIRED: Final = Key(
     "required", Flag(), "The hub is ready only while this server is.", _SERVER.required, example="true"
 )
+START: Final[Key[Start]] = Key(
+    "start",
+    Choice(("eager", "lazy")),
+    "When a child process starts: with the hub (`eager`), or when the first call needs it (`lazy`). Until then the "
+    "lists it gave last time stand in; one that was never listed starts with the first list.",
+    _SERVER.start,
+    example="lazy",
+)
+IDLE_STOP_S: Final[Key[float | None]] = Key(
+    "idle_stop_s",
+    OrOff(Number(1, 86_400)),
+    "Seconds without a call, a subscription or an isolated session after which a child process is stopped; the next "
+    "call starts it again. `off` keeps it running.",
+    example="300",
+)
 CONCURRENCY_MAX: Final = Key(
     "concurrency_max", Whole(1, 10_000), "Calls a server may be given at a time.", _SERVER.concurrency_max, example="8"
 )
 
+ONLY_WITH_COMMAND: Final[tuple[Key[Any], ...]] = (ARGS, ENV, ENV_INHERIT, CWD, START, IDLE_STOP_S)
+ONLY_ON_STDIO: Final[tuple[Key[Any], ...]] = (START, IDLE_STOP_S)
+"""What has no effect on a program that serves its own URL: it runs as long as the hub."""
+
 SERVER: Final = Keys(
     "a server",
     *(COMMAND, ARGS, ENV, ENV_INHERIT, CWD, URL, TRANSPORT, HEADERS, CREDENTIALS, REPLICAS, BALANCE),
-    *(TOOLS, PREFIX, ISOLATION, STATEFUL, TIMEOUT_S, REQUIRED, CONCURRENCY_MAX),
+    *(TOOLS, PREFIX, ISOLATION, STATEFUL, TIMEOUT_S, REQUIRED, CONCURRENCY_MAX, START, IDLE_STOP_S),
 )
 SERVERS: Final = Key(
     "servers",
@@ -322,7 +340,7 @@ PAGE_ITEMS_MAX: Final = Key(
 )
 DEFAULTS: Final = Key(
     "defaults",
-    Keys("defaults", TIMEOUT_S, START_WAIT_S, ISOLATION, LIST_TTL_S, PAGE_ITEMS_MAX),
+    Keys("defaults", TIMEOUT_S, START_WAIT_S, ISOLATION, LIST_TTL_S, PAGE_ITEMS_MAX, START, IDLE_STOP_S),
     "What holds where a server does not say it itself, and for lists.",
     example="{timeout_s: 60, start_wait_s: 5}",
 )

@@ -41,6 +41,11 @@ def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
         replicas, beside = (), None
         if not table.is_misspelt:
             context.reader.problems.add(place, f"the server {alias!r} needs 'command', 'url' or 'replicas'")
+    sleeps = beside is None and any(isinstance(replica, ChildReplica) for replica in replicas)
+    if beside is not None:
+        for key in table.given(*keys.ONLY_ON_STDIO):
+            message = f"'{key.name}' is for servers spoken to over stdio; a program that serves 'url' runs with the hub"
+            context.problem(table, key, message)
     return Server(
         alias,
         replicas,
@@ -52,6 +57,8 @@ def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
         required=table[keys.REQUIRED],
         concurrency_max=table[keys.CONCURRENCY_MAX],
         beside=beside,
+        start=_own_or(table, context.defaults, keys.START) if sleeps else "eager",
+        idle_stop_s=_given(keys.IDLE_STOP_S, table, context.defaults) if sleeps else None,
         place=f"{context.file}:{place.line}",
     )
 
@@ -168,6 +175,11 @@ def _tools(table: Table, context: Context) -> Mapping[str, ToolOverride]:
 def _own_or(own: Table, other: Table, key: Key[T]) -> T:
     value = own.get(key)
     return other[key] if value is None else value
+
+
+def _given(key: Key[T], *tables: Table) -> T | None:
+    """The value in the first table that has the key, where `off` is a value, too."""
+    return next((table.get(key) for table in tables if table.given(key)), None)
 
 
 def _values(entries: Mapping[str, Placed[T]] | None) -> dict[str, T]:
