@@ -45,13 +45,14 @@ def child_command(behaviour: str = "plain", **options: object) -> list[str]:
     """The command that starts such a server.
 
     Options: `era` ("dual" by default, "modern", "legacy"); `record`, a file to which every received message is appended
-    as one JSON line; `code`, the exit code of those that end (1); `bytes`, the size of what is large (32 MiB).
+    as one JSON line; `tools`, a file with what tools/list answers, read each time; `code`, the exit code of those that
+    end (1); `bytes`, the size of what is large (32 MiB).
     """
     known = behaviour.partition(":")[0]
     if known not in {name.partition(":")[0] for name in BEHAVIOURS}:
         raise ValueError(f"no behaviour {behaviour!r}; there are {', '.join(BEHAVIOURS)}")
-    if unknown := options.keys() - {"era", "record", "code", "bytes"}:
-        raise ValueError(f"no options {', '.join(sorted(unknown))}; there are era, record, code, bytes")
+    if unknown := options.keys() - {"era", "record", "tools", "code", "bytes"}:
+        raise ValueError(f"no options {', '.join(sorted(unknown))}; there are era, record, tools, code, bytes")
     flags = [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-I", "-S", str(Path(__file__).resolve()), behaviour, *flags]
 
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("behaviour")
     parser.add_argument("--era", choices=["dual", "modern", "legacy"], default="dual")
     parser.add_argument("--record")
+    parser.add_argument("--tools", type=Path)
     parser.add_argument("--code", type=int, default=1)
     parser.add_argument("--bytes", type=int, default=32 * 1024 * 1024)
     options = parser.parse_args()
@@ -84,6 +86,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     era = behaviour if behaviour in ("modern", "legacy") else options.era
     child = Child(behaviour, subject, era, options.record, options.code, options.bytes)
+    child.tools = options.tools
     for line in sys.stdin.buffer:
         child.take(line)
     while behaviour == "ignore_eof_and_term":
@@ -100,6 +103,7 @@ class Child:
         self.record = record
         self.code = code
         self.size = size
+        self.tools: Path | None = None
         self.asked: dict[str, Any] = {}
         """Requests to the client that wait for its answer, with the id of the call they were asked for."""
 
@@ -144,7 +148,8 @@ class Child:
         elif method == "ping":
             self.result(id, modern, {})
         elif method == "tools/list":
-            self.result(id, modern, {"tools": [TOOL]}, method)
+            tools = [TOOL] if self.tools is None else json.loads(self.tools.read_text())
+            self.result(id, modern, {"tools": tools}, method)
         elif call:
             self.call(id, modern, params)
         else:

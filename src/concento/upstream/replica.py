@@ -131,16 +131,7 @@ class ReplicaLinks:
         """Look now and then whether it is idle."""
         while self.main is not None:
             await asyncio.sleep(idle_stop_s / LOOKS)
-            await self.reap(self._upstream.clock.monotonic())
-
-    def _may_sleep(self, now_s: float) -> bool:
-        """Whether nobody has used it for long and nothing holds it: no call, no subscription, no isolated link."""
-        return (
-            self._idle_stop_s is not None
-            and self.main is not None
-            and not (self.in_flight or self.isolated or self._upstream.is_subscribed)
-            and now_s - self.used_s[""] >= self._idle_stop_s
-        )
+            await self.reap()
 
     def _sleep(self, main: Connected) -> None:
         self.main = None
@@ -194,7 +185,12 @@ class ReplicaLinks:
             self._busy[partition] -= 1
             if not self._busy[partition]:
                 del self._busy[partition]
-        if counts and self._idle_stop_s is not None:
+        if counts:
+            self.used(partition)
+
+    def used(self, partition: str = "") -> None:
+        """Somebody used the link until now: what is idle is counted from here."""
+        if self._idle_stop_s is not None:
             self.used_s[""] = now_s = self._upstream.clock.monotonic()
             if partition in self.isolated:
                 self.used_s[partition] = now_s
@@ -238,16 +234,27 @@ class ReplicaLinks:
         else:
             making.cancel()
 
-    async def reap(self, now_s: float) -> None:
+    async def reap(self) -> None:
         """Close the isolated links nobody used for long, then put the replica to sleep if nobody used all of it."""
         idle_s = PARTITION_IDLE_S
         if self._idle_stop_s is not None and self._upstream.server.isolation == "principal":
             idle_s = min(idle_s, self._idle_stop_s)  # what a session's server remembers stays as long as the session
-        idle = [name for name in self.isolated if name not in self._busy and now_s - self.used_s[name] >= idle_s]
-        for partition in idle:
-            await self.drop(partition)
-        if self.main is not None and self._may_sleep(self._upstream.clock.monotonic()):
+        for partition in tuple(self.isolated):
+            if partition not in self._busy and self._idle_s(partition) >= idle_s:
+                await self.drop(partition)
+        if self.main is not None and self._may_sleep():
             self._sleep(self.main)
+
+    def _idle_s(self, partition: str) -> float:
+        return self._upstream.clock.monotonic() - self.used_s.get(partition, 0.0)
+
+    def _may_sleep(self) -> bool:
+        """Whether nobody has used it for long and nothing holds it: no call, no subscription, no isolated link."""
+        return (
+            self._idle_stop_s is not None
+            and not (self.in_flight or self.isolated or self._upstream.is_subscribed)
+            and self._idle_s("") >= self._idle_stop_s
+        )
 
     async def close(self) -> None:
         """Close all links."""

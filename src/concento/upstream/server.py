@@ -138,6 +138,8 @@ class Upstream:
         One that sleeps is woken, and kept awake until nothing is subscribed.
         """
         self._uris = uris
+        for replica in self.replicas:
+            replica.used()
         await asyncio.gather(*(self._subscribe_at(replica, uris) for replica in self.replicas))
 
     async def _subscribe_at(self, replica: ReplicaLinks, uris: frozenset[str]) -> None:
@@ -175,7 +177,7 @@ class Upstream:
     async def reap(self) -> None:
         """Close the links nobody used for long."""
         for replica in self.replicas:
-            await replica.reap(self.clock.monotonic())
+            await replica.reap()
 
     async def forget(self, session: str) -> None:
         """Close the links that were held for a session that is gone."""
