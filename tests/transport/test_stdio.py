@@ -16,7 +16,8 @@ from concento.model.errors import Overloaded
 from concento.model.limits import MIB, REPLY_BYTES_MAX, STDERR_LINE_BYTES_MAX, STDERR_RING_LINES
 from concento.testing.waiting import until
 from concento.transport import stdio
-from concento.transport.stdio import Child, ExitNotice, Ring, SpawnError
+from concento.transport.program import SpawnError
+from concento.transport.stdio import Child, ExitNotice, Ring
 from concento.transport.watchdog import Watchdog
 
 

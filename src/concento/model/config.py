@@ -32,6 +32,26 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What a child is kept in: a bubblewrap sandbox with what is named here, or a container started by `command`.
+
+    Paths are absolute, and the same inside. `command` and all else exclude each other.
+    """
+
+    kind: Literal["bubblewrap", "container"] = "bubblewrap"
+    command: tuple[str, ...] = field(default=(), repr=False)
+    """What the server's command is appended to, references resolved: may hold secrets."""
+    network: bool = False
+    read_only: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    memory_mb: int | None = None
+    cpu_s: int | None = None
+    processes_max: int | None = None
+    files_max: int = 1024
+    tmp_mb: int = 64
+
+
+@dataclass(frozen=True, slots=True)
 class ChildReplica:
     """A server started as a child process, spoken to over its standard streams. No shell is involved."""
 
@@ -42,6 +62,7 @@ class ChildReplica:
     env_withheld: frozenset[str] = field(default=frozenset(), compare=False)
     """Variables that some `${env:...}` of the file names: never inherited. A new one restarts no child that runs."""
     cwd: Path | None = field(default=None, repr=False)
+    sandbox: Sandbox | None = None
     weight: int = 1
     as_written: str = field(default="", compare=False)
     """The command line as the file has it, references unresolved."""

@@ -1,5 +1,7 @@
 """What runs beside the hub so that no child outlives it: `watch` and `gate`. Read `watchdog.py` first.
 
+`gate-ignoring-term` is a gate to a process that must outlive the SIGTERM which its group is sent.
+
 Run as a file by itself, once before every child: it imports only what starts in a moment, and nothing of ours.
 """
 
@@ -69,4 +71,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "watch":
         watch()
     else:
+        if sys.argv[1] == "gate-ignoring-term":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         gate(int(sys.argv[2]), sys.argv[3].split("="), sys.argv[4:])

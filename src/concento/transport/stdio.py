@@ -7,7 +7,6 @@ is ended as a whole: close its input, then SIGTERM, then SIGKILL. Source: harden
 import asyncio
 import os
 import re
-import shutil
 import signal
 import sys
 import time
@@ -19,9 +18,11 @@ from pathlib import Path
 from typing import Final, cast
 
 from ..model.config import ChildReplica
-from ..model.errors import ConcentoError, Overloaded
+from ..model.errors import Overloaded
 from ..model.limits import MIB, REPLY_BYTES_MAX, STDERR_LINE_BYTES_MAX, STDERR_RING_LINES
 from .child_env import DEFAULT_PATH, child_environment
+from .program import SpawnError, located
+from .sandbox import is_bubblewrap, sandboxed
 from .watchdog import Watchdog
 
 STEP_S: Final = 2.0
@@ -35,10 +36,6 @@ _CONTROL: Final = re.compile(
     r"|\x1b\[[0-?]*[ -/]*[@-~]"  # colours and movements
     r"|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
 )
-
-
-class SpawnError(ConcentoError):
-    """A command that can't be started; says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +131,13 @@ class Child(asyncio.SubprocessProtocol):
         if replica.cwd is not None and not replica.cwd.is_dir():
             raise SpawnError(f"can't start: its folder {replica.cwd} does not exist; set `cwd` to one that does")
         path = env.get("PATH") or f"{Path(sys.executable).parent}:{os.environ.get('PATH') or DEFAULT_PATH}"
-        command = _located(replica.command, path, replica.cwd)
+        if replica.sandbox is None:
+            command = located(replica.command, path, replica.cwd)
+        else:
+            command = sandboxed(replica, replica.sandbox, path, env)
         child = cls(on_line, on_exit, watchdog)
         try:
-            argv, pipe = watchdog.gate(command, env)
+            argv, pipe = watchdog.gate(command, env, ignores_term=is_bubblewrap(replica.sandbox))
             await child._loop.subprocess_exec(
                 lambda: child, *argv, env=env, cwd=replica.cwd, start_new_session=True, pass_fds=(pipe,)
             )
@@ -287,21 +287,3 @@ class Child(asyncio.SubprocessProtocol):
         if self._transport is None or 0 not in self._open:
             return None
         return cast("asyncio.WriteTransport | None", self._transport.get_pipe_transport(0))
-
-
-def _located(command: tuple[str, ...], path: str, cwd: Path | None) -> tuple[str, ...]:
-    """The command with its program found, so that a typo is told as such."""
-    program = command[0]
-    if "/" in program:
-        place = ((cwd or Path()) / program).absolute()
-        if not place.exists():
-            raise SpawnError(f"can't start: {program!r} does not exist; correct the path in `command`")
-        if place.is_dir() or not os.access(place, os.X_OK):
-            raise SpawnError(f"can't start: {program!r} is not executable; chmod +x it, or run it by its interpreter")
-        return (str(place), *command[1:])
-    found = shutil.which(program, path=path)
-    if found is None:
-        raise SpawnError(
-            f"can't start: the command {program!r} was not found on PATH; install it or give its full path"
-        )
-    return (os.path.abspath(found), *command[1:])

@@ -47,15 +47,19 @@ class Watchdog:
         """The process, if one runs."""
         return None if self._process is None else self._process.pid
 
-    def gate(self, command: Iterable[str], names: Iterable[str]) -> tuple[list[str], int]:
+    def gate(
+        self, command: Iterable[str], names: Iterable[str], *, ignores_term: bool = False
+    ) -> tuple[list[str], int]:
         """How to start a command (its program a full path) that sees only the variables of these names.
 
+        `ignores_term`: it begins with SIGTERM ignored.
         Returns the argv, to be started as the leader of a process group, and a descriptor to pass on to it.
         Errors: OSError.
         """
         if self._process is None:
             self._start()
-        return [*_GUARD, "gate", str(self._pipe), "=".join(names), *command], self._pipe
+        verb = "gate-ignoring-term" if ignores_term else "gate"
+        return [*_GUARD, verb, str(self._pipe), "=".join(names), *command], self._pipe
 
     def add(self, group: int) -> None:
         """A child's group lives. The gate tells the watchdog; this is for the next one, should it die."""

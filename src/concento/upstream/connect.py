@@ -17,6 +17,7 @@ from ..model.errors import BadReply, CallError, Unavailable
 from ..protocol.sse import Event
 from ..protocol.versions import Era
 from ..transport.http import HttpPool
+from ..transport.sandbox import hint
 from ..transport.stdio import Child, ExitNotice
 from ..transport.watchdog import Watchdog
 from .duplex import DuplexLink
@@ -73,6 +74,7 @@ async def connect(server: Server, replica: Replica, means: Means, listener: List
 async def _connect_child(server: Server, replica: ChildReplica, means: Means, listener: Listener) -> Connected:
     link: DuplexLink | None = None
     early: list[bytes] = []
+    greeted = False
 
     def on_line(line: bytes) -> None:
         if link is None:
@@ -82,7 +84,8 @@ async def _connect_child(server: Server, replica: ChildReplica, means: Means, li
 
     def on_exit(notice: ExitNotice) -> None:
         if link is not None:
-            error = Unavailable(f"The server {server.alias!r} {notice.how}")
+            early_end = hint(replica.sandbox) if not greeted and notice.reason is None else ""
+            error = Unavailable(f"The server {server.alias!r} {notice.how}{early_end}")
             error.last_words = notice.stderr
             link.fail(error)
 
@@ -94,6 +97,7 @@ async def _connect_child(server: Server, replica: ChildReplica, means: Means, li
     try:
         async with asyncio.timeout(CHILD_WAIT_S):
             welcome = await link.greet(means.eras.get(key))
+        greeted = True
     except BaseException as error:
         means.eras.pop(key, None)
         lost = link.lost.result() if link.lost.done() else None

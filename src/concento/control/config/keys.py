@@ -3,18 +3,36 @@
 Checking, `json_schema` and the reference in the documentation all follow from it.
 """
 
+import posixpath
 import re
 from ipaddress import ip_address
 from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 from ...model import limits
-from ...model.config import Address, Balance, Config, Isolation, Server, Start, UrlReplica
-from .kinds import Choice, Entries, Flag, Items, Key, Keys, Number, OrOff, Parsed, Schema, Table, Text, Whole, WithPlace
+from ...model.config import Address, Balance, Config, Isolation, Sandbox, Server, Start, UrlReplica
+from .kinds import (
+    Choice,
+    Entries,
+    Flag,
+    Items,
+    Key,
+    Keys,
+    Number,
+    OrOff,
+    OrWord,
+    Parsed,
+    Schema,
+    Table,
+    Text,
+    Whole,
+    WithPlace,
+)
 
 _HUB = Config()
 _SERVER = Server("", ())
 _URL_REPLICA = UrlReplica("")
+_SANDBOX = Sandbox()
 
 ALIAS: Final = "[a-z][a-z0-9-]{0,19}"
 _TOOL_NAME: Final = "[A-Za-z0-9_-]{1,128}"
@@ -87,6 +105,13 @@ def _pattern(text: str) -> str:
     if not re.fullmatch("[a-z0-9*?-]+", server):
         raise ValueError("expected the alias of a server before the first dot, with * and ? as wildcards")
     return text
+
+
+def _shared(text: str) -> str:
+    path = posixpath.normpath(text)
+    if path in ("/", "//", "~") or re.match("/(proc|dev|sys)(/|$)", path):
+        raise ValueError(f"a sandbox can't be given {path}; name the folders or files below that it needs")
+    return path
 
 
 _LISTEN = Parsed(Text("an address, such as 127.0.0.1:7400"), _address)
@@ -171,7 +196,46 @@ WEIGHT: Final = Key(
     example="3",
 )
 
-_CHILD_KEYS: Final = (COMMAND, ARGS, ENV, ENV_INHERIT, CWD)
+# what a child process is kept in
+
+SANDBOX_KIND: Final[Key[Literal["bubblewrap", "container"]]] = Key(
+    "kind",
+    Choice(("bubblewrap", "container")),
+    "`bubblewrap` (Linux) needs the program bwrap; `container` is started by `command`.",
+    _SANDBOX.kind,
+)
+SANDBOX_COMMAND: Final = Key(
+    "command",
+    Items(_LOOSE, "such as [docker, run, --rm, -i, --network=none, IMAGE]"),
+    "With `kind: container`: what starts it. The server's own command is appended.",
+)
+NETWORK: Final = Key("network", Flag(), "Give the sandbox the hub's network, loopback included.", _SANDBOX.network)
+_PATHS: Final = Items(
+    Parsed(Text("the path of a file or folder", r"[^\x00]+", references=True), _shared), "such as [~/documents]"
+)
+READ_ONLY: Final = Key("read_only", _PATHS, "Files and folders it may read beside the system's and its own program.")
+WRITABLE: Final = Key("writable", _PATHS, "Files and folders it may change.")
+MEMORY_MB: Final = Key(
+    "memory_mb", Whole(16, 1_048_576), "Memory each of its processes may call its own; Node.js needs 1024."
+)
+CPU_S: Final = Key("cpu_s", Whole(1, 86_400), "Seconds of processor time after which each of its processes is ended.")
+PROCESSES_MAX: Final = Key(
+    "processes_max", Whole(2, 100_000), "Processes and threads it may have; not for a hub that runs as root."
+)
+FILES_MAX: Final = Key("files_max", Whole(16, 1_048_576), "Files each process may have open.", _SANDBOX.files_max)
+TMP_MB: Final = Key(
+    "tmp_mb", Whole(1, 1_048_576), "Size of its own HOME, of its /tmp, and of its /dev/shm.", _SANDBOX.tmp_mb
+)
+ONLY_IN_BUBBLEWRAP: Final[tuple[Key[Any], ...]] = (
+    *(NETWORK, READ_ONLY, WRITABLE, MEMORY_MB, CPU_S, PROCESSES_MAX, FILES_MAX, TMP_MB),
+)
+SANDBOX: Final[Key[Table | None]] = Key(
+    "sandbox",
+    OrOff(OrWord(SANDBOX_KIND, Keys("a sandbox", SANDBOX_KIND, SANDBOX_COMMAND, *ONLY_IN_BUBBLEWRAP))),
+    "Keep a child process from the network and from files it does not need: `bubblewrap`, a mapping with what it may "
+    "have all the same, or `off`.",
+)
+_CHILD_KEYS: Final[tuple[Key[Any], ...]] = (COMMAND, ARGS, ENV, ENV_INHERIT, CWD, SANDBOX)
 _URL_KEYS: Final = (URL, TRANSPORT, HEADERS, CREDENTIALS)
 ONLY_WITH_URL: Final = (TRANSPORT, HEADERS, CREDENTIALS)
 
@@ -253,14 +317,14 @@ CONCURRENCY_MAX: Final = Key(
     "concurrency_max", Whole(1, 10_000), "Calls a server may be given at a time.", _SERVER.concurrency_max, example="8"
 )
 
-ONLY_WITH_COMMAND: Final[tuple[Key[Any], ...]] = (ARGS, ENV, ENV_INHERIT, CWD, START, IDLE_STOP_S)
+ONLY_WITH_COMMAND: Final[tuple[Key[Any], ...]] = (ARGS, ENV, ENV_INHERIT, CWD, START, IDLE_STOP_S, SANDBOX)
 ONLY_ON_STDIO: Final[tuple[Key[Any], ...]] = (START, IDLE_STOP_S)
 """What has no effect on a program that serves its own URL: it runs as long as the hub."""
 
 SERVER: Final = Keys(
     "a server",
     *(COMMAND, ARGS, ENV, ENV_INHERIT, CWD, URL, TRANSPORT, HEADERS, CREDENTIALS, REPLICAS, BALANCE),
-    *(TOOLS, PREFIX, ISOLATION, STATEFUL, TIMEOUT_S, REQUIRED, CONCURRENCY_MAX, START, IDLE_STOP_S),
+    *(TOOLS, PREFIX, ISOLATION, STATEFUL, TIMEOUT_S, REQUIRED, CONCURRENCY_MAX, START, IDLE_STOP_S, SANDBOX),
 )
 SERVERS: Final = Key(
     "servers",
@@ -340,7 +404,7 @@ PAGE_ITEMS_MAX: Final = Key(
 )
 DEFAULTS: Final = Key(
     "defaults",
-    Keys("defaults", TIMEOUT_S, START_WAIT_S, ISOLATION, LIST_TTL_S, PAGE_ITEMS_MAX, START, IDLE_STOP_S),
+    Keys("defaults", TIMEOUT_S, START_WAIT_S, ISOLATION, LIST_TTL_S, PAGE_ITEMS_MAX, START, IDLE_STOP_S, SANDBOX),
     "What holds where a server does not say it itself, and for lists.",
     example="{timeout_s: 60, start_wait_s: 5}",
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
-from .document import START, MappingNode, Node, ScalarNode, SequenceNode
+from .document import START, Entry, MappingNode, Node, ScalarNode, SequenceNode
 from .problems import Place, Problems, Refused, nearest, quoted, unknown
 from .references import References, Unresolved
 
@@ -239,6 +239,25 @@ class OrOff(Generic[T]):
         """Either."""
         other = self.kind.accepts()
         return other if re.search(r"\boff\b", other) else f"`off`, or {other}"
+
+
+@dataclass(frozen=True, slots=True)
+class OrWord:
+    """A mapping with fixed keys, or the value of one of them alone: `sandbox: bubblewrap`."""
+
+    key: "Key[Any]"
+    keys: "Keys"
+
+    def read(self, node: Node, reader: Reader) -> "Table":
+        """The mapping, or one with this key alone."""
+        if isinstance(node, ScalarNode) and node.value is not None:
+            self.key.kind.read(node, reader)  # here, so that a wrong word is not read as a mapping that lacks it
+            node = MappingNode(node.place, {self.key.name: Entry(node.place, node)})
+        return self.keys.read(node, reader)
+
+    def schema(self) -> Schema:
+        """Either."""
+        return {"anyOf": [self.key.kind.schema(), self.keys.schema()]}
 
 
 @dataclass(frozen=True, slots=True)

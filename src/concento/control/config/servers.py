@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, TypeVar
 from ...model.config import ChildReplica, Isolation, Replica, Server, ToolOverride, UrlReplica
 from . import keys
 from .kinds import EMPTY, Key, Placed, Reader, Table
+from .sandbox import build_sandbox
 
 T = TypeVar("T")
 
@@ -66,8 +67,9 @@ def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
 def _single(server: Table, context: Context) -> tuple[tuple[Replica, ...], ChildReplica | None]:
     """The one replica of a server, and the process started beside it if it has both a URL and a command."""
     _refuse_idle(server, [server], context)
-    child = _child(server, EMPTY, context) if server.given(keys.COMMAND) else None
-    if server.given(keys.URL):
+    beside = bool(server.given(keys.URL))
+    child = _child(server, EMPTY, context, beside=beside) if server.given(keys.COMMAND) else None
+    if beside:
         return (_at_url(server, EMPTY, context),), child
     return (() if child is None else (child,)), None
 
@@ -90,13 +92,14 @@ def _replica(part: Table, server: Table, context: Context) -> Replica | None:
     return _at_url(part, server, context) if given == [keys.URL] else _child(part, server, context)
 
 
-def _child(part: Table, server: Table, context: Context) -> ChildReplica:
+def _child(part: Table, server: Table, context: Context, *, beside: bool = False) -> ChildReplica:
     """A child process; what the replica itself does not say, the server says for all of them."""
     references = context.reader.references
     command = (*(part.get(keys.COMMAND) or ("?",)), *(part.get(keys.ARGS) or ()))
+    sandbox = build_sandbox(part, server, context.defaults, reader=context.reader, beside=beside)
     if not command[0]:
         context.problem(part, keys.COMMAND, "the program to start is empty")
-    elif "/" in command[0]:
+    elif "/" in command[0] and (sandbox is None or sandbox.kind != "container"):
         command = (str(references.path(command[0])), *command[1:])
     env = {**_values(server.get(keys.ENV)), **_values(part.get(keys.ENV))}
     cwd = part.get(keys.CWD) or server.get(keys.CWD)
@@ -106,6 +109,7 @@ def _child(part: Table, server: Table, context: Context) -> ChildReplica:
         env_inherit=_own_or(part, server, keys.ENV_INHERIT),
         env_withheld=context.withheld,
         cwd=None if cwd is None else references.path(cwd),
+        sandbox=sandbox,
         weight=part[keys.WEIGHT],
         as_written=f"{part.written(keys.COMMAND)} {part.written(keys.ARGS)}".strip(),
     )
