@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from concento.control.config import diff, find_config, json_schema, load, read
-from concento.model.config import Address, ChildReplica, Config, ToolOverride, UrlReplica, View
+from concento.model.config import Address, ChildReplica, Config, Sandbox, ToolOverride, UrlReplica, View
 from concento.model.errors import ConfigError
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -106,6 +106,48 @@ def test_full_file_is_read_as_written() -> None:
     assert beside.beside is not None
     assert beside.beside.command == ("serve", "--http")
     assert beside.isolation == "session"
+
+
+def test_idle_time_and_sandbox_are_the_servers_own_or_the_default_or_off() -> None:
+    loaded = load(CONFIGS / "full.yaml", ENV)
+    servers = loaded.servers
+    assert {alias: server.idle_stop_s for alias, server in servers.items()} == {
+        "time": None,
+        "local": 600.0,
+        "docs": None,
+        "search": 600.0,
+        "contained": 600.0,
+        "beside": None,
+    }
+    assert [alias for alias, server in servers.items() if server.start == "lazy"] == ["time"]
+    assert child(loaded, "time").sandbox == Sandbox()
+    assert child(loaded, "local").sandbox is None
+    kept, contained = servers["search"].replicas[2], child(loaded, "contained")
+    assert isinstance(kept, ChildReplica)
+    assert kept.sandbox == Sandbox(
+        network=True,
+        read_only=(Path("/home/ada/notes"), Path("/srv/data")),
+        writable=(CONFIGS / "out",),
+        memory_mb=512,
+        processes_max=32,
+    )
+    assert contained.sandbox == Sandbox("container", command=("docker", "run", "-i", "--rm", "core"))
+    assert contained.command == ("./serve",), "a path inside of the container"
+
+
+def test_bubblewrap_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    only_server("command: [x], sandbox: {kind: container, command: [docker]}")
+    with pytest.raises(ConfigError, match="2:23: bubblewrap runs on Linux only"):
+        only_server("command: [x], sandbox: bubblewrap")
+
+
+def test_default_sandbox_is_every_childs_but_those_that_say_otherwise() -> None:
+    text = "defaults: {sandbox: bubblewrap}\nservers:\n  one: {command: [x]}\n  two: {command: [x], sandbox: off}\n"
+    loaded = config(text + "  three: {url: 'http://h'}\n")
+    assert (child(loaded).sandbox, child(loaded, "two").sandbox) == (Sandbox(), None)
+    with pytest.raises(ConfigError, match="1:12: a program that serves 'url' needs"):
+        config(text + "  four: {url: 'http://h', command: [x]}\n")
 
 
 def test_anchors_and_merging_share_definitions() -> None:
@@ -273,6 +315,9 @@ def test_difference_names_what_a_reload_touches() -> None:
         "isolation: session",
         "url: 'http://h'",
         "concurrency_max: 3",
+        "start: lazy",
+        "idle_stop_s: 60",
+        "sandbox: bubblewrap",
     ],
 )
 def test_every_key_of_a_server_counts_as_a_change(change: str) -> None:
@@ -305,6 +350,10 @@ def test_schema_is_valid_and_takes_the_examples() -> None:
         {"servers": {"a": {"command": ["x"], "timeout_s": 0}}},
         {"servers": {"a": {"command": ["x"], "timeout_s": 301}}},
         {"servers": {"a": {"command": ["x"], "balance": "hash"}}},
+        {"servers": {"a": {"command": ["x"], "start": "never"}}},
+        {"servers": {"a": {"command": ["x"], "idle_stop_s": 0}}},
+        {"servers": {"a": {"command": ["x"], "sandbox": "chroot"}}},
+        {"servers": {"a": {"command": ["x"], "sandbox": {"memory_mb": 1}}}},
         {"servers": {}, "auth": {}},
         {"servers": {}, "names": {"chars_max": 200}},
     ],

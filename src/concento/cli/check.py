@@ -1,11 +1,14 @@
 """`concento check`: is the configuration right, and, if asked, do its servers answer?"""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from types import MappingProxyType
 
 import click
 
-from .common import config_argument, json_option, put_json, read_config
+from ..model.config import ChildReplica, Config
+from ..transport.sandbox import missing
+from .common import config_argument, json_option, put_json, read_config, tell
 
 
 @click.command(name="check")
@@ -29,11 +32,15 @@ def command(config: str | None, connect: bool, as_json: bool) -> None:
         told = with_hub(configuration, lambda talk: talk.servers(), own=True)
         show(told, as_json)
         raise SystemExit(any(server["state"] != "ready" for server in told["servers"]))
+    notes = list(_notes(configuration))
+    for note in notes:
+        tell(note)
     found = {
         "config": str(configuration.path),
         "servers": list(configuration.servers),
         "views": list(configuration.views),
         "listen": str(configuration.listen),
+        "notes": notes,
     }
     if as_json:
         put_json(found)
@@ -42,3 +49,11 @@ def command(config: str | None, connect: bool, as_json: bool) -> None:
         click.echo(f"  servers: {', '.join(configuration.servers) or 'none'}")
         if configuration.views:
             click.echo(f"  views: {', '.join(configuration.views)}")
+
+
+def _notes(configuration: Config) -> Iterator[str]:
+    """What is right, but will not work on this machine."""
+    for server in configuration.servers.values():
+        for replica in (*server.replicas, server.beside):
+            if isinstance(replica, ChildReplica) and replica.sandbox and (lack := missing(replica.sandbox)):
+                yield f"{server.alias}: {lack}"

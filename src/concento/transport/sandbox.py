@@ -16,6 +16,7 @@ A container is whatever its command does with the server's command, appended to 
 """
 
 import os
+import resource
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -107,16 +108,18 @@ def _file_system(replica: ChildReplica, sandbox: Sandbox, program: str, env: Map
     mounts: dict[Path, list[str]] = dict(_system())
     mounts[Path("/proc")] = ["--proc", "/proc", *_proc()]
     mounts[Path("/dev")] = ["--dev", "/dev", *tmpfs, "/dev/shm", "--remount-ro", "/dev"]
-    mounts[Path("/tmp")] = [*tmpfs, "/tmp"]
-    mounts[Path("/var/tmp")] = ["--symlink", "../tmp", "/var/tmp"]
-    if home.is_absolute() and home != Path("/"):
-        mounts[home] = [*tmpfs, str(home)]
+    for folder in ("/tmp", "/var/tmp", str(home)):
+        if folder.startswith("/") and folder != "/":
+            mounts[Path(folder)] = [*tmpfs, folder]
     own = set(_own(Path(program), replica.cwd, home))
     named = {*sandbox.read_only, *sandbox.writable}
     for path in own | named:
-        if path in named or not any(other in path.parents for other in own | named):  # else it is there already
-            option = "--bind" if path in sandbox.writable else "--ro-bind"
-            mounts[path] = [option, str(path), str(path)]
+        if path in sandbox.writable:
+            mounts[path] = ["--bind", str(path), str(path)]
+        elif path in named:
+            mounts[path] = ["--ro-bind", str(path), str(path)]
+        elif path not in mounts and not any(other in path.parents for other in own | named):
+            mounts[path] = _as_it_is(path)
     for _, arguments in sorted(mounts.items(), key=lambda mount: mount[0].parts):
         yield from arguments
     yield from ("--remount-ro", "/")
@@ -140,6 +143,13 @@ def _proc() -> Iterator[str]:
     for name in _PROC_HIDDEN:
         if os.path.exists(f"/proc/{name}"):
             yield from ("--ro-bind", "/dev/null", f"/proc/{name}")
+
+
+def _as_it_is(path: Path) -> list[str]:
+    """Read-only; a program that is a link stays one, since programs find their parts from where they really are."""
+    if path.is_symlink() and not path.is_dir():
+        return ["--symlink", os.readlink(path), str(path)]
+    return ["--ro-bind", str(path), str(path)]
 
 
 def _own(program: Path, cwd: Path | None, home: Path) -> Iterator[Path]:
@@ -193,12 +203,19 @@ def _limits(sandbox: Sandbox) -> Iterable[str]:
         raise SpawnError(
             "can't start: its sandbox needs `env` of GNU coreutils and `prlimit` of util-linux in /usr/bin"
         )
-    limits: dict[str, int | None] = {
-        "core": 0,
-        "nofile": sandbox.files_max,
-        "nproc": sandbox.processes_max or PROCESSES_MAX,
-        "data": None if sandbox.memory_mb is None else sandbox.memory_mb * MIB,
-        "cpu": sandbox.cpu_s,
-    }
-    values = [f"--{name}={value}:{value}" for name, value in limits.items() if value is not None]
-    return (env, "--default-signal=TERM", prlimit, *values, "--")
+    memory = None if sandbox.memory_mb is None else sandbox.memory_mb * MIB
+    limits = (
+        ("core", resource.RLIMIT_CORE, 0),
+        ("nofile", resource.RLIMIT_NOFILE, sandbox.files_max),
+        ("nproc", resource.RLIMIT_NPROC, sandbox.processes_max or PROCESSES_MAX),
+        ("data", resource.RLIMIT_DATA, memory),
+        ("cpu", resource.RLIMIT_CPU, sandbox.cpu_s),
+    )
+    options = [f"--{name}={_at_most(value, number)}" for name, number, value in limits if value is not None]
+    return (env, "--default-signal=TERM", prlimit, *options, "--")
+
+
+def _at_most(value: int, number: int) -> int:
+    """The limit, or the hub's own where that is lower: a child can't be given more."""
+    _, hard = resource.getrlimit(number)
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)

@@ -63,6 +63,17 @@ def family() -> None:
     echo()
 
 
+def daemon() -> None:
+    """Start a child that leaves the group and its parent, as daemons do, then echo."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            say("left")
+            time.sleep(600)
+        os._exit(0)
+    echo()
+
+
 def deaf() -> None:
     """Close its output and live on."""
     say(os.getpid())

@@ -13,7 +13,7 @@ from typing import Any
 
 import uvloop
 
-from concento.model.config import ChildReplica
+from concento.model.config import ChildReplica, Sandbox
 from concento.transport.stdio import Child, ExitNotice
 from concento.transport.watchdog import Watchdog
 
@@ -21,11 +21,17 @@ ACTOR = (sys.executable, "-I", "-S", str(Path(__file__).with_name("actor.py")))
 
 
 def hold() -> None:
-    """Start one child, pass on what it says, and wait to be killed."""
+    """Start one child, pass on what it says, and wait to be killed. `sandboxed`: the child is, and takes the mark."""
 
     async def main() -> None:
         watchdog = Watchdog()
-        child = await start(watchdog, sys.argv[2], lambda line: print(line.decode(), flush=True))
+        child = await start(
+            watchdog,
+            sys.argv[2],
+            lambda line: print(line.decode(), flush=True),
+            *sys.argv[3:],
+            sandboxed="sandboxed" in sys.argv,
+        )
         await asyncio.Event().wait()
         await child.close()
 
@@ -37,12 +43,12 @@ def race() -> None:
 
     A fork of this process plays the hub, so that no round waits for imports.
     """
-    mark, rounds = sys.argv[2], int(sys.argv[3])
+    mark, rounds, sandboxed = sys.argv[2], int(sys.argv[3]), "sandboxed" in sys.argv
     for _ in range(rounds):
         read_end, write_end = os.pipe()
         pid = os.fork()
         if pid == 0:
-            uvloop.run(start_many(mark, write_end))
+            uvloop.run(start_many(mark, write_end, sandboxed))
         os.close(write_end)
         os.read(read_end, 1)
         time.sleep(random.random() * 0.08)
@@ -51,10 +57,10 @@ def race() -> None:
         os.close(read_end)
 
 
-async def start_many(mark: str, write_end: int) -> None:
+async def start_many(mark: str, write_end: int, sandboxed: bool) -> None:
     watchdog = Watchdog()
     os.write(write_end, b".")
-    children = [await start(watchdog, "family", ignore, mark) for _ in range(3)]
+    children = [await start(watchdog, "family", ignore, mark, sandboxed=sandboxed) for _ in range(3)]
     await asyncio.Event().wait()
     print(children)
 
@@ -86,8 +92,11 @@ def flood() -> None:
     uvloop.run(main())
 
 
-async def start(watchdog: Watchdog, verb: str, on_line: Any, *more: str, on_exit: Any = None) -> Child:
-    replica = ChildReplica(command=(*ACTOR, verb, *more))
+async def start(
+    watchdog: Watchdog, verb: str, on_line: Any, *more: str, on_exit: Any = None, sandboxed: bool = False
+) -> Child:
+    sandbox = Sandbox(read_only=(Path(__file__).parent,)) if sandboxed else None
+    replica = ChildReplica(command=(*ACTOR, verb, *more), sandbox=sandbox)
     return await Child.start(replica, watchdog=watchdog, on_line=on_line, on_exit=on_exit or ignore)
 
 
