@@ -13,6 +13,8 @@ PAGES = [
         "docs/index.md",
         "docs/connect.md",
         "docs/servers.md",
+        "docs/servers-when-needed.md",
+        "docs/sandbox.md",
         "docs/views.md",
         "docs/troubleshoot.md",
     )

@@ -126,7 +126,8 @@ async def test_it_writes_only_where_it_was_given_or_for_itself(home: Path, tmp_p
 
 async def test_it_sees_no_process_but_its_own_and_has_no_power_over_any() -> None:
     async with hostile() as attempt:
-        assert sorted(await attempt("processes")) in (["bwrap", "python"], ["bwrap", "python3"])
+        names = sorted(name.rstrip("0123456789.") for name in await attempt("processes"))
+        assert names == ["bwrap", "python"]
         assert is_refusal(await attempt("kill", os.getpid()))
         told = await attempt("status")
         assert {told[name] for name in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")} == {"0" * 16}

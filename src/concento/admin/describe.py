@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from ..catalog.search import ToolIndex
 from ..catalog.slices import Entry, Slice
 from ..front.identity import Hosts
-from ..model.config import ChildReplica, Replica
+from ..model.config import ChildReplica, Replica, Server
 from ..observe.metrics import Metrics
 from ..protocol.jsonrpc import read_object, read_string
 from ..snapshot import Current
@@ -31,8 +31,8 @@ class Hub(Protocol):
 
 
 def servers(hub: Hub) -> dict[str, Any]:
-    """`{"servers": [...]}`: per server its alias, state, error, era, revision, replicas, counts, calls in flight, and
-    the last lines of its standard error."""
+    """`{"servers": [...]}`: per server its alias, state, error, era, revision, replicas, how its children start and
+    what they are kept in, counts, calls in flight, and the last lines of its standard error."""
     return {"servers": [_server(hub, slice) for slice in hub.current.snapshot.slices.values()]}
 
 
@@ -50,6 +50,9 @@ def _server(hub: Hub, slice: Slice) -> dict[str, Any]:
         "revision": health.revision,
         "replicas": [_replica(replica) for replica in slice.server.replicas],
         "isolation": slice.server.isolation,
+        "start": slice.server.start,
+        "idle_stop_s": slice.server.idle_stop_s,
+        "sandbox": _sandbox(slice.server),
         "required": slice.server.required,
         "tools": len(slice.tools),
         "prompts": len(slice.prompts),
@@ -60,6 +63,12 @@ def _server(hub: Hub, slice: Slice) -> dict[str, Any]:
         "stderr": list(stderr[-STDERR_LINES:]),
         "place": slice.server.place,
     }
+
+
+def _sandbox(server: Server) -> str | None:
+    """What its children are kept in; of replicas that differ, the first one's that has any."""
+    children = [replica for replica in (*server.replicas, server.beside) if isinstance(replica, ChildReplica)]
+    return next((child.sandbox.kind for child in children if child.sandbox is not None), None)
 
 
 def _replica(replica: Replica) -> str:
