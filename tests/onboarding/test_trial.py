@@ -27,6 +27,13 @@ async def test_a_trial_of_a_child_tells_era_and_tools() -> None:
     assert all(tool.name == f"tried__{tool.own_name}" for tool in trial.tools)
 
 
+async def test_a_server_that_would_sleep_is_tried_all_the_same() -> None:
+    server = Server("tried", (ChildReplica(tuple(child_command("plain"))),), start="lazy", idle_stop_s=1.0)
+    trial = await try_server(server)
+    assert trial.works
+    assert trial.tools
+
+
 async def test_a_trial_of_a_url_tells_era_and_tools() -> None:
     async with fast_http_server() as url:
         trial = await try_server(Server("tried", (UrlReplica(url),)))

@@ -189,6 +189,19 @@ async def test_home_as_its_folder_does_not_show_it_home(home: Path) -> None:
     assert told == f"out {home}".encode()
 
 
+@pytest.mark.parametrize("inherit", ["safe", "none"])
+async def test_tools_installed_for_a_user_do_not_bring_that_users_files_along(home: Path, inherit: str) -> None:
+    """`~/.local` looks like an interpreter's installation, and holds keyrings."""
+    for folder in (".local/bin", ".local/lib/python3.11", ".local/share/keyrings"):
+        (home / folder).mkdir(parents=True)
+    tool = home / ".local/bin/tool"
+    tool.write_text('#!/bin/sh\nls -A "$1" "$1/.local" | tr "\\n" " "; echo\n')
+    tool.chmod(0o755)
+    replica = ChildReplica((str(tool), str(home)), cwd=home, env_inherit=inherit, sandbox=Sandbox())  # type: ignore[arg-type]
+
+    assert await first_line(replica) == f"{home}: .local  {home}/.local: bin ".encode()
+
+
 async def test_missing_bubblewrap_is_told_with_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(SpawnError, match="apt-get install bubblewrap"):

@@ -111,7 +111,7 @@ def _file_system(replica: ChildReplica, sandbox: Sandbox, program: str, env: Map
     for folder in ("/tmp", "/var/tmp", str(home)):
         if folder.startswith("/") and folder != "/":
             mounts[Path(folder)] = [*tmpfs, folder]
-    own = set(_own(Path(program), replica.cwd, home))
+    own = set(_own(Path(program), replica.cwd, (home, Path(os.path.expanduser("~")))))
     named = {*sandbox.read_only, *sandbox.writable}
     for path in own | named:
         if path in sandbox.writable:
@@ -152,14 +152,17 @@ def _as_it_is(path: Path) -> list[str]:
     return ["--ro-bind", str(path), str(path)]
 
 
-def _own(program: Path, cwd: Path | None, home: Path) -> Iterator[Path]:
-    """What a child needs to start at all: its folder, and its program with the installation that it belongs to."""
-    if cwd is not None and not home.is_relative_to(cwd):
+def _own(program: Path, cwd: Path | None, homes: tuple[Path, ...]) -> Iterator[Path]:
+    """What a child needs to start at all: its folder, and its program with the installation that it belongs to.
+
+    Never a home, nor what holds one: of both the child's own and the hub's.
+    """
+    if cwd is not None and not any(home.is_relative_to(cwd) for home in homes):
         yield cwd
     for file in _links(program):
         yield file
         for folder in _installations(file.parent.parent):
-            if not (home / ".local").is_relative_to(folder):
+            if not any((home / ".local").is_relative_to(folder) for home in homes):
                 yield folder
 
 

@@ -38,7 +38,8 @@ START_SHARE: Final = 0.9
 time out with an outcome that nobody knows."""
 
 LOOKS: Final = 10
-"""How often within `idle_stop_s` it is looked whether a child is idle: it is stopped at most a tenth late."""
+LOOK_S: Final = 10.0
+"""It is looked whether a child is idle ten times within `idle_stop_s`, and at least that often."""
 
 
 def backoff_s(failures: int, randomness: float) -> float:
@@ -130,7 +131,7 @@ class ReplicaLinks:
     async def _watch(self, idle_stop_s: float) -> None:
         """Look now and then whether it is idle."""
         while self.main is not None:
-            await asyncio.sleep(idle_stop_s / LOOKS)
+            await asyncio.sleep(min(idle_stop_s / LOOKS, LOOK_S))
             await self.reap()
 
     def _sleep(self, main: Connected) -> None:

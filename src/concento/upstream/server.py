@@ -156,9 +156,10 @@ class Upstream:
         return bool(self._uris)
 
     def wake(self) -> None:
-        """Start a child if all of them sleep."""
-        if all(replica.state == "asleep" for replica in self.replicas):
-            self.replicas[0].wake()
+        """Start a child that sleeps, unless a replica is there already, or about to be."""
+        by_state = {replica.state: replica for replica in reversed(self.replicas)}
+        if "asleep" in by_state and not by_state.keys() & {"ready", "starting"}:
+            by_state["asleep"].wake()
 
     def on_ready(self, link: Link) -> None:
         """A main link was made."""
