@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from tests.hub.conftest import Running, Start, config
 from tests.peers import sdk_command
 
@@ -99,6 +100,28 @@ async def test_a_restart_lists_what_was_known_and_starts_nothing_until_a_call(tm
 
         assert (await agent.modern("tools/call", CALL)).result["content"]
         assert starts(tmp_path) == 2
+
+
+async def test_lists_that_were_shown_are_kept_however_soon_the_hub_stops(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = await start(config(scripted(tmp_path)))
+    written, put = asyncio.Event(), hub.hub.store.put
+
+    async def slowly(space: str, key: str, value: bytes) -> None:
+        await written.wait()
+        await put(space, key, value)
+
+    monkeypatch.setattr(hub.hub.store, "put", slowly)
+    hub.hub.upstreams.get("s").wake()
+    await hub.ready("s")
+
+    closing = asyncio.ensure_future(hub.hub.federation.close())  # noqa: TID251 - awaited below
+    await asyncio.sleep(0)
+    written.set()
+    await closing
+
+    assert await hub.hub.store.items("inventories")
 
 
 async def test_lists_of_a_sleeping_server_hold_as_long_as_they_would_freshly_fetched(tmp_path: Path) -> None:

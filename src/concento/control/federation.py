@@ -63,6 +63,7 @@ class Federation:
         self._fetching: dict[tuple[str, Kind | None], asyncio.Task[None]] = {}
         self._known: dict[str, asyncio.Event] = {}
         self._tasks = Tasks("the federation")
+        self._keeping = Tasks("the federation's memory")
         upstreams.on_ready(self._ready)
         upstreams.on_health(self._health)
         upstreams.on_changed(self._changed)
@@ -183,6 +184,9 @@ class Federation:
         self._put(self._build(server, inventory, health, Naming.of(config)))
         if (known := self._known.get(alias)) is not None:
             known.set()
+        await asyncio.shield(self._keeping.start(self._keep(server, inventory)))
+
+    async def _keep(self, server: Server, inventory: Inventory) -> None:
         await self._store.put(SPACE, _store_key(server), msgspec.msgpack.encode(inventory))
 
     def _build(self, server: Server, inventory: Inventory | None, health: Health, naming: Naming) -> Slice:
@@ -224,8 +228,9 @@ class Federation:
         return listing.ttl_s is not None and now >= listing.fetched_at + listing.ttl_s
 
     async def close(self) -> None:
-        """Stop fetching."""
+        """Stop fetching; what was shown already is kept."""
         await self._tasks.close()
+        await self._keeping.finish()
 
 
 async def _after(running: "asyncio.Task[None]", work: Coroutine[Any, Any, None]) -> None:

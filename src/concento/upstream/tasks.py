@@ -38,6 +38,10 @@ class Tasks:
             context = {"message": f"a task of {self._name} failed", "exception": error, "task": task}
             task.get_loop().call_exception_handler(context)
 
+    async def finish(self) -> None:
+        """Wait until they have ended by themselves."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+
     async def close(self) -> None:
         """Cancel them all and wait until they have ended."""
         current = asyncio.current_task()
