@@ -77,8 +77,9 @@ class ReplicaLinks:
         self._ending: set[Link] = set()
         self._upstream = upstream
         self._idle_stop_s = server.idle_stop_s if is_child else None
+        self.stops_when_idle = self._idle_stop_s is not None
         self._start_wait_s = upstream.start_wait_s
-        if lazy or self._idle_stop_s is not None:
+        if lazy or self.stops_when_idle:
             self._start_wait_s = max(self._start_wait_s, START_SHARE * server.timeout_s)
         self._wanted = asyncio.Event()
         if not lazy:
@@ -174,14 +175,11 @@ class ReplicaLinks:
         return self.main.link if not partition else (await self._isolated_link(partition))
 
     def enter(self, partition: str) -> None:
-        """A call begins."""
-        self.in_flight += 1
-        if partition:
-            self._busy[partition] += 1
+        """A call on an isolated link begins."""
+        self._busy[partition] += 1
 
     def leave(self, partition: str, *, counts: bool) -> None:
         """A call has ended; if it counts, the link was in use until now."""
-        self.in_flight -= 1
         if partition:
             self._busy[partition] -= 1
             if not self._busy[partition]:

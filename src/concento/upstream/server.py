@@ -120,14 +120,18 @@ class Upstream:
             raise Unavailable(f"The server {self.server.alias!r} was removed")
         if not self._places.take_now():
             await self._places.take()
-        links.enter(partition)
+        links.in_flight += 1
+        if partition:
+            links.enter(partition)
         self._idle.clear()
         try:
             main = links.main
             link = main.link if main is not None and not partition else await links.link(partition)
             return await link.request(request, notify)
         finally:
-            links.leave(partition, counts=request.method not in _LISTS)
+            links.in_flight -= 1
+            if partition or links.stops_when_idle:
+                links.leave(partition, counts=request.method not in _LISTS)
             self._places.give_back()
             if not self._places.taken:
                 self._idle.set()
