@@ -19,7 +19,7 @@ nitpicky = True
 myst_heading_anchors = 4
 
 MENU: Final = {
-    "Use": ["start", "connect", "servers", "servers-when-needed", "views", "deploy", "troubleshoot"],
+    "Use": ["start", "connect", "servers", "servers-when-needed", "sandbox", "views", "deploy", "troubleshoot"],
     "Look up": [
         *("reference/configuration", "reference/cli", "reference/errors"),
         *("reference/metrics", "reference/limits", "reference/meta"),

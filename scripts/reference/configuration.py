@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from concento.control.config import keys, references
-from concento.control.config.kinds import Choice, Entries, Items, Key, Keys, OrOff, WithPlace
+from concento.control.config.kinds import Choice, Entries, Items, Key, Keys, OrOff, OrWord, WithPlace
 
 from .markdown import code, paragraphs, plain, sentences, slug
 
@@ -36,7 +36,7 @@ def tables(path: str = "", table: Keys = keys.ROOT) -> Iterator[tuple[str, Keys]
     yield path, table
     for key in table.keys.values():
         step, inner = opened(key)
-        if inner is not None and not is_inherited(path, key):
+        if inner is not None and not is_inherited(path, key) and not (path == "defaults" and key is keys.SANDBOX):
             yield from tables(joined(path, step), inner)
 
 
@@ -49,6 +49,8 @@ def opened(key: Key[Any]) -> tuple[str, Keys | None]:
                 return step, kind
             case OrOff() | WithPlace():
                 kind = kind.kind
+            case OrWord():
+                kind = kind.keys
             case Items():
                 step, kind = f"{step}[]", kind.kind
             case Entries():
@@ -76,7 +78,8 @@ def entry(path: str, key: Key[Any]) -> str:
         facts.append(f"*In a later version* {code(key.kind.later)}.")
     step, inner = opened(key)
     if inner is not None:
-        facts.append(f"*Its keys* [below](#{slug(heading(joined(path, step), inner))}).")
+        place = joined("servers.ALIAS" if key is keys.SANDBOX else path, step)
+        facts.append(f"*Its keys* [below](#{slug(heading(place, inner))}).")
     return "\n\n".join(
         (
             f"### `{joined(path, key.name)}`",
@@ -100,6 +103,8 @@ def example_of(path: str, key: Key[Any]) -> str:
 def nested(steps: list[str], key: Key[Any]) -> str:
     """The key with its example, below those steps, on one line."""
     text = f"{key.name}: {key.example}"
+    if key is keys.SANDBOX_COMMAND:
+        text = f"kind: container, {text}"
     for step in reversed(steps):
         if step.isupper():
             text = f"{'get_current_time' if 'tools' in steps else 'clock'}: {{{text}}}"

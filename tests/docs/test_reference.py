@@ -53,6 +53,7 @@ def test_every_key_is_there_at_its_place() -> None:
         shown.add(tuple(step for step in steps if not step.isupper()))
     of_server = {place[1:] for place in shown if place[0] == "servers" and len(place) > 1}
     shown |= {("servers", "replicas", *place) for place in of_server if place[0] in inherited_by_replicas()}
+    shown |= {("defaults", *place) for place in of_server if ("defaults", place[0]) in shown}
     assert shown == schema_places(json_schema())
 
 

@@ -203,28 +203,54 @@ SANDBOX_KIND: Final[Key[Literal["bubblewrap", "container"]]] = Key(
     Choice(("bubblewrap", "container")),
     "`bubblewrap` (Linux) needs the program bwrap; `container` is started by `command`.",
     _SANDBOX.kind,
+    example="bubblewrap",
 )
 SANDBOX_COMMAND: Final = Key(
     "command",
     Items(_LOOSE, "such as [docker, run, --rm, -i, --network=none, IMAGE]"),
     "With `kind: container`: what starts it. The server's own command is appended.",
+    example="[docker, run, --rm, -i, --network=none, python:3.13-slim]",
 )
-NETWORK: Final = Key("network", Flag(), "Give the sandbox the hub's network, loopback included.", _SANDBOX.network)
+NETWORK: Final = Key(
+    "network", Flag(), "Give the sandbox the hub's network, loopback included.", _SANDBOX.network, example="true"
+)
 _PATHS: Final = Items(
     Parsed(Text("the path of a file or folder", r"[^\x00]+", references=True), _shared), "such as [~/documents]"
 )
-READ_ONLY: Final = Key("read_only", _PATHS, "Files and folders it may read beside the system's and its own program.")
-WRITABLE: Final = Key("writable", _PATHS, "Files and folders it may change.")
+READ_ONLY: Final = Key(
+    "read_only",
+    _PATHS,
+    "Files and folders it may read beside the system's and its own program.",
+    example="[~/documents]",
+)
+WRITABLE: Final = Key("writable", _PATHS, "Files and folders it may change.", example="[~/notes]")
 MEMORY_MB: Final = Key(
-    "memory_mb", Whole(16, 1_048_576), "Memory each of its processes may call its own; Node.js needs 1024."
+    "memory_mb",
+    Whole(16, 1_048_576),
+    "Memory each of its processes may call its own; Node.js needs 1024.",
+    example="512",
 )
-CPU_S: Final = Key("cpu_s", Whole(1, 86_400), "Seconds of processor time after which each of its processes is ended.")
+CPU_S: Final = Key(
+    "cpu_s",
+    Whole(1, 86_400),
+    "Seconds of processor time after which each of its processes is ended.",
+    example="600",
+)
 PROCESSES_MAX: Final = Key(
-    "processes_max", Whole(2, 100_000), "Processes and threads it may have; not for a hub that runs as root."
+    "processes_max",
+    Whole(2, 100_000),
+    "Processes and threads it may have; not for a hub that runs as root.",
+    example="64",
 )
-FILES_MAX: Final = Key("files_max", Whole(16, 1_048_576), "Files each process may have open.", _SANDBOX.files_max)
+FILES_MAX: Final = Key(
+    "files_max", Whole(16, 1_048_576), "Files each process may have open.", _SANDBOX.files_max, example="256"
+)
 TMP_MB: Final = Key(
-    "tmp_mb", Whole(1, 1_048_576), "Size of its own HOME, of its /tmp, and of its /dev/shm.", _SANDBOX.tmp_mb
+    "tmp_mb",
+    Whole(1, 1_048_576),
+    "Size of its own HOME, of its /tmp, and of its /dev/shm.",
+    _SANDBOX.tmp_mb,
+    example="128",
 )
 ONLY_IN_BUBBLEWRAP: Final[tuple[Key[Any], ...]] = (
     *(NETWORK, READ_ONLY, WRITABLE, MEMORY_MB, CPU_S, PROCESSES_MAX, FILES_MAX, TMP_MB),
@@ -234,6 +260,7 @@ SANDBOX: Final[Key[Table | None]] = Key(
     OrOff(OrWord(SANDBOX_KIND, Keys("a sandbox", SANDBOX_KIND, SANDBOX_COMMAND, *ONLY_IN_BUBBLEWRAP))),
     "Keep a child process from the network and from files it does not need: `bubblewrap`, a mapping with what it may "
     "have all the same, or `off`.",
+    example="bubblewrap",
 )
 _CHILD_KEYS: Final[tuple[Key[Any], ...]] = (COMMAND, ARGS, ENV, ENV_INHERIT, CWD, SANDBOX)
 _URL_KEYS: Final = (URL, TRANSPORT, HEADERS, CREDENTIALS)

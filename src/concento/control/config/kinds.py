@@ -259,6 +259,10 @@ class OrWord:
         """Either."""
         return {"anyOf": [self.key.kind.schema(), self.keys.schema()]}
 
+    def accepts(self) -> str:
+        """Either."""
+        return f"{self.key.kind.accepts()} alone, or {self.keys.accepts()}"
+
 
 @dataclass(frozen=True, slots=True)
 class WithPlace(Generic[T]):
