@@ -1,11 +1,15 @@
-"""Requests that the hub must refuse, as raw bytes, with the status each gets and whether the connection must close.
+"""Requests that the hub must refuse, as raw bytes: the status and code each gets, and whether the connection closes.
 
+What takes a whole hub to judge (sessions, servers, the admin listener) is in `tests/hostile/corpus.py`.
 Source: hardening T8 to T12, T20, T26; RFC 9112.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS = -32700, -32600, -32602
+HEADER_MISMATCH, UNSUPPORTED_VERSION = -32020, -32022
 
 CHUNKS = {
     "signed": b"-2\r\n{}\r\n0\r\n\r\n",
@@ -102,12 +106,17 @@ LENGTHS = [
 
 
 class Hostile(NamedTuple):
-    """One raw request, the status it gets, and whether the connection ends with it."""
+    """One raw request: the threat it is of, the status and the JSON-RPC code it gets, whether the connection ends.
+
+    `closes` None: either will do. `code` None: the answer has no JSON-RPC error, as on the admin listener.
+    """
 
     id: str
+    threat: str
     data: bytes
     status: int
-    closes: bool
+    closes: bool | None
+    code: int | None = INVALID_REQUEST
 
 
 def request(
@@ -155,16 +164,20 @@ HEALTHY = call()
 
 def _framing() -> Iterator[Hostile]:
     for name, text in HEADS.items():
-        yield Hostile(f"head: {name}", text.encode("latin-1"), 400, True)
+        yield Hostile(f"head: {name}", "T12", text.encode("latin-1"), 400, True)
     for name, wire in CHUNKS.items():
-        yield Hostile(f"chunk: {name}", request(wire, JSON, "Transfer-Encoding: chunked", length=False), 400, True)
+        yield Hostile(
+            f"chunk: {name}", "T12", request(wire, JSON, "Transfer-Encoding: chunked", length=False), 400, True
+        )
     for fields in LENGTHS:
         data = request(b"2\r\n{}\r\n0\r\n\r\n", JSON, *fields, length=False)
-        yield Hostile(f"length: {' | '.join(fields)}", data, 400, True)
+        yield Hostile(f"length: {' | '.join(fields)}", "T12", data, 400, True)
     for method in ("GET", "HEAD", "DELETE", "OPTIONS"):
-        yield Hostile(f"body of {method}", request(b"{}", JSON, method=method), 400, True)
+        yield Hostile(f"body of {method}", "T12", request(b"{}", JSON, method=method), 400, True)
     for version in ("0.9", "2.0"):
-        yield Hostile(f"HTTP/{version}", request(b"", JSON).replace(b"HTTP/1.1", f"HTTP/{version}".encode()), 505, True)
+        yield Hostile(
+            f"HTTP/{version}", "T12", request(b"", JSON).replace(b"HTTP/1.1", f"HTTP/{version}".encode()), 505, True
+        )
     for name, data in {
         "a request within the body": request(
             b"0\r\n\r\nGET /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n", JSON, "Transfer-Encoding: chunked"
@@ -175,7 +188,7 @@ def _framing() -> Iterator[Hostile]:
         "garbage": bytes(range(256)),
         "zeros": b"\0" * 1000,
     }.items():
-        yield Hostile(name, data, 400, True)
+        yield Hostile(name, "T12", data, 400, True)
 
 
 def _sizes() -> Iterator[Hostile]:
@@ -190,23 +203,23 @@ def _sizes() -> Iterator[Hostile]:
         "endless field": b"GET /mcp HTTP/1.1\r\nX: " + b"a" * 400_000,
         "endless empty lines": b"\r\n" * 200_000,
     }.items():
-        yield Hostile(name, data, 431, True)
+        yield Hostile(name, "T26", data, 431, True)
     for length in (4 * 2**20 + 1, 10**9, 10**12):
         data = request(b"", JSON, f"Content-Length: {length}", length=False)
-        yield Hostile(f"body of {length} bytes", data, 413, True)
+        yield Hostile(f"body of {length} bytes", "T26", data, 413, True)
     large = b"x" * (4 * 2**20 + 1)
-    yield Hostile("large body, sent", request(large, JSON), 413, True)
+    yield Hostile("large body, sent", "T26", request(large, JSON), 413, True)
     data = request(b"%x\r\n%b\r\n0\r\n\r\n" % (len(large), large), JSON, "Transfer-Encoding: chunked", length=False)
-    yield Hostile("large chunk", data, 413, True)
+    yield Hostile("large chunk", "T26", data, 413, True)
 
 
 def _addressees() -> Iterator[Hostile]:
     for host in ("evil.example", "localhost.evil.example", "127.0.0.2", "0x7f.1", "", "localhost:80@evil.example"):
-        yield Hostile(f"host {host!r}", request(b"{}", JSON, host=host), 403, True)
+        yield Hostile(f"host {host!r}", "T20", request(b"{}", JSON, host=host), 403, True)
     for origin in ("null", "", "http://evil.example", "http://localhost.evil.example", "http://localhost@evil.example"):
-        yield Hostile(f"origin {origin!r}", request(b"{}", JSON, f"Origin: {origin}"), 403, True)
-    yield Hostile("two origins", request(b"{}", JSON, *["Origin: http://localhost"] * 2), 403, True)
-    yield Hostile("no host", b"GET /mcp HTTP/1.1\r\n\r\n", 400, True)
+        yield Hostile(f"origin {origin!r}", "T20", request(b"{}", JSON, f"Origin: {origin}"), 403, True)
+    yield Hostile("two origins", "T20", request(b"{}", JSON, *["Origin: http://localhost"] * 2), 403, True)
+    yield Hostile("no host", "T20", b"GET /mcp HTTP/1.1\r\n\r\n", 400, True)
     for target in (
         "/",
         "/mcp/",
@@ -219,18 +232,18 @@ def _addressees() -> Iterator[Hostile]:
         "/servers/a/b/mcp",
         "/admin",
     ):
-        yield Hostile(f"GET {target}", request(method="GET", target=target), 404, False)
-        yield Hostile(f"POST {target}", request(b"{}", JSON, target=target), 404, True)
+        yield Hostile(f"GET {target}", "T12", request(method="GET", target=target), 404, False)
+        yield Hostile(f"POST {target}", "T12", request(b"{}", JSON, target=target), 404, True)
     for target in ("/mcp", "/views/a/mcp", "/servers/a/mcp"):
         for method in ("PUT", "PATCH", "OPTIONS", "TRACE"):
-            yield Hostile(f"{method} {target}", request(method=method, target=target), 405, False)
-        yield Hostile(f"HEAD {target}", request(method="HEAD", target=target), 405, True)
+            yield Hostile(f"{method} {target}", "T12", request(method=method, target=target), 405, False)
+        yield Hostile(f"HEAD {target}", "T12", request(method="HEAD", target=target), 405, True)
         for method in ("GET", "DELETE"):
             data = request(b"", f"MCP-Protocol-Version: {NOW}", "Mcp-Session-Id: forged", method=method, target=target)
-            yield Hostile(f"modern {method} {target}", data, 405, False)
+            yield Hostile(f"modern {method} {target}", "T8", data, 405, False)
     for target in ("/health/live", "/sse"):
-        yield Hostile(f"POST {target}", request(b"{}", JSON, target=target), 405, True)
-    yield Hostile("GET /messages", request(method="GET", target="/messages"), 405, False)
+        yield Hostile(f"POST {target}", "T12", request(b"{}", JSON, target=target), 405, True)
+    yield Hostile("GET /messages", "T12", request(method="GET", target="/messages"), 405, False)
 
 
 def _media() -> Iterator[Hostile]:
@@ -242,23 +255,21 @@ def _media() -> Iterator[Hostile]:
         "json",
         "",
     ):
-        yield Hostile(f"type {kind!r}", request(b"{}", f"Content-Type: {kind}"), 415, True)
-    yield Hostile("no type", request(b"{}"), 415, True)
+        yield Hostile(f"type {kind!r}", "T20", request(b"{}", f"Content-Type: {kind}"), 415, True)
+    yield Hostile("no type", "T20", request(b"{}"), 415, True)
     for coding in ("gzip", "br", "deflate", "identity, gzip", "GZIP", "x"):
-        yield Hostile(f"coding {coding!r}", request(b"\x1f\x8b\x08", JSON, f"Content-Encoding: {coding}"), 415, True)
+        yield Hostile(
+            f"coding {coding!r}", "T26", request(b"\x1f\x8b\x08", JSON, f"Content-Encoding: {coding}"), 415, True
+        )
 
 
 def _bodies() -> Iterator[Hostile]:
     good = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "t", "_meta": ENVELOPE}})
     mirrored = (JSON, f"MCP-Protocol-Version: {NOW}", "Mcp-Method: tools/call", "Mcp-Name: t")
     start, end = good[:-1], good[1:]
-    for name, body in {
+    unreadable = {
         "empty": b"",
         "blank": b"  ",
-        "array": b"[]",
-        "batch": f"[{good}]".encode(),
-        "number": b"1",
-        "null": b"null",
         "cut": good[:-1].encode(),
         "two": (good + good).encode(),
         "trailing": (good + "x").encode(),
@@ -275,6 +286,15 @@ def _bodies() -> Iterator[Hostile]:
         "comma": (start + ",}").encode(),
         "comment": (start + "/**/}").encode(),
         "control": (start + ',"x":"\x01"}').encode(),
+        "gzip": b"\x1f\x8b\x08" + bytes(100),
+        "form": b"method=tools%2Fcall",
+        "HTML": b"<html></html>",
+    }
+    misread = {
+        "array": b"[]",
+        "batch": f"[{good}]".encode(),
+        "number": b"1",
+        "null": b"null",
         "repeated method": ('{"method":"x",' + end).encode(),
         "repeated method, escaped": ('{"\\u006dethod":"x",' + end).encode(),
         "repeated id": ('{"id":2,' + end).encode(),
@@ -290,23 +310,30 @@ def _bodies() -> Iterator[Hostile]:
         "id true": good.replace('"id": 1', '"id": true').encode(),
         "id float": good.replace('"id": 1', '"id": 1.5').encode(),
         "id object": good.replace('"id": 1', '"id": {}').encode(),
-        "id of 5,000 digits": good.replace('"id": 1', '"id": ' + "9" * 5000).encode(),
         "method number": good.replace('"tools/call"', "1").encode(),
+    }
+    misshapen = {
         "params array": json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": [1]}).encode(),
         "params null": json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": None}).encode(),
         "meta array": json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"_meta": []}}).encode(),
-        "response": b'{"jsonrpc":"2.0","id":1,"result":{},"_meta":{}}',
+    }
+    outsize = {
+        "id of 5,000 digits": good.replace('"id": 1', '"id": ' + "9" * 5000).encode(),
         "65 deep": (start + ',"x":' + "[" * 64 + "]" * 64 + "}").encode(),
         "100,000 deep": (start + ',"x":' + "[" * 100_000 + "]" * 100_000 + "}").encode(),
         "100,000 deep, open": b"[" * 100_000,
         "100,000 deep, objects": b'{"a":' * 100_000,
         "10,001 keys": (start + "".join(f',"k{number}":1' for number in range(10_001)) + "}").encode(),
         "quotes without end": b"[" * 65 + b'"' + b'\\"' * 500_000,
-        "gzip": b"\x1f\x8b\x08" + bytes(100),
-        "form": b"method=tools%2Fcall",
-        "HTML": b"<html></html>",
-    }.items():
-        yield Hostile(f"body: {name}", request(body, *mirrored), 400, False)
+    }
+    for threat, code, bodies in (
+        ("T11", PARSE_ERROR, unreadable),
+        ("T11", INVALID_REQUEST, misread),
+        ("T11", INVALID_PARAMS, misshapen),
+        ("T26", INVALID_REQUEST, outsize),
+    ):
+        for name, body in bodies.items():
+            yield Hostile(f"body: {name}", threat, request(body, *mirrored), 400, False, code)
 
 
 def _mirrors() -> Iterator[Hostile]:
@@ -336,11 +363,12 @@ def _mirrors() -> Iterator[Hostile]:
         "escaped name": call("Mcp-Name: %74"),
     }
     for name, data in mismatches.items():
-        yield Hostile(f"mirror: {name}", data, 400, False)
+        yield Hostile(f"mirror: {name}", "T9", data, 400, False, HEADER_MISMATCH)
     body = call().partition(b"\r\n\r\n")[2]
     fields = (JSON, f"MCP-Protocol-Version: {NOW}", "Mcp-Method: tools/call", "Transfer-Encoding: chunked")
     wire = b"%x\r\n%b\r\n0\r\nMcp-Name: t\r\n\r\n" % (len(body), body)
-    yield Hostile("mirror: name among the trailers", request(wire, *fields, length=False), 400, False)
+    data = request(wire, *fields, length=False)
+    yield Hostile("mirror: name among the trailers", "T9", data, 400, False, HEADER_MISMATCH)
     for name, data in {
         "no _meta": call(params={"name": "t"}),
         "no capabilities": call(params={"name": "t", "_meta": {VERSION: NOW}}),
@@ -349,13 +377,14 @@ def _mirrors() -> Iterator[Hostile]:
         "version number": call(params={"name": "t", "_meta": {**ENVELOPE, VERSION: 20260728}}),
         "capabilities null": call(meta={CAPABILITIES: None}),
         "capabilities array": call(meta={CAPABILITIES: []}),
-        "later version": call(version="2027-01-01"),
-        "version in words": call(version="latest"),
         "name number": call(params={"name": 1, "_meta": ENVELOPE}),
         "name missing": call(params={"_meta": ENVELOPE}),
         "uri missing": call(method="resources/read", params={"_meta": ENVELOPE}),
     }.items():
-        yield Hostile(f"envelope: {name}", data, 400, False)
+        yield Hostile(f"envelope: {name}", "T10", data, 400, False, INVALID_PARAMS)
+    for version in ("2027-01-01", "latest"):
+        data = call(version=version)
+        yield Hostile(f"envelope: version {version}", "T10", data, 400, False, UNSUPPORTED_VERSION)
 
 
 CORPUS = [hostile for part in (_framing, _sizes, _addressees, _media, _bodies, _mirrors) for hostile in part()]
