@@ -173,6 +173,31 @@ def test_a_member_named_twice_where_it_is_read_is_an_invalid_request(text: bytes
     assert code(text) == -32600
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        '{"name":"safe","Name":"delete_all"}',
+        '{"NAME":"delete_all"}',
+        '{"name":"safe","Arguments":{}}',
+        '{"name":"safe","argument\u017f":{}}',
+        '{"name":"safe","\\u004eame":"delete_all"}',
+        '{"_META":{}}',
+    ],
+)
+def test_a_member_that_a_parser_blind_to_case_would_read_is_an_invalid_request(params: str) -> None:
+    """T11: encoding/json of Go takes the last of `name` and `Name`, and its server would run what we did not judge."""
+    assert code(request(params=params)) == -32600
+
+
+def test_what_is_read_may_be_part_of_another_name() -> None:
+    assert accepted(request(params='{"name":"t","Names":1,"x-Name":2,"n":3}')).params.keys() == {
+        "name",
+        "Names",
+        "x-Name",
+        "n",
+    }
+
+
 def test_arguments_that_nobody_reads_are_kept_byte_for_byte() -> None:
     message = accepted(request(params='{"arguments":{"b":1,"b":2, "c":1e2,"d":' + "9" * 5000 + "}}"))
     assert bytes(message.params["arguments"]) == b'{"b":1,"b":2, "c":1e2,"d":' + b"9" * 5000 + b"}"

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from ..model.errors import BadReply, InvalidParams, Unavailable
-from ..protocol.jsonrpc import raw, read_object, read_once, read_string
+from ..protocol.jsonrpc import check_spelling, raw, read_object, read_once, read_string
 from .uris import publish_uri
 from .view import TenantView
 
@@ -91,6 +91,7 @@ def own_completion_params(params: Mapping[str, Raw], view: TenantView) -> tuple[
     Errors: InvalidParams; Unavailable, if the server that could hold the name is not known yet.
     """
     ref = read_once(params.get("ref", Raw(b"")))
+    check_spelling(ref or ())
     type = read_string(ref.get("type")) if ref is not None else None
     if ref is None or type not in ("ref/prompt", "ref/resource"):
         raise InvalidParams("The parameter 'ref' must be a ref/prompt or a ref/resource")

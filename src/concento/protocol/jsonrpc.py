@@ -3,7 +3,7 @@
 Nothing here knows an era. Values that nobody needs stay `Raw`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -15,6 +15,9 @@ from .text import check_repeats, check_text, is_plain
 
 EMPTY: dict[str, Raw] = {}
 EMPTY_OBJECT = Raw(b"{}")
+_READ = frozenset({"_meta", "name", "uri", "arguments", "taskId", "ref", "type", "argument", "cursor"})
+_SPELT = {name.casefold(): name for name in _READ}
+"""Members of `params` that are acted upon here, and again by the server: both have to read the same one."""
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _string = msgspec.json.Decoder(str)
@@ -97,9 +100,17 @@ def _read_message(envelope: dict[str, Raw], raw_id: bytes | None, unchecked: byt
     if raw_params is None:
         return Message(kind, raw_id, name, {}, None)
     params = _inner(raw_params, 'The member "params"', unchecked)
+    check_spelling(params)
     raw_meta = params.pop("_meta", None)
     meta = None if raw_meta is None else _inner(raw_meta, 'The member "params._meta"', unchecked)
     return Message(kind, raw_id, name, params, meta)
+
+
+def check_spelling(members: Iterable[str]) -> None:
+    """Refuse a member that a server whose parser ignores case would take for one that we read."""
+    for key in members:
+        if key not in _READ and (name := _SPELT.get(key.casefold())) is not None:
+            raise InvalidRequest(f"The member {key!r} must be spelt {name!r}: a parser that ignores case would read it")
 
 
 def _inner(raw: Raw, what: str, unchecked: bytes | None) -> dict[str, Raw]:
