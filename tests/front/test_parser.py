@@ -371,6 +371,13 @@ def test_trailers_without_end_are_refused() -> None:
     assert statuses(items) == [431]
 
 
+@pytest.mark.parametrize(("count", "expected"), [(HEADERS_MAX - 2, "/mcp"), (HEADERS_MAX - 1, 431)])
+def test_trailers_count_as_fields_however_they_come(count: int, expected: int | str) -> None:
+    data = chunked(b"0\r\n" + b"X: y\r\n" * count + b"\r\n")
+    assert statuses(feed(data)) == [expected]
+    assert statuses(feed(*(data[at : at + 1] for at in range(len(data))))) == [expected]
+
+
 @pytest.mark.parametrize(("size", "expected"), [(BODY_BYTES_MAX, "/mcp"), (BODY_BYTES_MAX + 1, 413)])
 def test_a_body_of_the_limit_passes_and_one_byte_more_does_not(size: int, expected: int | str) -> None:
     body = b"x" * size

@@ -71,6 +71,7 @@ class Refusal(Struct, frozen=True):
 
 
 _MALFORMED: Final = Refusal(400, "This is not an acceptable HTTP/1.1 request")
+_LARGE: Final = Refusal(431, f"The request head has more than {HEADERS_MAX} fields or {HEAD_BYTES_MAX} bytes")
 
 
 class RequestParser:
@@ -158,9 +159,11 @@ class RequestParser:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is not None:
-            return  # a trailer: never a header
         self._count += 1
+        if self._head is not None:  # a trailer: never a header, but bounded like one
+            if self._count > HEADERS_MAX:
+                self._refuse(_LARGE)
+            return
         field = _READ.get(name)
         if field is None:
             field = _READ.get(key := name.lower())
@@ -215,7 +218,7 @@ class RequestParser:
         if self._count > HEADERS_MAX or (
             (self._framing_bytes > HEAD_BYTES_MAX or self._unread_bytes > HEAD_BYTES_MAX) and self._is_large()
         ):
-            return Refusal(431, f"The request head has more than {HEADERS_MAX} fields or {HEAD_BYTES_MAX} bytes")
+            return _LARGE
         if self._malformed is not None:
             return Refusal(400, self._malformed)
         if head.path[:1] != "/" and head.method != "OPTIONS":
