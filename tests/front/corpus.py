@@ -118,6 +118,11 @@ class Hostile(NamedTuple):
     closes: bool | None
     code: int | None = INVALID_REQUEST
 
+    @property
+    def endless(self) -> bool:
+        """Whether the request is not whole, so that whatever followed would be a part of it."""
+        return self.id.startswith("endless")
+
 
 def request(
     body: bytes = b"",

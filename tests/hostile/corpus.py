@@ -206,7 +206,7 @@ def _members() -> Iterator[Hostile]:
     fields = (f"Mcp-Param-X{number}: a" for number in range(100))
     yield Hostile("100 parameters in fields", "T26", call(*fields), 431, True)
     data = request(b"1;" + b"a" * 400_000, JSON, "Transfer-Encoding: chunked", length=False)
-    yield Hostile("an extension without end", "T26", data, 431, True)
+    yield Hostile("endless extension", "T26", data, 431, True)
     data = request(b"0\r\n" + b"X: y\r\n" * 20_000 + b"\r\n", JSON, "Transfer-Encoding: chunked", length=False)
     yield Hostile("20,000 trailers", "T26", data, 431, True)
 
