@@ -237,18 +237,18 @@ def _addressees() -> Iterator[Hostile]:
         "/servers/a/b/mcp",
         "/admin",
     ):
-        yield Hostile(f"GET {target}", "T12", request(method="GET", target=target), 404, False)
-        yield Hostile(f"POST {target}", "T12", request(b"{}", JSON, target=target), 404, True)
+        yield Hostile(f"GET {target}", "T11", request(method="GET", target=target), 404, False)
+        yield Hostile(f"POST {target}", "T11", request(b"{}", JSON, target=target), 404, True)
     for target in ("/mcp", "/views/a/mcp", "/servers/a/mcp"):
         for method in ("PUT", "PATCH", "OPTIONS", "TRACE"):
-            yield Hostile(f"{method} {target}", "T12", request(method=method, target=target), 405, False)
-        yield Hostile(f"HEAD {target}", "T12", request(method="HEAD", target=target), 405, True)
+            yield Hostile(f"{method} {target}", "T8", request(method=method, target=target), 405, False)
+        yield Hostile(f"HEAD {target}", "T8", request(method="HEAD", target=target), 405, True)
         for method in ("GET", "DELETE"):
             data = request(b"", f"MCP-Protocol-Version: {NOW}", "Mcp-Session-Id: forged", method=method, target=target)
             yield Hostile(f"modern {method} {target}", "T8", data, 405, False)
     for target in ("/health/live", "/sse"):
-        yield Hostile(f"POST {target}", "T12", request(b"{}", JSON, target=target), 405, True)
-    yield Hostile("GET /messages", "T12", request(method="GET", target="/messages"), 405, False)
+        yield Hostile(f"POST {target}", "T8", request(b"{}", JSON, target=target), 405, True)
+    yield Hostile("GET /messages", "T8", request(method="GET", target="/messages"), 405, False)
 
 
 def _media() -> Iterator[Hostile]:

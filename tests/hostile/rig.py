@@ -42,7 +42,8 @@ NGINX = """
 {user} worker_processes 1; daemon off; pid nginx.pid; error_log error.log;
 events {{ worker_connections 1024; }}
 http {{
-  access_log off; client_max_body_size 0; underscores_in_headers on; ignore_invalid_headers off;
+  access_log off; client_max_body_size 0; client_header_timeout 1s; client_body_timeout 1s; send_timeout 1s;
+  underscores_in_headers on; ignore_invalid_headers off;
   client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;
   upstream hub {{ server 127.0.0.1:{hub}; keepalive 1; keepalive_requests 1000000000; }}
   server {{

@@ -54,8 +54,8 @@ class Wire:
         with suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(data)
 
-    def reply(self) -> Reply | None:
-        """The next reply; None where the connection ended instead."""
+    def reply(self, *, bodiless: bool = False) -> Reply | None:
+        """The next reply; None where the connection ended instead. `bodiless`: it answers HEAD, and has no body."""
         while b"\r\n\r\n" not in self._rest:
             if not self._more():
                 assert not self._rest, f"the connection ended within a head: {self._rest!r}"
@@ -65,13 +65,13 @@ class Wire:
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         status = int(first.split(" ")[1])
         if 100 <= status < 200:
-            return self.reply()
+            return self.reply(bodiless=bodiless)
+        if bodiless or status in _BODILESS:
+            return Reply(status, fields, b"")
         if fields.get("transfer-encoding") == "chunked":
             return Reply(status, fields, self._chunks())
         if "content-length" in fields:
             return Reply(status, fields, self._exactly(int(fields["content-length"])))
-        if status in _BODILESS:
-            return Reply(status, fields, b"")
         while self._more():
             pass
         body, self._rest = self._rest, b""
