@@ -55,7 +55,7 @@ class Wire:
             self._socket.sendall(data)
 
     def reply(self, *, bodiless: bool = False) -> Reply | None:
-        """The next reply; None where the connection ended instead. `bodiless`: it answers HEAD, and has no body."""
+        """The next reply; None where the connection ended instead. `bodiless`: its body is not looked for."""
         while b"\r\n\r\n" not in self._rest:
             if not self._more():
                 assert not self._rest, f"the connection ended within a head: {self._rest!r}"
@@ -115,10 +115,10 @@ class Wire:
         return bool(data)
 
 
-def ask(address: tuple[str, int], data: bytes) -> Reply:
-    """One request on a connection of its own."""
+def ask(address: tuple[str, int], data: bytes, *, head_only: bool = False) -> Reply:
+    """One request on a connection of its own; `head_only`: the body may have no end."""
     with Wire(address) as wire:
         wire.send(data)
-        reply = wire.reply()
+        reply = wire.reply(bodiless=head_only)
     assert reply is not None, "no reply"
     return reply
