@@ -137,9 +137,9 @@ class Upstream(Process):
 
 
 class Rig:
-    """The hub as a process, its server, and where to reach them."""
+    """The hub as a process, its server, and where to reach them. `files_max`: arguments of `ulimit` for the hub."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files_max: str = "") -> None:
         self.folder = folder
         self.healthy = 0
         """Healthy calls that were answered: no more may ever have reached the server."""
@@ -148,7 +148,10 @@ class Rig:
         self.admin = ("127.0.0.1", free_port())
         config = folder / "concento.yaml"
         config.write_text(HUB.format(port=self.address[1], admin=self.admin[1], url=self.server.url))
-        self.hub = Process([CONCENTO, "serve", str(config), "--json"], folder)
+        command = [CONCENTO, "serve", str(config), "--json"]
+        if files_max:
+            command = ["sh", "-c", f'ulimit {files_max}; exec "$@"', "sh", *command]
+        self.hub = Process(command, folder)
         self.hub.line()
         wait_for(self._is_ready, "the server is ready")
 

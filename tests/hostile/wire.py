@@ -39,8 +39,8 @@ class Reply(NamedTuple):
 class Wire:
     """One connection. Every wait ends after `WAIT_S`, as a failure."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._socket = socket.create_connection(address, timeout=WAIT_S)
+    def __init__(self, address: tuple[str, int], source: str = "") -> None:
+        self._socket = socket.create_connection(address, timeout=WAIT_S, source_address=(source, 0) if source else None)
         self._rest = b""
 
     def __enter__(self) -> Self:

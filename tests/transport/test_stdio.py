@@ -15,7 +15,7 @@ from concento.model.config import ChildReplica
 from concento.model.errors import Overloaded
 from concento.model.limits import MIB, REPLY_BYTES_MAX, STDERR_LINE_BYTES_MAX, STDERR_RING_LINES
 from concento.testing.waiting import until
-from concento.transport import stdio
+from concento.transport import open_files, stdio
 from concento.transport.program import SpawnError
 from concento.transport.stdio import Child, ExitNotice, Ring
 from concento.transport.watchdog import Watchdog
@@ -175,6 +175,13 @@ async def test_bare_program_is_found_though_the_child_has_no_path(stage: Stage) 
 
     await stage.notice()
     assert [await stage.line() for _ in range(stage.lines.qsize())] == [b"ONLY=this"]
+
+
+async def test_child_may_open_as_many_files_as_the_hub_was_given(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub takes more for itself; a program on `select` fails with descriptors beyond 1,023."""
+    monkeypatch.setattr(open_files, "GIVEN", 512)
+    await stage.act("told")
+    assert json.loads(await stage.line())["files_max"] == 512
 
 
 async def test_child_sees_neither_secrets_nor_descriptors(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,7 @@ async def test_gate_starts_nothing_once_the_watchdog_is_gone() -> None:
     os.close(read_end)
     os.set_inheritable(write_end, True)
     canary = f"print({uuid.uuid4().int})"
-    argv = [*module._GUARD, "gate", str(write_end), "PATH", sys.executable, "-c", canary]
+    argv = [*module._GUARD, "gate", str(write_end), "256", "PATH", sys.executable, "-c", canary]
 
     pid = os.posix_spawn(argv[0], argv, {}, file_actions=[(os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)])
     os.close(write_end)

@@ -16,6 +16,7 @@ from ..app import Hub
 from ..model.config import Config
 from ..model.errors import ConcentoError, ConfigError
 from ..observe.access_log import AccessLog
+from ..transport import open_files
 from ..upstream.tasks import Tasks
 from .common import config_argument, fail, read_config, tell
 from .display import Display
@@ -42,6 +43,7 @@ def command(config: str | None, as_json: bool) -> None:
       concento serve concento.yaml
     """
     configuration = read_config(config)
+    open_files.take_all()
     try:
         raise SystemExit(uvloop.run(_serve(configuration, as_json)))
     except ConcentoError as error:

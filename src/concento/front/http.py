@@ -7,6 +7,7 @@ request pays for a timer. Source: hardening T12, T26, T27, R15, R16, R25, R26.
 import asyncio
 import email.utils
 import errno
+import resource
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -335,6 +336,10 @@ class HttpListener:
         """Monotonic time as of the last sweep: exact to a second, free to read."""
         self._connections: set[Connection] = set()
         self._per_address: Counter[str] = Counter()
+        files_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._per_address_max = limits.CONNECTIONS_PER_ADDRESS_MAX
+        if files_max != resource.RLIM_INFINITY:  # no address takes more than half of what there is for all
+            self._per_address_max = min(self._per_address_max, files_max // 2)
         self._tasks: set[asyncio.Task[None]] = set()
         self._unwritten: list[tuple[asyncio.Transport, bytes]] = []
         self._server: asyncio.Server | None = None
@@ -400,7 +405,7 @@ class HttpListener:
         """A connection was made."""
         self._per_address[connection.address] += 1
         self._connections.add(connection)
-        if self._per_address[connection.address] > limits.CONNECTIONS_PER_ADDRESS_MAX:
+        if self._per_address[connection.address] > self._per_address_max:
             self.refusals[429] += 1
             connection.abort()
 

@@ -23,7 +23,7 @@ IDLE_S: Final = 75.0
 """A keep-alive connection with no request for this long is closed."""
 
 CONNECTIONS_PER_ADDRESS_MAX: Final = 4096
-"""Connections one client address may hold open at a time."""
+"""Connections one client address may hold open at a time; and never more than half of the files that may be open."""
 
 DEPTH_MAX: Final = 64
 """Deepest nesting of a JSON request; deeper is 400."""

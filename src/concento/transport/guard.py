@@ -6,6 +6,7 @@ Run as a file by itself, once before every child: it imports only what starts in
 """
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -35,7 +36,7 @@ def watch() -> None:
         _reached(group, signal.SIGKILL)
 
 
-def gate(pipe: int, names: list[str], command: list[str]) -> None:
+def gate(pipe: int, files_max: int, names: list[str], command: list[str]) -> None:
     """Tell the watchdog of the group that this process leads, then become the command with only the named variables."""
     try:
         os.write(pipe, b"+%d\n" % os.getpid())
@@ -43,6 +44,7 @@ def gate(pipe: int, names: list[str], command: list[str]) -> None:
         _fail(126, "not started: the watchdog that would end it with the hub is gone")
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would hand that on
         signal.signal(number, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     os.closerange(3, 1 + max(map(int, os.listdir("/dev/fd"))))
     env = {name: os.environ[name] for name in names if name in os.environ}
     try:
@@ -73,4 +75,4 @@ if __name__ == "__main__":
     else:
         if sys.argv[1] == "gate-ignoring-term":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        gate(int(sys.argv[2]), sys.argv[3].split("="), sys.argv[4:])
+        gate(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4].split("="), sys.argv[5:])

@@ -24,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from . import open_files
 from .guard import GRACE_S
 
 STEADY_S: Final = 1.0
@@ -59,7 +60,7 @@ class Watchdog:
         if self._process is None:
             self._start()
         verb = "gate-ignoring-term" if ignores_term else "gate"
-        return [*_GUARD, verb, str(self._pipe), "=".join(names), *command], self._pipe
+        return [*_GUARD, verb, str(self._pipe), str(open_files.GIVEN), "=".join(names), *command], self._pipe
 
     def add(self, group: int) -> None:
         """A child's group lives. The gate tells the watchdog; this is for the next one, should it die."""

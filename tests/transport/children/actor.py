@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -32,7 +33,9 @@ def last_words() -> None:
 def told() -> None:
     """Say what it was given: arguments, folder, descriptors beyond the three."""
     descriptors = [fd for fd in range(3, 1024) if is_open(fd)]
-    say({"arguments": sys.argv[2:], "folder": os.getcwd(), "descriptors": descriptors, "group": os.getpgrp()})
+    files_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fact = {"arguments": sys.argv[2:], "folder": os.getcwd(), "group": os.getpgrp()}
+    say({**fact, "descriptors": descriptors, "files_max": files_max})
     echo()
 
 
