@@ -5,6 +5,10 @@ from collections.abc import Iterator
 import pytest
 from tests.hostile.rig import Rig
 
+from concento.transport import open_files
+
+open_files.take_all()  # thousands of agents live in one test process
+
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:

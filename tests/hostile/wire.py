@@ -61,9 +61,7 @@ class Wire:
                 assert not self._rest, f"the connection ended within a head: {self._rest!r}"
                 return None
         head, _, self._rest = self._rest.partition(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").split("\r\n")
-        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        status = int(first.split(" ")[1])
+        status, fields = _head(head)
         if 100 <= status < 200:
             return self.reply(bodiless=bodiless)
         if bodiless or status in _BODILESS:
@@ -113,6 +111,18 @@ class Wire:
             return False
         self._rest += data
         return bool(data)
+
+
+def parse(data: bytes) -> Reply:
+    """A whole reply with a length, that was read by other means."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    return Reply(*_head(head), body)
+
+
+def _head(head: bytes) -> tuple[int, dict[str, str]]:
+    first, *lines = head.decode("latin-1").split("\r\n")
+    fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return int(first.split(" ")[1]), fields
 
 
 def ask(address: tuple[str, int], data: bytes, *, head_only: bool = False) -> Reply:
