@@ -91,6 +91,11 @@ def test_a_page_of_ours_passes(origin: str) -> None:
         "http://[::2]",
         "http://localhost http://evil.example",
         "http://evil.example, http://localhost",
+        "ht\ttp://localhost",
+        "http://local\thost",
+        "http://evil@localhost",
+        "http://localhost/page",
+        "//localhost",
     ],
 )
 def test_any_other_page_is_refused(origin: str) -> None:

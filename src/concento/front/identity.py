@@ -6,11 +6,11 @@ checked on every route, so that a web page can't reach the hub through a name it
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from .parser import HttpHead, Refusal
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@]+)(?::[0-9]{0,5})?")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 _PASSED_MAX = 256
 
@@ -50,11 +50,8 @@ class Hosts:
         if len(origins) > 1:
             return "The Origin header came more than once"
         for origin in origins:
-            try:
-                name = (urlsplit(origin).hostname or "").lower()
-            except ValueError:
-                name = ""
-            if name not in self._allowed and f"[{name}]" not in self._allowed:
+            scheme = _SCHEME.match(origin.lower())
+            if scheme is None or _name(origin[scheme.end() :]) not in self._allowed:
                 return "Pages of this origin may not call the hub; add its host to `hosts`"
         return None
 
