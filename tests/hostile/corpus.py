@@ -187,8 +187,8 @@ def _members() -> Iterator[Hostile]:
     }.items():
         yield Hostile(f"body: {name}", "T11", body(params), 400, False, INVALID_REQUEST)
     ref = {"type": "ref/prompt", "name": "greet", "Name": "other"}
-    params = {"ref": ref, "argument": {"name": "who", "value": ""}, "_meta": ENVELOPE}
-    data = call("X-Without: Mcp-Name", method="completion/complete", params=params)
+    asked = {"ref": ref, "argument": {"name": "who", "value": ""}, "_meta": ENVELOPE}
+    data = call("X-Without: Mcp-Name", method="completion/complete", params=asked)
     yield Hostile("body: Name beside name in a reference", "T11", data, 400, False, INVALID_REQUEST)
     named = (JSON, f"MCP-Protocol-Version: {NOW}", "Mcp-Method: tools/call", "Mcp-Name: mirrored")
     for name, arguments, code in (

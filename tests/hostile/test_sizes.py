@@ -70,7 +70,8 @@ def bounded(rig: Rig) -> Iterator[None]:
     process = Path(f"/proc/{rig.hub.pid}")
     (process / "clear_refs").write_text("5")  # the peak begins anew
     before = kib(process, "VmRSS")
-    served, over = [], threading.Event()
+    over = threading.Event()
+    served: list[bool] = []
 
     def neighbour() -> None:
         with Wire(rig.address) as wire:
