@@ -27,11 +27,14 @@ START_WAIT_S = 60.0
 REACHING = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
 """Methods that run something at the server; the hub asks the others of itself."""
 
-HUB = """
+LISTENERS = """
 listen: 127.0.0.1:{port}
 admin: {{listen: "127.0.0.1:{admin}"}}
 state: sqlite:///state.db
 telemetry: {{access_log: off}}
+"""
+
+SERVERS = """
 servers:
   a: {{url: "{url}", prefix: never, tools: {{echo: {{rename: t}}, nonce: {{rename: delete_all}}}}}}
 views:
@@ -136,6 +139,31 @@ class Upstream(Process):
         self._read.close()
 
 
+class HubProcess(Process):
+    """`concento serve`, for these servers; it listens when this returns."""
+
+    def __init__(self, folder: Path, servers: str, files_max: str = "") -> None:
+        self.address = ("127.0.0.1", free_port())
+        self.admin = ("127.0.0.1", free_port())
+        config = folder / "concento.yaml"
+        config.write_text(LISTENERS.format(port=self.address[1], admin=self.admin[1]) + servers)
+        command = [CONCENTO, "serve", str(config), "--json"]
+        if files_max:
+            command = ["sh", "-c", f'ulimit {files_max}; exec "$@"', "sh", *command]
+        super().__init__(command, folder)
+        self.line()
+
+    def is_ready(self) -> bool:
+        """Whether all servers are."""
+        reply = ask(self.admin, b"GET /api/v1/servers HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return all(server["state"] == "ready" for server in json.loads(reply.body)["servers"])
+
+    def gauge(self, name: str) -> float:
+        """The value of a metric without labels."""
+        text = ask(self.admin, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").body.decode()
+        return float(re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)[0])
+
+
 class Rig:
     """The hub as a process, its server, and where to reach them. `files_max`: arguments of `ulimit` for the hub."""
 
@@ -144,20 +172,9 @@ class Rig:
         self.healthy = 0
         """Healthy calls that were answered: no more may ever have reached the server."""
         self.server = Upstream(folder)
-        self.address = ("127.0.0.1", free_port())
-        self.admin = ("127.0.0.1", free_port())
-        config = folder / "concento.yaml"
-        config.write_text(HUB.format(port=self.address[1], admin=self.admin[1], url=self.server.url))
-        command = [CONCENTO, "serve", str(config), "--json"]
-        if files_max:
-            command = ["sh", "-c", f'ulimit {files_max}; exec "$@"', "sh", *command]
-        self.hub = Process(command, folder)
-        self.hub.line()
-        wait_for(self._is_ready, "the server is ready")
-
-    def _is_ready(self) -> bool:
-        reply = ask(self.admin, b"GET /api/v1/servers HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        return bool(json.loads(reply.body)["servers"][0]["state"] == "ready")
+        self.hub = HubProcess(folder, SERVERS.format(url=self.server.url), files_max)
+        self.address, self.admin = self.hub.address, self.hub.admin
+        wait_for(self.hub.is_ready, "the server is ready")
 
     def answered(self, reply: Reply | None, nonce: str) -> bool:
         """Whether a reply is that of the healthy call with this nonce, which then has reached the server."""
