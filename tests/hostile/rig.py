@@ -17,6 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tests.front.corpus import CAPABILITIES, NOW, VERSION
 from tests.hostile.wire import WAIT_S, Reply, ask
@@ -120,6 +121,8 @@ class Upstream(Process):
         self._hits: Counter[str] = Counter()
         self.names: Counter[str] = Counter()
         """How often each tool, by its own name, was called."""
+        self.last: dict[str, Any] = {}
+        """The last such request: its params, and the header fields it came with."""
         super().__init__(
             sdk_command("dual", "--transport", "http", "--port", "0", "--record", str(self._record)), folder
         )
@@ -131,6 +134,7 @@ class Upstream(Process):
             fact = json.loads(line)
             if fact.get("method") in REACHING:
                 self._hits[fact["method"]] += 1
+                self.last = {**fact, "headers": dict(fact["headers"])}
                 self.names[(fact["params"] or {}).get("name", "")] += 1
         return self._hits.total()
 
