@@ -359,6 +359,49 @@ async def test_a_body_that_comes_steadily_is_taken() -> None:
         assert (await wire.reply())[0] == 200
 
 
+CHUNKS = (
+    b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n" + b"x" * 100_000 + b"\r\n0\r\nX: y\r\n"
+)
+
+
+@pytest.mark.parametrize("start", [post(b"x" * 100_000, length=200_000), CHUNKS], ids=["its length", "its trailers"])
+async def test_a_body_that_came_fast_may_not_drip_its_end(start: bytes) -> None:
+    async with listening(Script()) as front:
+        wire = await front.connect()
+        wire.send(start)
+        await until(lambda: front.connection._parser.body_bytes == 100_000, "it came")
+        front.advance(limits.HEAD_WAIT_S + 1)
+        assert front.listener.refusals == {}
+        front.advance(limits.HEAD_WAIT_S + 1)
+        assert (await wire.reply())[0] == 408
+
+
+async def test_bodies_under_way_are_bounded_together_and_small_ones_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T26."""
+    monkeypatch.setattr(limits, "BODIES_BYTES_MAX", 100_000)
+    script = Script()
+    async with listening(script) as front:
+        first, second = await front.connect(), await front.connect()
+        first.send(post(b"x" * 60_000, length=80_000))
+        await until(lambda: front.listener.body_bytes == 60_000, "the first is under way")
+        second.send(post(b"x" * 60_000, length=80_000))
+        status, fields, body = await second.reply()
+        error = json.loads(body)["error"]
+        assert (status, error["code"], error["data"]["outcome"]) == (503, -31004, "not_sent")
+        assert fields["retry-after"] == "5"
+        assert await second.rest() == b""
+        assert front.listener.body_bytes == 60_000
+        assert (await front.ask(post(b"{}")))[0] == 200
+        first.send(b"x" * 20_000)
+        assert (await first.reply())[0] == 200
+        assert front.listener.body_bytes == 0
+        gone = await front.connect()
+        gone.send(post(b"x" * 60_000, length=80_000))
+        await until(lambda: front.listener.body_bytes == 60_000, "one more is under way")
+        gone.close()
+        await until(lambda: front.listener.body_bytes == 0, "and gone")
+
+
 async def test_an_idle_connection_is_closed_and_a_used_one_is_not() -> None:
     script = Script()
     async with listening(script) as front:

@@ -33,6 +33,10 @@ DRIPS = {
     "a field's value": (b"GET /mcp HTTP/1.1\r\nX: ", b"a"),
     "one field after the other": (b"GET /mcp HTTP/1.1\r\n", b"X: a\r\n"),
     "a body": (HEAD + b"\r\n\r\n", BODY),
+    "the end of a body that came fast": (
+        HEAD[: HEAD.index(b"Content-Length")] + b"Content-Length: 200000\r\n\r\n" + b" " * 100_000,
+        b" ",
+    ),
     "chunks": (CHUNKED, b"1\r\na\r\n"),
     "a chunk's size": (CHUNKED, b"0"),
     "trailers": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"X: a\r\n"),

@@ -9,7 +9,7 @@ from tests.hostile.test_drips import DRIPS
 from tests.hostile.test_leaks import SESSIONS
 from tests.hostile.test_rebinding import FOREIGN
 
-from concento.model.limits import CONNECTIONS_PER_ADDRESS_MAX
+from concento.model.limits import BODIES_BYTES_MAX, CONNECTIONS_PER_ADDRESS_MAX, MIB
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "hardening.md").read_text()
@@ -29,5 +29,6 @@ def test_the_pages_numbers_are_those_of_the_tests() -> None:
     assert f"{SESSIONS:,} sessions of each kind" in PAGE
     assert f"{len(FOREIGN)} forms of Host and Origin" in PAGE
     assert f"more than {CONNECTIONS_PER_ADDRESS_MAX:,} connections" in PAGE
-    assert len(DRIPS) == 10
-    assert "in ten parts of a request" in PAGE
+    assert len(DRIPS) == 11
+    assert "in eleven parts of a request" in PAGE
+    assert f"{BODIES_BYTES_MAX // MIB} MiB in all" in PAGE

@@ -19,7 +19,7 @@ from tests.hostile.corpus import CORPUS
 from tests.hostile.rig import Rig, answers, healthy
 from tests.hostile.wire import Wire
 
-from concento.model.limits import BODY_BYTES_MAX, DEPTH_MAX, MIB
+from concento.model.limits import BODIES_BYTES_MAX, BODY_BYTES_MAX, DEPTH_MAX, MIB
 
 GROWTH_BYTES_MAX = 64 * MIB
 
@@ -127,19 +127,29 @@ def test_a_number_that_the_server_cannot_read_is_the_servers_to_refuse(rig: Rig)
         assert (reply.status, reply.code) == (400, -32700)
 
 
-def test_twenty_huge_requests_at_once_cost_what_they_hold(rig: Rig) -> None:
-    """Bodies under way are held: 20 of 4 MiB are 80 MiB, and a hub that copied them would show."""
+def test_bodies_under_way_are_bounded_together(rig: Rig) -> None:
+    """100 of 4 MiB are 400 MiB, more than may be held at a time; whoever asks for little is served all the same."""
     data = arguments(json.dumps({"text": "x" * (BODY_BYTES_MAX - 1000)}))
-    wires = [Wire(rig.address) for _ in range(20)]
+    wires = [Wire(rig.address) for _ in range(100)]
     try:
         process = Path(f"/proc/{rig.hub.pid}")
         (process / "clear_refs").write_text("5")
         before = kib(process, "VmRSS")
         for wire in wires:
             wire.send(data[:-1])
-        growth = 1024 * (kib(process, "VmRSS") - before)
+        with Wire(rig.address) as neighbour:
+            neighbour.send(healthy("neighbour"))
+            assert answers(neighbour.reply(), "neighbour")
+        growth = 1024 * (kib(process, "VmHWM") - before)
         print(f"{growth / MIB:.1f} MiB")
-        assert growth < 2 * 20 * BODY_BYTES_MAX
+        assert growth < BODIES_BYTES_MAX + GROWTH_BYTES_MAX
+        refused = wires[-1].reply()
+        assert refused is not None
+        assert (refused.status, refused.code) == (503, -31004)
+        wires[0].send(data[-1:])
+        first = wires[0].reply()
+        assert first is not None
+        assert first.status == 200
     finally:
         for wire in wires:
             wire.__exit__()

@@ -27,11 +27,15 @@ _COPIED_BYTES_MAX = 65536
 _REQUEST_BYTES = 1024
 _QUEUE_BYTES_MAX = 65536
 """Pipelined requests are read ahead up to this size; the bare request counts as `_REQUEST_BYTES`."""
+_CROWDED = Refusal(
+    503, "The hub holds too much of requests that have not come whole; repeat it later", headers=(("retry-after", "5"),)
+)
 _CUT = (
     b'{"jsonrpc":"2.0","id":null,"error":{"code":-31002,"message":"The call was cut before it ended; it may have run",'
     b'"data":{"outcome":"unknown","retryable":false}}}'
 )
 """Told in 200, since proxies repeat what gets a 503."""
+_NOT_SENT = b'{"outcome":"not_sent","retryable":true}'
 
 Serve = Callable[[HttpRequest, "Exchange"], Awaitable[None]]
 Admit = Callable[[HttpHead], Refusal | None]
@@ -127,6 +131,10 @@ class Connection(asyncio.Protocol):
         self._parser = RequestParser(listener.admit)
         self._queue: deque[HttpRequest | Refusal] = deque()
         self._closing = False
+        self._held_bytes = 0
+        """What this connection counts for in `HttpListener.body_bytes`."""
+        self._seen_bytes = 0
+        """What had come of the present body when its speed was last looked at."""
         self._stalled_s: float | None = None
         self._stalled_bytes = 0
 
@@ -145,7 +153,14 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         if not parser.in_request:
             self.since_s = self.listener.now_s
+            self._seen_bytes = 0
         ready = parser.feed(data)
+        if parser.body_bytes != self._held_bytes:
+            self._hold(parser.body_bytes)
+            if parser.body_bytes and self.listener.body_bytes > limits.BODIES_BYTES_MAX:
+                parser.give_up()
+                self._hold(0)
+                ready.append(_CROWDED)
         if ready:
             self._queue.extend(ready)
             if self.exchange is None:
@@ -160,6 +175,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._hold(0)
         self.listener.closed(self)
         exchange, self.exchange = self.exchange, None
         if exchange is not None and not exchange.ended:
@@ -175,6 +191,10 @@ class Connection(asyncio.Protocol):
         self._stalled_s = None
         if self.exchange is None:
             self._next()
+
+    def _hold(self, body_bytes: int) -> None:
+        self.listener.body_bytes += body_bytes - self._held_bytes
+        self._held_bytes = body_bytes
 
     # -- one exchange after the other
 
@@ -309,10 +329,12 @@ class Connection(asyncio.Protocol):
             if now_s - self.since_s > limits.WRITE_WAIT_S:
                 self.abort()
         elif self._parser.in_request:
-            late_s = now_s - self.since_s - limits.HEAD_WAIT_S
-            if late_s > 0 and self._parser.body_bytes < late_s * limits.BODY_RATE_BYTES_S:
-                self._queue.append(Refusal(408, "The request came too slowly"))
-                self._next()
+            if now_s - self.since_s > limits.HEAD_WAIT_S:
+                come_bytes, seen_bytes = self._parser.body_bytes, self._seen_bytes
+                if come_bytes - min(seen_bytes, come_bytes) < limits.HEAD_WAIT_S * limits.BODY_RATE_BYTES_S:
+                    self._queue.append(Refusal(408, "The request came too slowly"))
+                    self._next()
+                self.since_s, self._seen_bytes = now_s, come_bytes
         elif now_s - self.since_s > limits.IDLE_S:
             self.close()
 
@@ -335,6 +357,8 @@ class HttpListener:
         self.now_s = self._clock.monotonic()
         """Monotonic time as of the last sweep: exact to a second, free to read."""
         self._connections: set[Connection] = set()
+        self.body_bytes = 0
+        """What has come of bodies that are not whole."""
         self._per_address: Counter[str] = Counter()
         files_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._per_address_max = limits.CONNECTIONS_PER_ADDRESS_MAX
@@ -462,8 +486,10 @@ class HttpListener:
 
 def refusal_body(refusal: Refusal) -> bytes:
     """The JSON-RPC error of a refusal on the head: it carries no id, since no body was read."""
-    text = refusal.reason.replace("\\", "\\\\").replace('"', '\\"')
-    return b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"%b"}}' % text.encode()
+    text = refusal.reason.replace("\\", "\\\\").replace('"', '\\"').encode()
+    if refusal.status == 503:
+        return b'{"jsonrpc":"2.0","id":null,"error":{"code":-31004,"message":"%b","data":%b}}' % (text, _NOT_SENT)
+    return b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"%b"}}' % text
 
 
 def bind_problem(address: Address, error: OSError) -> str:

@@ -125,6 +125,12 @@ class RequestParser:
         ready, self._ready = self._ready, []
         return ready
 
+    def give_up(self) -> None:
+        """Take no more, and let go of what has come of a body."""
+        self.refused = True
+        self._body = b""
+        self.body_bytes = 0
+
     def _feed_around(self, data: bytes, at: int) -> None:
         """Go on after the head of a request that asks for an upgrade: the wish is ignored, the request is answered."""
         view = memoryview(data)

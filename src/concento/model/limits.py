@@ -7,6 +7,9 @@ MIB: Final = 1024 * 1024
 BODY_BYTES_MAX: Final = 4 * MIB
 """Largest request body an agent may send; more is 413."""
 
+BODIES_BYTES_MAX: Final = 256 * MIB
+"""Bytes of request bodies that have not come whole, in all; a body that goes beyond is 503."""
+
 HEAD_BYTES_MAX: Final = 64 * 1024
 """Largest request head (request line and header fields) in all; more is 431."""
 
@@ -17,7 +20,7 @@ HEAD_WAIT_S: Final = 5.0
 """A request head that takes longer than this to arrive is 408."""
 
 BODY_RATE_BYTES_S: Final = 1024
-"""A body that arrives slower than this, after `HEAD_WAIT_S` of grace, is 408."""
+"""A body that arrives slower than this, in any `HEAD_WAIT_S`, is 408."""
 
 IDLE_S: Final = 75.0
 """A keep-alive connection with no request for this long is closed."""
