@@ -106,17 +106,14 @@ LENGTHS = [
 
 
 class Hostile(NamedTuple):
-    """One raw request: the threat it is of, the status and the JSON-RPC code it gets, whether the connection ends.
-
-    `closes` None: either will do. `code` None: the answer has no JSON-RPC error, as on the admin listener.
-    """
+    """One raw request: the threat it is of, the status and the JSON-RPC code it gets, whether the connection ends."""
 
     id: str
     threat: str
     data: bytes
     status: int
-    closes: bool | None
-    code: int | None = INVALID_REQUEST
+    closes: bool
+    code: int = INVALID_REQUEST
 
     @property
     def endless(self) -> bool:
