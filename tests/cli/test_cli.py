@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from concento.cli.main import VERBS
 from concento.testing.stdio_child import child_command
 
 CONCENTO = str(Path(sys.executable).with_name("concento"))
@@ -217,7 +218,7 @@ def test_help_is_cheap_and_every_verb_has_an_example(tmp_path: Path) -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
-    for verb in ("serve", "stdio", "check", "servers", "tools", "inspect", "call", "schema"):
+    for verb in VERBS:
         shown = run(verb, "--help", cwd=tmp_path)
         assert shown.returncode == 0
         assert "Example" in shown.stdout

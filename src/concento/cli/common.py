@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,9 +19,14 @@ def read_config(argument: str | None) -> Config:
     try:
         return load(find_config(argument, Path.cwd(), os.environ), os.environ)
     except ConfigError as error:
-        for problem in error.problems:
-            tell(problem)
-        raise SystemExit(2) from None
+        refuse(error)
+
+
+def refuse(error: ConfigError) -> NoReturn:
+    """End with code 2, with every problem of a configuration."""
+    for problem in error.problems:
+        tell(problem)
+    raise SystemExit(2)
 
 
 def tell(text: str) -> None:
@@ -32,6 +38,25 @@ def fail(error: ConcentoError | str) -> NoReturn:
     """End with code 1."""
     tell(f"concento: {error}")
     raise SystemExit(1)
+
+
+def user_state() -> Path:
+    """The folder where state that belongs to no single configuration is kept."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".local/state") / "concento"
+
+
+def shortened(path: Path) -> str:
+    """A path as a person would write it: `~` for the home folder, and nothing before what is in this one."""
+    for base, sign in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if path.is_relative_to(base) and path != base:
+            return f"{sign}{path.relative_to(base)}"
+    return str(path)
+
+
+def counted(things: Sized, noun: str) -> str:
+    """How many there are: `1 server`, `3 servers`."""
+    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
 
 
 def put_json(value: Any) -> None:

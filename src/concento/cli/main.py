@@ -9,6 +9,7 @@ import click
 VERBS: Final[Mapping[str, str]] = {
     "serve": "Run the hub.",
     "stdio": "Run the hub for one agent, over standard input and output.",
+    "import": "Bring in the servers that MCP clients have.",
     "check": "Say what is wrong with a configuration.",
     "servers": "Show what is connected, what is failing and why.",
     "tools": "List or search tools.",
@@ -27,7 +28,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f".{cmd_name}", __package__)
+        file = "import_" if cmd_name == "import" else cmd_name  # Python has that word for itself
+        module = importlib.import_module(f".{file}", __package__)
         command = module.command
         assert isinstance(command, click.Command)
         return command

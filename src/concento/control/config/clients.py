@@ -6,7 +6,7 @@ for itself is left out; what would change who may do what is refused, never igno
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -37,16 +37,18 @@ _REFUSED: Final = {
 
 _TRANSPORTS: Final = {
     "stdio": None,
+    "local": None,
     "http": "http",
     "streamable-http": "http",
     "streamableHttp": "http",
     "streamable_http": "http",
     "sse": "sse",
 }
-_KNOWN: Final = (
+KNOWN: Final = (
     *("command", "args", "env", "cwd", "url", "serverUrl", "httpUrl", "headers", "type", "transport"),
     *("disabled", "enabled", "tools", "disabledTools", "excludeTools", *_REFUSED, *_IGNORED),
 )
+"""What a server may have in a client's file."""
 
 
 def is_client_file(root: Node) -> bool:
@@ -65,7 +67,7 @@ def _fits_client(server: MappingNode) -> bool:
     nodes = {key: entry.node for key, entry in server.entries.items()}
     if isinstance(nodes.get("command"), SequenceNode) or isinstance(nodes.get("tools"), MappingNode):
         return False
-    return all(key in _KNOWN or key not in keys.SERVER.keys for key in nodes)
+    return all(key in KNOWN or key not in keys.SERVER.keys for key in nodes)
 
 
 def as_configuration(root: Node, folder: Path, problems: Problems) -> MappingNode:
@@ -99,18 +101,22 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
     aliases = {name: name for name in names if re.fullmatch(keys.ALIAS, name)}
     taken = set(aliases)
     for name in names:
-        if name in aliases:
-            continue
-        ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-        base = re.sub("[^a-z0-9]+", "-", ascii_name).strip("-") or "server"
-        base = (base if base[0].isalpha() else f"s{base}")[:20].rstrip("-")
-        alias, number = base, 1
-        while alias in taken:
-            number += 1
-            alias = f"{base[: 19 - len(str(number))].rstrip('-')}-{number}"
-        aliases[name] = alias
-        taken.add(alias)
+        if name not in aliases:
+            aliases[name] = free_alias(name, taken)
+            taken.add(aliases[name])
     return {name: aliases[name] for name in names}
+
+
+def free_alias(name: str, taken: Collection[str]) -> str:
+    """An alias that is like this name and not taken."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    base = re.sub("[^a-z0-9]+", "-", ascii_name).strip("-") or "server"
+    base = (base if base[0].isalpha() else f"s{base}")[:20].rstrip("-")
+    alias, number = base, 1
+    while alias in taken:
+        number += 1
+        alias = f"{base[: 19 - len(str(number))].rstrip('-')}-{number}"
+    return alias
 
 
 def _is_disabled(server: Node) -> bool:
@@ -184,7 +190,7 @@ class _Client:
         if key in _REFUSED:
             self._problems.add(place, f"the key {quoted(key)} can't be carried over; {_REFUSED[key]}")
         elif key not in _IGNORED and not key.startswith(("_", "//", "$")):
-            self._problems.add(place, unknown("key", key, _KNOWN))
+            self._problems.add(place, unknown("key", key, KNOWN))
 
     def _with_references(self, node: Node) -> Node:
         """The same with every reference written our way."""

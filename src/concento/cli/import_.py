@@ -1,0 +1,338 @@
+"""`concento import`: what MCP clients have becomes a configuration, and the clients may use the hub from then on."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..control.config import find_config, load
+from ..control.config.load import FILE_NAME
+from ..model.config import Config
+from ..model.errors import ConcentoError, ConfigError
+from ..onboarding.clients import ClientFile, hub_command, known_files
+from ..onboarding.disguise import SECRETS_FOLDER, Answer
+from ..onboarding.found import Found, Reading, read_file
+from ..onboarding.gather import Gathered, Taken, gather
+from ..onboarding.insert import HEAD, CantInsert, NewServer, commented, fresh, inserted
+from ..onboarding.pointing import Change, apply, change, undo
+from ..onboarding.save import CantWrite, replace_file, save_configuration
+from ..onboarding.translate import Need
+from ..onboarding.trial import printable
+from .common import counted, fail, json_option, put_json, refuse, shortened, tell, user_state
+
+
+@click.command(name="import")
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--config",
+    "-c",
+    "target",
+    metavar="FILE",
+    help="Configuration to write; by default the one in use, else ./concento.yaml.",
+)
+@click.option(
+    "--set", "said", multiple=True, metavar="NAME=VALUE", help="A variable or input that a client's file leaves open."
+)
+@click.option("--apply", "pointing", is_flag=True, help="Also let the clients use the hub in place of those servers.")
+@click.option("--undo", "undoing", is_flag=True, help="Give clients back what the last --apply changed.")
+@click.option("--force", is_flag=True, help="Begin the configuration anew; with --undo: files that changed since, too.")
+@click.option("--dry-run", is_flag=True, help="Print what would be written, and write nothing.")
+@json_option
+def command(
+    files: tuple[Path, ...],
+    target: str | None,
+    said: tuple[str, ...],
+    pointing: bool,
+    undoing: bool,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Bring in the servers that MCP clients have.
+
+    Without FILE it looks where Claude Desktop, Claude Code, VS Code, Cursor, Windsurf, Zed, Copilot and Gemini CLI
+    keep them. The same server in several clients becomes one; secrets move into files of their own beside the
+    configuration. A configuration that is there already keeps what it has.
+
+    \b
+    Example:
+      concento import --dry-run
+      concento import --apply         then, to have it as it was:  concento import --undo
+    """
+    if undoing:
+        if pointing or dry_run or said:
+            raise click.UsageError("--undo goes together with --force and --json only.")
+        _undo(files, force, as_json)
+        return
+    path, existing, before = _target(target, force)
+    readings = _read(files)
+    answers = _answers(said)
+    gathered = gather(readings, os.environ, answers, existing, path)
+    if not as_json and not dry_run and sys.stdin.isatty() and _needs(gathered):
+        answers |= _ask(_needs(gathered))
+        gathered = gather(readings, os.environ, answers, existing, path)
+    text = _text(gathered, before, path)
+    written = before is None or text.encode() != before
+    try:
+        config = _write(path, text, gathered, before, force) if written and not dry_run else existing
+        changes = _changes(readings, gathered, config, path, bool(files)) if pointing else []
+        _report(readings, gathered)
+        if dry_run:
+            _tell_dry(changes, written, path)
+        else:
+            _tell_written(gathered, written, path)
+            for one in apply(changes, user_state() / "clients") if changes else ():
+                tell(
+                    f"{one.file.client.name} has the hub for {counted(one.gone, 'server')} now; {one.file.client.after}"
+                )
+            _tell_next(pointing, changes, path)
+    except ConcentoError as error:
+        fail(error)
+    if as_json:
+        put_json(_described(path, written and not dry_run, readings, gathered, () if dry_run else changes))
+    elif dry_run:
+        click.echo(text, nl=False)
+
+
+# -- what there is
+
+
+def _target(named: str | None, force: bool) -> tuple[Path, Config, bytes | None]:
+    """The configuration to write, what it has, and its bytes if they are to be kept."""
+    path = _target_path(named)
+    if not path.exists():
+        return path, Config(), None
+    if force:
+        return path, Config(), None
+    try:
+        return path, load(path, os.environ), path.read_bytes()
+    except ConfigError as error:
+        refuse(error)
+
+
+def _target_path(named: str | None) -> Path:
+    try:
+        return find_config(named, Path.cwd(), os.environ)
+    except ConfigError:
+        return Path.cwd() / FILE_NAME
+
+
+def _read(files: Sequence[Path]) -> list[Reading]:
+    known = known_files(Path.home(), Path.cwd(), os.environ)
+    if not files:
+        readings = [read_file(file.path, known, file) for file in known if file.path.is_file()]
+        if not readings:
+            fail("no client keeps servers here; name a FILE, or begin with `concento add NAME`")
+        return readings
+    readings = [read_file(path.absolute(), known) for path in files]
+    for reading in readings:
+        if reading.problem:
+            fail(f"{reading.file.path}: {reading.problem}")
+    return readings
+
+
+# -- what only a person knows
+
+
+def _answers(said: Sequence[str]) -> dict[str, Answer]:
+    answers: dict[str, Answer] = {}
+    for one in said:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--set takes NAME=VALUE, not {name!r}.")
+        answers[name] = Answer(value, name != "workspaceFolder")
+    return answers
+
+
+def _needs(gathered: Gathered) -> list[Need]:
+    return list({need.name: need for taken in gathered.taken if not taken.is_disabled for need in taken.needs}.values())
+
+
+def _ask(needs: Sequence[Need]) -> dict[str, Answer]:
+    tell("Some servers need what only you know; leave it empty to decide later.")
+    answers: dict[str, Answer] = {}
+    for need in needs:
+        text = f"  {need.name}" + (f" ({printable(need.description)})" if need.description else "")
+        value = click.prompt(
+            text, default=need.default or "", hide_input=need.is_secret, show_default=not need.is_secret, err=True
+        )
+        if value:
+            answers[need.name] = Answer(value, need.is_secret)
+    return answers
+
+
+# -- what is written
+
+
+def _text(gathered: Gathered, before: bytes | None, path: Path) -> str:
+    active = [_new(taken) for taken in gathered.taken if taken.is_active]
+    if before is not None:
+        try:
+            return inserted(before.decode(), active)
+        except CantInsert as error:
+            fail(f"{path}: {error}; name another file with --config")
+    waiting = [commented(_new(taken)) for taken in gathered.taken if not taken.is_active]
+    head = HEAD
+    if any(taken.secrets for taken in gathered.taken):
+        head += (
+            f"# Secrets are in {SECRETS_FOLDER}/, a file each; they belong neither here nor under version control.\n"
+        )
+    text = fresh(active, head)
+    return text + "".join(f"\n{block}\n" for block in waiting)
+
+
+def _new(taken: Taken) -> NewServer:
+    said = [f"from {' and '.join(dict.fromkeys(_origin(found) for found in taken.origins))}", *taken.notes]
+    if taken.is_disabled:
+        said.append("switched off there; take the marks away to have it")
+    elif taken.needs:
+        names = " ".join(f"--set {need.name}=…" for need in taken.needs)
+        said.append(f"needs what only you know: concento import {names}")
+    return NewServer(taken.alias, taken.keys, tuple(map(printable, said)))
+
+
+def _origin(found: Found) -> str:
+    project = f", project {shortened(Path(found.section[1]))}" if found.section[0] == "projects" else ""
+    return f"{found.file.client.name} ({shortened(found.file.path)}{project})"
+
+
+def _write(path: Path, text: str, gathered: Gathered, before: bytes | None, force: bool) -> Config:
+    secrets: dict[str, str] = {}
+    for taken in gathered.taken:
+        secrets |= taken.secrets
+    expected = before
+    if force and path.exists():
+        expected = path.read_bytes()
+        kept = path.with_name(f"{path.name}.before")
+        replace_file(kept, expected, expected=kept.read_bytes() if kept.exists() else None, mode=0o600)
+    return save_configuration(path, text.encode(), secrets, os.environ, expected=expected)
+
+
+def _changes(readings: Sequence[Reading], gathered: Gathered, config: Config, path: Path, named: bool) -> list[Change]:
+    """What `--apply` does. A project's file is shared with others: only a person who names it has it changed."""
+    url = f"http://{config.listen}/mcp"
+    gone = [found for taken in gathered.taken if taken.is_active for found in taken.origins]
+    gone += [found for _, found in gathered.known]
+    changes: list[Change] = []
+    for reading in readings:
+        own = [found for found in gone if found.file == reading.file]
+        if not own:
+            continue
+        if reading.file.scope == "project" and not named:
+            tell(f"{shortened(reading.file.path)} belongs to a project and may be shared: name it to change it, too")
+            continue
+        entry = reading.file.client.entry(url, hub_command(path, windows=reading.file.windows))
+        made = change(reading, own, entry, url)
+        if made is not None:
+            changes.append(made)
+    return changes
+
+
+def _undo(files: Sequence[Path], force: bool, as_json: bool) -> None:
+    try:
+        done = undo(user_state() / "clients", [path.absolute() for path in files], force=force)
+    except CantWrite as error:
+        fail(error)
+    for one in done:
+        tell(f"{one.client}: {shortened(one.path)} {'is as it was' if one.problem is None else one.problem}")
+    if as_json:
+        put_json({"files": [{"file": str(one.path), "client": one.client, "problem": one.problem} for one in done]})
+    if any(one.problem for one in done):
+        raise SystemExit(1)
+
+
+# -- what is told
+
+
+def _report(readings: Sequence[Reading], gathered: Gathered) -> None:
+    width = max((len(reading.file.client.name) for reading in readings), default=0)
+    for reading in readings:
+        names = ", ".join(found.name for found in reading.servers) or "no servers"
+        tell(
+            f"{reading.file.client.name:{width}}  {shortened(reading.file.path)}: {printable(reading.problem or names)}"
+        )
+    for taken in gathered.taken:
+        mark = "+" if taken.is_active else "-" if taken.is_disabled else "?"
+        tell(f"  {mark} {taken.alias:20}  {printable('; '.join(_remarks(taken)))}")
+    for alias, found in gathered.known:
+        tell(f"  = {alias:20}  is there already, from {found.file.client.name} as {printable(found.name)}")
+    for left in gathered.left:
+        tell(f"  ! {printable(left.found.name):20}  left with {left.found.file.client.name}: {printable(left.reason)}")
+
+
+def _remarks(taken: Taken) -> list[str]:
+    said = [f"from {', '.join(dict.fromkeys(found.file.client.name for found in taken.origins))}", *taken.notes]
+    if taken.is_disabled:
+        said.append("switched off there")
+    elif taken.needs:
+        said.append(f"needs {', '.join(need.name for need in taken.needs)}")
+    if taken.secrets:
+        said.append(f"{counted(taken.secrets, 'secret')} moved to {SECRETS_FOLDER}/")
+    return said
+
+
+def _tell_written(gathered: Gathered, written: bool, path: Path) -> None:
+    active = [taken for taken in gathered.taken if taken.is_active]
+    if written:
+        waiting = len(gathered.taken) - len(active)
+        told = f", and {waiting} in comments" if waiting else ""
+        tell(f"{shortened(path)} has {counted(active, 'server')} more{told}")
+    else:
+        tell(f"{shortened(path)} has all of them already")
+
+
+def _tell_dry(changes: Sequence[Change], written: bool, path: Path) -> None:
+    tell(
+        f"nothing is written; without --dry-run {shortened(path)} would be {'written' if written else 'left as it is'}"
+    )
+    for one in changes:
+        tell(f"  and {shortened(one.file.path)} would lead to the hub instead of {counted(one.gone, 'server')}")
+
+
+def _tell_next(pointing: bool, changes: Sequence[Change], path: Path) -> None:
+    named = "" if path.parent == Path.cwd() and path.name == FILE_NAME else f" {shortened(path)}"
+    tell(f"Next: concento serve{named}" + ("" if pointing else "   and: concento import --apply"))
+    if changes:
+        tell("As it was: concento import --undo")
+
+
+def _described(
+    path: Path, written: bool, readings: Sequence[Reading], gathered: Gathered, changes: Sequence[Change]
+) -> Mapping[str, Any]:
+    return {
+        "config": str(path),
+        "written": written,
+        "clients": [
+            {
+                **_client(reading.file),
+                "servers": [found.name for found in reading.servers],
+                "problem": reading.problem,
+            }
+            for reading in readings
+        ],
+        "servers": [
+            {
+                "alias": taken.alias,
+                "name": taken.name,
+                "from": [_client(found.file) for found in taken.origins],
+                "active": taken.is_active,
+                "disabled": taken.is_disabled,
+                "needs": [{"name": need.name, "description": need.description} for need in taken.needs],
+                "secrets": [f"{SECRETS_FOLDER}/{name}" for name in taken.secrets],
+                "notes": list(taken.notes),
+            }
+            for taken in gathered.taken
+        ],
+        "known": [{"alias": alias, "name": found.name, **_client(found.file)} for alias, found in gathered.known],
+        "left": [
+            {"name": left.found.name, **_client(left.found.file), "reason": left.reason} for left in gathered.left
+        ],
+        "applied": [{**_client(one.file), "servers": [found.name for found in one.gone]} for one in changes],
+    }
+
+
+def _client(file: ClientFile) -> dict[str, str]:
+    return {"client": file.client.name, "file": str(file.path)}

@@ -1,0 +1,145 @@
+"""Many clients' servers → one list: identical ones merged, names made aliases, what can't come along with its reason.
+
+Pure but for `env`, whose values references stand for.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..control.config import read
+from ..control.config.clients import free_alias, slugs
+from ..model.config import Config, Server
+from ..model.errors import ConfigError
+from .disguise import Answer, disguise, in_full
+from .found import Found, Reading
+from .translate import Entry, Need, Unusable, translate
+from .written import entry_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One server of the new configuration. `keys` are free of secrets; `origins` are all places that had it."""
+
+    alias: str
+    name: str
+    keys: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(repr=False)
+    origins: tuple[Found, ...]
+    notes: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
+    """What a person still has to say; a server that needs something is written, but commented out."""
+    is_disabled: bool = False
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the hub will run it."""
+        return not self.needs and not self.is_disabled
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A server that is not taken, and why."""
+
+    found: Found
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Everything that was found, each server in one of the lists. `known`: the configuration has it already."""
+
+    taken: tuple[Taken, ...]
+    left: tuple[Left, ...]
+    known: tuple[tuple[str, Found], ...] = ()
+
+
+def gather(
+    readings: Sequence[Reading],
+    env: Mapping[str, str],
+    answers: Mapping[str, Answer],
+    existing: Config,
+    path: Path,
+) -> Gathered:
+    """What a configuration at `path` gains from these files; `existing` is what it has."""
+    left: list[Left] = []
+    merged: dict[str, tuple[Entry, list[Found]]] = {}
+    for found in (found for reading in readings for found in reading.servers):
+        if found.leads_to(f"http://{existing.listen}/mcp"):
+            continue
+        match translate(found, env):
+            case Unusable(reason):
+                left.append(Left(found, reason))
+            case entry:
+                key = json.dumps([in_full(entry, _said(entry, answers)), found.is_disabled], sort_keys=True)
+                merged.setdefault(key, (entry, []))[1].append(found)
+    known: list[tuple[str, Found]] = []
+    fresh: list[tuple[Entry, list[Found]]] = []
+    for entry, origins in merged.values():
+        waits = _open(entry, answers) or origins[0].is_disabled
+        server = None if waits else _server(in_full(entry, _said(entry, answers)), path, env)
+        if isinstance(server, str):
+            left += [Left(found, server) for found in origins]
+        elif server is not None and (alias := _same(server, existing.servers)):
+            known += [(alias, found) for found in origins]
+        else:
+            fresh.append((entry, origins))
+    return Gathered(tuple(_named(fresh, answers, existing.servers)), tuple(left), tuple(known))
+
+
+def _said(entry: Entry, answers: Mapping[str, Answer]) -> Mapping[str, Answer]:
+    """The answers, and the defaults where nobody needs to answer."""
+    defaults = {n.name: Answer(n.default, False) for n in entry.needs if n.default is not None and not n.is_secret}
+    return {**defaults, **answers}
+
+
+def _open(entry: Entry, answers: Mapping[str, Answer]) -> tuple[Need, ...]:
+    said = _said(entry, answers)
+    return tuple(need for need in entry.needs if need.name not in said)
+
+
+def _server(keys: Mapping[str, Any], path: Path, env: Mapping[str, str]) -> Server | str:
+    """The server as the loader makes it, or what it has against it."""
+    try:
+        text = "\n".join(["servers:", *entry_lines("server", keys)])
+        return read(text.encode(), path, env).servers["server"]
+    except ConfigError as error:
+        return "; ".join(problem.partition(": ")[2] for problem in error.problems)
+    except UnicodeEncodeError:
+        return "it holds half of a character"
+
+
+def _same(server: Server, others: Mapping[str, Server]) -> str | None:
+    """The alias under which there is such a server already: the same program or URL, the same credentials."""
+    return next((alias for alias, other in others.items() if other.replicas == server.replicas), None)
+
+
+def _named(
+    fresh: Sequence[tuple[Entry, list[Found]]], answers: Mapping[str, Answer], others: Mapping[str, Server]
+) -> list[Taken]:
+    """Aliases: a valid name that nobody has yet is kept; of several that want one, the first gets it."""
+    wanted = slugs(dict.fromkeys(origins[0].name for _, origins in fresh if not origins[0].is_disabled))
+    taken = set(others)
+    reserved = set(wanted.values())
+    named: list[Taken] = []
+    in_order = sorted(fresh, key=lambda one: (one[1][0].is_disabled, bool(_open(one[0], answers))))
+    for entry, origins in in_order:
+        first = origins[0]
+        alias, notes = wanted.get(first.name), list(entry.notes)
+        if alias is None or alias in taken:
+            alias = free_alias(first.name, taken | reserved)
+        taken.add(alias)
+        if alias != first.name:
+            who = next((one for one in named if one.name == first.name), None)
+            if who is not None:
+                notes.append(f"a different server is called {first.name!r} in {who.origins[0].file.client.name}")
+            elif first.name in others:
+                notes.append(f"the configuration has a different server called {first.name!r}")
+            else:
+                notes.append(f"called {first.name!r} in {first.file.client.name}, which is no alias")
+        hidden = disguise(entry, alias, _said(entry, answers))
+        keys, secrets, needs = hidden.keys, hidden.secrets, _open(entry, answers)
+        named.append(Taken(alias, first.name, keys, secrets, tuple(origins), tuple(notes), needs, first.is_disabled))
+    return named
