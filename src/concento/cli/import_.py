@@ -8,20 +8,20 @@ from typing import Any
 
 import click
 
-from ..control.config import find_config, load
 from ..control.config.load import FILE_NAME
 from ..model.config import Config
-from ..model.errors import ConcentoError, ConfigError
+from ..model.errors import ConcentoError
 from ..onboarding.clients import ClientFile, hub_command, known_files
 from ..onboarding.disguise import SECRETS_FOLDER, Answer
 from ..onboarding.found import Found, Reading, read_file
 from ..onboarding.gather import Gathered, Taken, gather
-from ..onboarding.insert import HEAD, CantInsert, NewServer, commented, fresh, inserted
+from ..onboarding.insert import HEAD, NewServer, commented, fresh
 from ..onboarding.pointing import Change, apply, change, undo
 from ..onboarding.save import CantWrite, replace_file, save_configuration
 from ..onboarding.translate import Need
 from ..onboarding.trial import printable
-from .common import counted, fail, json_option, put_json, refuse, shortened, tell, user_state
+from .common import counted, fail, json_option, put_json, shortened, tell, user_state
+from .writing import added_to, ask, target_of
 
 
 @click.command(name="import")
@@ -67,12 +67,12 @@ def command(
             raise click.UsageError("--undo goes together with --force and --json only.")
         _undo(files, force, as_json)
         return
-    path, existing, before = _target(target, force)
+    path, existing, before = target_of(target, anew=force)
     readings = _read(files)
     answers = _answers(said)
     gathered = gather(readings, os.environ, answers, existing, path)
     if not as_json and not dry_run and sys.stdin.isatty() and _needs(gathered):
-        answers |= _ask(_needs(gathered))
+        answers |= ask(_needs(gathered))
         gathered = gather(readings, os.environ, answers, existing, path)
     text = _text(gathered, before, path)
     written = before is None or text.encode() != before
@@ -98,26 +98,6 @@ def command(
 
 
 # -- what there is
-
-
-def _target(named: str | None, force: bool) -> tuple[Path, Config, bytes | None]:
-    """The configuration to write, what it has, and its bytes if they are to be kept."""
-    path = _target_path(named)
-    if not path.exists():
-        return path, Config(), None
-    if force:
-        return path, Config(), None
-    try:
-        return path, load(path, os.environ), path.read_bytes()
-    except ConfigError as error:
-        refuse(error)
-
-
-def _target_path(named: str | None) -> Path:
-    try:
-        return find_config(named, Path.cwd(), os.environ)
-    except ConfigError:
-        return Path.cwd() / FILE_NAME
 
 
 def _read(files: Sequence[Path]) -> list[Reading]:
@@ -151,29 +131,13 @@ def _needs(gathered: Gathered) -> list[Need]:
     return list({need.name: need for taken in gathered.taken if not taken.is_disabled for need in taken.needs}.values())
 
 
-def _ask(needs: Sequence[Need]) -> dict[str, Answer]:
-    tell("Some servers need what only you know; leave it empty to decide later.")
-    answers: dict[str, Answer] = {}
-    for need in needs:
-        text = f"  {need.name}" + (f" ({printable(need.description)})" if need.description else "")
-        value = click.prompt(
-            text, default=need.default or "", hide_input=need.is_secret, show_default=not need.is_secret, err=True
-        )
-        if value:
-            answers[need.name] = Answer(value, need.is_secret)
-    return answers
-
-
 # -- what is written
 
 
 def _text(gathered: Gathered, before: bytes | None, path: Path) -> str:
     active = [_new(taken) for taken in gathered.taken if taken.is_active]
     if before is not None:
-        try:
-            return inserted(before.decode(), active)
-        except CantInsert as error:
-            fail(f"{path}: {error}; name another file with --config")
+        return added_to(path, before, active)
     waiting = [commented(_new(taken)) for taken in gathered.taken if not taken.is_active]
     head = HEAD
     if any(taken.secrets for taken in gathered.taken):

@@ -9,6 +9,7 @@ import click
 VERBS: Final[Mapping[str, str]] = {
     "serve": "Run the hub.",
     "stdio": "Run the hub for one agent, over standard input and output.",
+    "add": "Find a server, try it, write it into the configuration.",
     "import": "Bring in the servers that MCP clients have.",
     "check": "Say what is wrong with a configuration.",
     "servers": "Show what is connected, what is failing and why.",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .secrets import Kind, secret_spans
-from .translate import MARK, Entry
+from .translate import MARK, Entry, Need
 
 SECRETS_FOLDER: Final = "concento.secrets"
 """Beside the configuration, mode 0700."""
@@ -51,8 +51,24 @@ def in_full(entry: Entry, answers: Mapping[str, Answer]) -> dict[str, Any]:
 _MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 
 
+def with_defaults(entry: Entry, answers: Mapping[str, Answer]) -> dict[str, Answer]:
+    """The answers, and the defaults of what nobody has to be asked."""
+    defaults = {n.name: Answer(n.default, False) for n in entry.needs if n.default is not None and not n.is_secret}
+    return {**defaults, **answers}
+
+
+def open_needs(entry: Entry, answers: Mapping[str, Answer]) -> tuple[Need, ...]:
+    """What still has to be said."""
+    said = with_defaults(entry, answers)
+    return tuple(need for need in entry.needs if need.name not in said)
+
+
+_OWN_REFERENCE = re.compile(r"\$\{(env|file):[^{}]+\}")
+
+
 def _literal(value: str) -> str:
-    return value.replace("${", "$${")
+    """What a person said, as text that means just this; a reference of ours is meant as one."""
+    return value if _OWN_REFERENCE.fullmatch(value) else value.replace("${", "$${")
 
 
 def _walk(keys: Mapping[str, Any], leaf: Callable[[str, Kind | None, str], str]) -> dict[str, Any]:
@@ -106,7 +122,7 @@ class _Hider:
 
     def _need(self, name: str) -> str:
         answer = self._answers.get(name)
-        if answer is not None and not answer.is_secret:
+        if answer is not None and (not answer.is_secret or _OWN_REFERENCE.fullmatch(answer.value)):
             return _literal(answer.value)
         if answer is not None:
             return self._reference(name, answer.value)

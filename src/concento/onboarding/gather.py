@@ -13,7 +13,7 @@ from ..control.config import read
 from ..control.config.clients import free_alias, slugs
 from ..model.config import Config, Server
 from ..model.errors import ConfigError
-from .disguise import Answer, disguise, in_full
+from .disguise import Answer, disguise, in_full, open_needs, with_defaults
 from .found import Found, Reading
 from .translate import Entry, Need, Unusable, translate
 from .written import entry_lines
@@ -73,45 +73,34 @@ def gather(
             case Unusable(reason):
                 left.append(Left(found, reason))
             case entry:
-                key = json.dumps([in_full(entry, _said(entry, answers)), found.is_disabled], sort_keys=True)
+                key = json.dumps([in_full(entry, with_defaults(entry, answers)), found.is_disabled], sort_keys=True)
                 merged.setdefault(key, (entry, []))[1].append(found)
     known: list[tuple[str, Found]] = []
     fresh: list[tuple[Entry, list[Found]]] = []
     for entry, origins in merged.values():
-        waits = _open(entry, answers) or origins[0].is_disabled
-        server = None if waits else _server(in_full(entry, _said(entry, answers)), path, env)
+        waits = open_needs(entry, answers) or origins[0].is_disabled
+        server = None if waits else server_of("server", in_full(entry, with_defaults(entry, answers)), path, env)
         if isinstance(server, str):
             left += [Left(found, server) for found in origins]
-        elif server is not None and (alias := _same(server, existing.servers)):
+        elif server is not None and (alias := same_server(server, existing.servers)):
             known += [(alias, found) for found in origins]
         else:
             fresh.append((entry, origins))
     return Gathered(tuple(_named(fresh, answers, existing.servers)), tuple(left), tuple(known))
 
 
-def _said(entry: Entry, answers: Mapping[str, Answer]) -> Mapping[str, Answer]:
-    """The answers, and the defaults where nobody needs to answer."""
-    defaults = {n.name: Answer(n.default, False) for n in entry.needs if n.default is not None and not n.is_secret}
-    return {**defaults, **answers}
-
-
-def _open(entry: Entry, answers: Mapping[str, Answer]) -> tuple[Need, ...]:
-    said = _said(entry, answers)
-    return tuple(need for need in entry.needs if need.name not in said)
-
-
-def _server(keys: Mapping[str, Any], path: Path, env: Mapping[str, str]) -> Server | str:
+def server_of(alias: str, keys: Mapping[str, Any], path: Path, env: Mapping[str, str]) -> Server | str:
     """The server as the loader makes it, or what it has against it."""
     try:
-        text = "\n".join(["servers:", *entry_lines("server", keys)])
-        return read(text.encode(), path, env).servers["server"]
+        text = "\n".join(["servers:", *entry_lines(alias, keys)])
+        return read(text.encode(), path, env).servers[alias]
     except ConfigError as error:
         return "; ".join(problem.partition(": ")[2] for problem in error.problems)
     except UnicodeEncodeError:
         return "it holds half of a character"
 
 
-def _same(server: Server, others: Mapping[str, Server]) -> str | None:
+def same_server(server: Server, others: Mapping[str, Server]) -> str | None:
     """The alias under which there is such a server already: the same program or URL, the same credentials."""
     return next((alias for alias, other in others.items() if other.replicas == server.replicas), None)
 
@@ -124,7 +113,7 @@ def _named(
     taken = set(others)
     reserved = set(wanted.values())
     named: list[Taken] = []
-    in_order = sorted(fresh, key=lambda one: (one[1][0].is_disabled, bool(_open(one[0], answers))))
+    in_order = sorted(fresh, key=lambda one: (one[1][0].is_disabled, bool(open_needs(one[0], answers))))
     for entry, origins in in_order:
         first = origins[0]
         alias, notes = wanted.get(first.name), list(entry.notes)
@@ -139,7 +128,7 @@ def _named(
                 notes.append(f"the configuration has a different server called {first.name!r}")
             else:
                 notes.append(f"called {first.name!r} in {first.file.client.name}, which is no alias")
-        hidden = disguise(entry, alias, _said(entry, answers))
-        keys, secrets, needs = hidden.keys, hidden.secrets, _open(entry, answers)
+        hidden = disguise(entry, alias, with_defaults(entry, answers))
+        keys, secrets, needs = hidden.keys, hidden.secrets, open_needs(entry, answers)
         named.append(Taken(alias, first.name, keys, secrets, tuple(origins), tuple(notes), needs, first.is_disabled))
     return named

@@ -54,9 +54,9 @@ def inserted(text: str, servers: Sequence[NewServer]) -> str:
         members = ", ".join(f"{server.alias}: {flow(server.keys)}" for server in servers)
         rest = text[place.offset :]
         return bom + text[: place.offset] + members + ("" if rest.lstrip().startswith("}") else ", ") + rest.lstrip(" ")
-    lines = [line for server in servers for line in _block(server, place.indent)]
+    lines = [line for server in servers for line in ([""] if server.comments else []) + _block(server, place.indent)]
     if place.kind == "none":
-        lines = ["servers:", *lines]
+        lines = ["servers:", *(lines[1:] if not lines[0] else lines)]
     start, end = place.cut
     before = text[:start].rstrip(" ") + text[end : place.offset] if start < end else text[: place.offset]
     if before and not before.endswith("\n"):
