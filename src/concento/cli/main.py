@@ -12,6 +12,7 @@ VERBS: Final[Mapping[str, str]] = {
     "add": "Find a server, try it, write it into the configuration.",
     "import": "Bring in the servers that MCP clients have.",
     "check": "Say what is wrong with a configuration.",
+    "doctor": "Try every server and client, and say what to do.",
     "servers": "Show what is connected, what is failing and why.",
     "tools": "List or search tools.",
     "inspect": "Show one tool: definition, server, how to call it.",
