@@ -52,4 +52,4 @@ env env-serve:
 	@"$(PYTHON)" scripts/bootstrap.py $(if $(filter env-serve,$@),serve,dev)
 
 programs: env
-	@scripts/system-packages nginx wrk bwrap
+	@scripts/system-packages nginx wrk bwrap zsh fish

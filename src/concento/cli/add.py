@@ -26,6 +26,7 @@ from ..onboarding.save import save_configuration
 from ..onboarding.secrets import is_secret_name
 from ..onboarding.translate import Entry, Need
 from ..onboarding.trial import Trial, printable, try_server
+from . import completing
 from .common import counted, fail, json_option, put_json, shortened, tell
 from .writing import added_to, ask, can_ask, target_of
 
@@ -36,7 +37,9 @@ DESCRIPTION_CHARS = 90
 
 
 @click.command(name="add")
-@click.argument("target", nargs=-1, required=True, metavar="NAME | URL | -- COMMAND...")
+@click.argument(
+    "target", nargs=-1, required=True, metavar="NAME | URL | -- COMMAND...", shell_complete=completing.well_known
+)
 @click.option("--as", "alias", metavar="ALIAS", help="Alias of the server; by default made of its name.")
 @click.option(
     "--env",

@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
+from . import completing
 from .common import config_option, put_json, read_config, tell
 from .inspect import unknown
 from .talk import CallFailed, Talk, with_hub
 
 
 @click.command(name="call")
-@click.argument("tool", help="Its public name, as `concento tools` shows it.")
+@click.argument("tool", shell_complete=completing.tools, help="Its public name, as `concento tools` shows it.")
 @click.argument(
     "arguments", nargs=-1, metavar="[KEY=VALUE]...", help="Arguments; a value that is no text is read as JSON."
 )

@@ -65,6 +65,6 @@ def put_json(value: Any) -> None:
 
 
 CONFIG_HELP = "The configuration; by default ./concento.yaml, then the user's."
-config_argument = click.argument("config", required=False, help=CONFIG_HELP)
-config_option = click.option("--config", "-c", metavar="FILE", help=CONFIG_HELP)
+config_argument = click.argument("config", required=False, type=click.Path(), help=CONFIG_HELP)
+config_option = click.option("--config", "-c", metavar="FILE", type=click.Path(), help=CONFIG_HELP)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -5,12 +5,13 @@ import json
 
 import click
 
+from . import completing
 from .common import config_option, fail, json_option, put_json, read_config
 from .talk import Talk, with_hub
 
 
 @click.command(name="inspect")
-@click.argument("tool", help="Its public name, as `concento tools` shows it.")
+@click.argument("tool", shell_complete=completing.tools, help="Its public name, as `concento tools` shows it.")
 @config_option
 @json_option
 def command(tool: str, config: str | None, as_json: bool) -> None:

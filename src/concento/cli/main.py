@@ -2,9 +2,12 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 VERBS: Final[Mapping[str, str]] = {
     "serve": "Run the hub.",
@@ -17,6 +20,7 @@ VERBS: Final[Mapping[str, str]] = {
     "tools": "List or search tools.",
     "inspect": "Show one tool: definition, server, how to call it.",
     "call": "Call a tool.",
+    "completion": "Print the script for completion in a shell.",
     "schema": "Print the JSON Schema of the configuration.",
 }
 
@@ -45,6 +49,13 @@ class Verbs(click.Group):
             near = difflib.get_close_matches(args[0], VERBS, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"{error.message}{hint}", ctx) from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """The verbs, without importing each for its help; options as click does."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(verb, help=text) for verb, text in VERBS.items() if verb.startswith(incomplete)]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
