@@ -11,7 +11,7 @@ Every fenced block of a page is something a reader may copy, so every one is tri
 
 Comments directly above a block say what else there is to know, unseen by the reader:
 
-    <!-- file: concento.yaml -->   written under that name; a later block uses it
+    <!-- file: concento.yaml -->   written under that name, `~/` is a home of the page's own; a later block uses it
     <!-- serve -->                 runs on beside what follows; a later `serve` block or the page's end stops it
     <!-- beside: listening on -->  runs on until the page's end; goes on when it has printed this
     <!-- await: taken over -->     afterwards, wait until the hub that runs has printed this anew
@@ -125,11 +125,12 @@ class _Run:
         self._ports = ports
         self._hub: _Hub | None = None
         self._beside: list[_Hub] = []
+        self._home = _home(folder.with_name(f"{folder.name}-home"))
         self._env = {
             **os.environ,
+            "HOME": str(self._home),
             "PATH": f"{BIN}:{os.environ['PATH']}:/usr/sbin",
             "XDG_STATE_HOME": str(folder / ".state"),
-            "XDG_CONFIG_HOME": str(folder / ".config"),
             "COLUMNS": "200",
         }
 
@@ -139,7 +140,7 @@ class _Run:
             self._env[variable] = value
         text = self._local(block.text)
         if name := block.notes.get("file"):
-            target = self.folder / name
+            target = self._home / name[2:] if name.startswith("~/") else self.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(self._on_own_ports(text) if name.endswith(".yaml") else text)
         match block.language:
@@ -197,6 +198,9 @@ class _Run:
             self._beside[-1].wait(re.compile(re.escape(ready)))
             return
         self._command(block, ["bash", "-euo", "pipefail", "-c", text])
+        written = self.folder / "concento.yaml"
+        if self._hub is None and written.is_file():  # by the block itself, for the ports that it documents
+            written.write_text(self._on_own_ports(self._local(written.read_text())))
 
     def _command(self, block: Block, command: list[str]) -> None:
         done = subprocess.run(
@@ -230,6 +234,16 @@ class _Run:
         for one in (self._hub, *self._beside):
             if one is not None:
                 one.kill()
+
+
+def _home(home: Path) -> Path:
+    """A home of the page's own; what launchers have downloaded before is there."""
+    own = Path.home()
+    for cache in (".cache/uv", ".npm", ".local/share/uv"):
+        (home / cache).parent.mkdir(parents=True, exist_ok=True)
+        (own / cache).mkdir(parents=True, exist_ok=True)
+        (home / cache).symlink_to(own / cache)
+    return home
 
 
 class _Hub:

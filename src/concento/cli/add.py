@@ -173,7 +173,7 @@ def _found(
         return _by_command(target, {name: value for name, value in given.items() if name not in headers})
     listing = _listing(first, registry, as_json)
     offered = list(ways(listing.content, given))
-    way = choose(offered, lambda program: shutil.which(program) is not None, via)
+    way = choose(offered, _is_here, via)
     if way is None:
         kinds = ", ".join(one.kind for one in offered)
         fail(
@@ -184,6 +184,11 @@ def _found(
     entry = _with_env(way, {name: given[name] for name in strange}, headers)
     comment = f"{listing.name} {listing.version}".strip() + (f": {listing.description}" if listing.description else "")
     return _New(listing.short, entry, (printable(comment),), way.optional)
+
+
+def _is_here(program: str) -> bool:
+    """Whether a server would find this program: beside the hub, or on PATH."""
+    return shutil.which(program, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}") is not None
 
 
 def _with_env(way: Way, more: dict[str, str], headers: frozenset[str]) -> Entry:

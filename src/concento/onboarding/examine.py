@@ -6,6 +6,7 @@ it ends. Errors: none; what goes wrong is what it is for.
 
 import asyncio
 import errno
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from urllib.parse import urlsplit
 from ..control.config import load
 from ..model.config import Address, ChildReplica, Config, Server, UrlReplica
 from ..model.errors import ConfigError
-from .clients import CLIENTS, Client, ClientFile
+from .clients import CLIENTS, HUB_ENTRY, Client, ClientFile, hub_command
 from .found import Found, Reading, read_file
 from .trial import Trial, try_server
 
@@ -205,35 +206,45 @@ async def examine_clients(
     known: Sequence[ClientFile], config: Config | None, env: Mapping[str, str], report: Report
 ) -> None:
     """Each client: whether it is here, its files can be read, and the hub it points to is there."""
-    url = f"http://{config.listen}/mcp" if config is not None else "http://127.0.0.1:7400/mcp"
+    config = config or Config()
     for client in CLIENTS:
         places = [file for file in known if file.client is client]
         files = [file for file in places if file.path.is_file()]
         if not files:
-            report(_absent(client, places))
+            report(_absent(client, places, config))
         for file in files:
-            report(await _client(read_file(file.path, list(known), file), url, env))
+            report(await _client(read_file(file.path, list(known), file), config, env))
 
 
-def _absent(client: Client, places: Sequence[ClientFile]) -> Finding:
-    folders = {file.path.parent for file in places if file.scope == "user"} - {Path.home()}
-    if any(folder.is_dir() for folder in folders):
-        return Finding("client", client.name, "note", "is here and has no servers", POINT)
-    return Finding("client", client.name, "note", "is not here")
+def _absent(client: Client, places: Sequence[ClientFile], config: Config) -> Finding:
+    here = [file for file in places if file.scope == "user" and file.path.parent not in (Path.home(), Path("/"))]
+    here = [file for file in here if file.path.parent.is_dir()]
+    if not here:
+        return Finding("client", client.name, "note", "is not here")
+    return Finding("client", client.name, "note", "is here and has no servers", _pointer(here[0], config))
 
 
-POINT: Final = "how it is pointed at the hub: docs/start.md"
+def _pointer(file: ClientFile, config: Config) -> str:
+    """How a person points a client at the hub."""
+    if config.path is None:
+        return ""
+    entry = file.client.entry(_url(config), hub_command(config.path, windows=file.windows))
+    return f"put {json.dumps({file.client.key: {HUB_ENTRY: entry}})} into {file.path}"
 
 
-async def _client(reading: Reading, url: str, env: Mapping[str, str]) -> Finding:
+def _url(config: Config) -> str:
+    return f"http://{config.listen}/mcp"
+
+
+async def _client(reading: Reading, config: Config, env: Mapping[str, str]) -> Finding:
     name, path = reading.file.client.name, reading.file.path
     if reading.problem is not None:
         return Finding("client", name, "wrong", f"{path}: {reading.problem}", "correct it there")
-    hubs = [found for found in reading.servers if found.leads_to(url)]
+    hubs = [found for found in reading.servers if found.leads_to(_url(config))]
     own = len(reading.servers) - len(hubs)
     beside = f"; servers of its own: {own}" if own else ""
     if not hubs:
-        remedy = "concento import --apply" if own else POINT
+        remedy = "concento import --apply" if own else _pointer(reading.file, config)
         return Finding("client", name, "note", f"{path}: does not use the hub{beside}", remedy)
     wrong = await _hub_problem(hubs[0], env)
     if wrong is not None:

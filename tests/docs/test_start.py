@@ -1,0 +1,17 @@
+"""A first-time user gets from nothing to six servers in one endpoint: docs/start.md, walked as it is written."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from .runner import ROOT, run_page
+
+
+@pytest.mark.timeout(600)
+def test_the_walk_from_nothing_to_six_servers_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """How long it takes is told, not judged: it depends on the machine, and on what was downloaded before."""
+    started_s = time.monotonic()
+    run_page(ROOT / "docs" / "start.md", tmp_path)
+    with capsys.disabled():
+        print(f"\nthe walk of docs/start.md took {time.monotonic() - started_s:.0f} s")
