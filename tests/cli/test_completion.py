@@ -1,17 +1,12 @@
 """Completion as a person has it: real shells, the script loaded as its help says, TAB pressed."""
 
 import os
-import pty
-import re
-import select
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.cli.terminal import terminal
 from tests.cli.test_cli import run, serving, write_config
 
 from concento.cli.main import VERBS
@@ -34,48 +29,6 @@ def environment(folder: Path) -> dict[str, str]:
     return {**kept, **state, "PATH": f"{BIN}:{os.environ['PATH']}"}
 
 
-class Terminal:
-    """A shell at a terminal: what is typed goes in, what it shows comes out."""
-
-    def __init__(self, file: int) -> None:
-        self._file = file
-        self.shown = ""
-
-    def type(self, text: str) -> None:
-        os.write(self._file, text.encode())
-
-    def wait(self, pattern: str) -> str:
-        """All that is shown, once it has this."""
-        end_s = time.monotonic() + WAIT_S
-        while not re.search(pattern, self.shown):
-            left_s = end_s - time.monotonic()
-            assert left_s > 0, f"no {pattern!r} in {self.shown!r}"
-            if select.select([self._file], [], [], left_s)[0]:
-                self.shown += os.read(self._file, 65536).decode(errors="replace")
-        return self.shown
-
-
-@contextmanager
-def terminal(command: list[str], folder: Path) -> Iterator[Terminal]:
-    outer, inner = pty.openpty()
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment(folder),
-        stdin=inner,
-        stdout=inner,
-        stderr=inner,
-        start_new_session=True,
-    )
-    os.close(inner)
-    try:
-        yield Terminal(outer)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(outer)
-
-
 SHELLS = {
     "bash": (
         ["bash", "--norc", "--noprofile", "-i"],
@@ -93,7 +46,7 @@ def test_tab_completes_verbs_names_and_tools(shell: str, tmp_path: Path) -> None
     command, setup = SHELLS[shell]
     config = write_config(tmp_path)
     file = script(shell, tmp_path)
-    with serving(config), terminal(command, tmp_path) as person:
+    with serving(config), terminal(command, tmp_path, environment(tmp_path)) as person:
         person.type(setup.format(file) + "; echo load''ed\n")
         person.wait("loaded\r?\n")
         person.type("concento imp\t")

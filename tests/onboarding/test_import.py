@@ -176,10 +176,15 @@ def test_one_unreadable_file_keeps_nobody_else_s_servers_away(home: Home) -> Non
 
 def test_where_nobody_has_servers_the_person_is_told_how_to_begin(home: Home) -> None:
     for path in home.files:
+        path.write_text('{"mcpServers": {"concento": {"url": "http://127.0.0.1:7400/mcp"}}}')
+    only_the_hub = home.concento("import")
+    for path in home.files:
         path.unlink()
     nothing = home.concento("import")
-    assert nothing.exit_code == 1
-    assert "concento add" in nothing.stderr
+    for one in (only_the_hub, nothing):
+        assert one.exit_code == 1
+        assert "concento add" in one.stderr
+    assert not home.config.exists()
 
 
 # -- --apply and --undo
@@ -242,6 +247,16 @@ def test_a_file_that_changed_since_is_left_alone_unless_forced(home: Home) -> No
     assert after["numStartups"] == 43
     assert after["mcpServers"] == {**before["mcpServers"], "new": {"command": "new"}}
     assert after["projects"] == before["projects"]
+
+
+def test_a_file_that_is_gone_comes_back_when_forced(home: Home) -> None:
+    imported(home, "--apply")
+    gone = home.path / ".gemini/settings.json"
+    gone.unlink()
+    assert home.concento("import", "--undo").exit_code == 1
+    assert not gone.exists()
+    assert home.concento("import", "--undo", "--force").exit_code == 0
+    assert gone.read_bytes() == home.files[gone]
 
 
 def test_a_symlink_stays_one_and_a_file_s_mode_its_own(home: Home) -> None:

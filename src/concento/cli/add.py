@@ -28,7 +28,7 @@ from ..onboarding.translate import Entry, Need
 from ..onboarding.trial import Trial, printable, try_server
 from . import completing
 from .common import counted, fail, json_option, put_json, shortened, tell
-from .writing import added_to, ask, can_ask, target_of
+from .writing import added_to, ask, can_ask, config_to_write, target_of
 
 SHOWN_MAX = 12
 """Most matches that are listed."""
@@ -58,13 +58,7 @@ DESCRIPTION_CHARS = 90
     envvar="CONCENTO_REGISTRY",
     show_envvar=True,
 )
-@click.option(
-    "--config",
-    "-c",
-    "named",
-    metavar="FILE",
-    help="Configuration to write; by default the one in use, else ./concento.yaml.",
-)
+@config_to_write
 @click.option("--no-try", "untried", is_flag=True, help="Write it without trying it.")
 @click.option("--dry-run", is_flag=True, help="Print the configuration with it, and neither try nor write it.")
 @json_option

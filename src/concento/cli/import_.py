@@ -1,7 +1,6 @@
 """`concento import`: what MCP clients have becomes a configuration, and the clients may use the hub from then on."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,18 +20,12 @@ from ..onboarding.save import CantWrite, replace_file, save_configuration
 from ..onboarding.translate import Need
 from ..onboarding.trial import printable
 from .common import counted, fail, json_option, put_json, shortened, tell, user_state
-from .writing import added_to, ask, target_of
+from .writing import added_to, ask, can_ask, config_to_write, target_of
 
 
 @click.command(name="import")
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option(
-    "--config",
-    "-c",
-    "target",
-    metavar="FILE",
-    help="Configuration to write; by default the one in use, else ./concento.yaml.",
-)
+@config_to_write
 @click.option(
     "--set", "said", multiple=True, metavar="NAME=VALUE", help="A variable or input that a client's file leaves open."
 )
@@ -43,7 +36,7 @@ from .writing import added_to, ask, target_of
 @json_option
 def command(
     files: tuple[Path, ...],
-    target: str | None,
+    named: str | None,
     said: tuple[str, ...],
     pointing: bool,
     undoing: bool,
@@ -67,13 +60,17 @@ def command(
             raise click.UsageError("--undo goes together with --force and --json only.")
         _undo(files, force, as_json)
         return
-    path, existing, before = target_of(target, anew=force)
+    path, existing, before = target_of(named, anew=force)
     readings = _read(files)
     answers = _answers(said)
     gathered = gather(readings, os.environ, answers, existing, path)
-    if not as_json and not dry_run and sys.stdin.isatty() and _needs(gathered):
+    if not dry_run and can_ask(as_json) and _needs(gathered):
+        tell("Some servers need what only you know; leave it empty to decide later.")
         answers |= ask(_needs(gathered))
         gathered = gather(readings, os.environ, answers, existing, path)
+    if before is None and not gathered.taken:
+        _report(readings, gathered)
+        fail("there is no server to bring in; begin with `concento add NAME`")
     text = _text(gathered, before, path)
     written = before is None or text.encode() != before
     try:

@@ -17,6 +17,13 @@ from ..onboarding.translate import Need
 from ..onboarding.trial import printable
 from .common import fail, refuse, tell
 
+config_to_write = click.option(
+    *("--config", "-c", "named"),
+    metavar="FILE",
+    type=click.Path(),
+    help="Configuration to write; by default the one in use, else ./concento.yaml.",
+)
+
 
 def target_of(named: str | None, *, anew: bool = False) -> tuple[Path, Config, bytes | None]:
     """The configuration to write, what it has, and its bytes; `anew`: as if there were none.
@@ -46,9 +53,8 @@ def ask(needs: Sequence[Need]) -> dict[str, Answer]:
     answers: dict[str, Answer] = {}
     for need in needs:
         text = f"  {printable(need.name)}" + (f" ({printable(need.description)})" if need.description else "")
-        value = click.prompt(
-            text, default=need.default or "", hide_input=need.is_secret, show_default=not need.is_secret, err=True
-        )
+        shown = need.default is not None and not need.is_secret
+        value = click.prompt(text, default=need.default or "", hide_input=need.is_secret, show_default=shown, err=True)
         if value:
             answers[need.name] = Answer(value, need.is_secret)
     return answers

@@ -122,18 +122,20 @@ def _undone(home: Path, one: Mapping[str, Any], force: bool) -> Undone:
             return Undone(path, client)
         if now is not None and _digest(now) == one["after"]:
             replace_file(path, before, expected=now)
+        elif now is None and force:
+            replace_file(path, before, expected=None, mode=0o600)
         elif now is None or not force:
             what = "was removed" if now is None else "was changed"
             return Undone(
                 path,
                 client,
-                f"it {what} since; --force puts back the servers taken from it and leaves the rest as it is now"
-                f" (as it was before it is kept in {kept})",
+                f"it {what} since; --force puts back the servers taken from it and leaves the rest as it is now; "
+                f"as it was before it is kept in {kept}",
             )
         else:
             replace_file(path, _put_back(now, before, one["gone"]), expected=now)
     except NotJson as error:
-        return Undone(path, client, f"{error} (as it was before it is kept in {kept})")
+        return Undone(path, client, f"{error}; as it was before it is kept in {kept}")
     except ConcentoError as error:
         return Undone(path, client, str(error))
     return Undone(path, client)

@@ -34,7 +34,8 @@ def find_config(argument: str | None, cwd: Path, env: Mapping[str, str]) -> Path
     raise ConfigError(
         [
             f"There is no configuration: neither {places[0]} nor {places[1]}.\n"
-            f"Name one, bring in what a desktop client has with `concento import FILE`, or begin {FILE_NAME} with:\n"
+            "Name one, bring in what MCP clients have with `concento import`, add a server with `concento add NAME`,\n"
+            f"or begin {FILE_NAME} with:\n"
             "  servers:\n"
             "    time: {command: [uvx, mcp-server-time]}"
         ]
