@@ -26,6 +26,7 @@ Ports of the hub and of what runs beside it are replaced by free ones, and publi
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -359,13 +360,16 @@ def pinned() -> dict[str, str]:
 
 
 def _free_ports(text: str) -> dict[str, str]:
-    """A free port for each one of this machine's that the page names, and for the hub's two."""
+    """A free port for each one of this machine's that the page names, and for the hub's two.
+
+    They are used much later: so they are none that the system hands out to whoever wants any.
+    """
     documented = sorted({"7400", "7401", *_LOCAL_PORT.findall(text)})
-    probes = [socket.socket() for _ in documented]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return {port: str(probe.getsockname()[1]) for port, probe in zip(documented, probes, strict=True)}
-    finally:
-        for probe in probes:
-            probe.close()
+    found: list[str] = []
+    while len(found) < len(documented):
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if str(port) not in found:
+                found.append(str(port))
+    return dict(zip(documented, found, strict=True))

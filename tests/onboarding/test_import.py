@@ -215,6 +215,17 @@ def test_apply_leaves_the_hub_in_the_place_of_what_it_runs_and_undo_gives_the_sa
     assert home.concento("import", "--undo").exit_code == 1
 
 
+def test_a_client_with_a_concento_of_another_make_keeps_its_file_and_the_others_change(home: Home) -> None:
+    path = home.path / ".gemini/settings.json"
+    path.write_text(
+        '{"mcpServers": {"concento": {"command": "x", "disabled": true}, "time": {"command": "uvx", "args": ["x"]}}}'
+    )
+    before = path.read_bytes()
+    told = imported(home, "--apply")
+    assert path.read_bytes() == before
+    assert len(told["applied"]) == len(home.files) - 1
+
+
 def test_backups_are_for_their_owner_only_and_gone_after_the_undo(home: Home) -> None:
     imported(home, "--apply")
     folder = home.path / ".local/state/concento/clients"

@@ -186,7 +186,11 @@ def _changes(readings: Sequence[Reading], gathered: Gathered, config: Config, pa
             tell(f"{shortened(reading.file.path)} belongs to a project and may be shared: name it to change it, too")
             continue
         entry = reading.file.client.entry(url, hub_command(path, windows=reading.file.windows))
-        made = change(reading, own, entry, url)
+        try:
+            made = change(reading, own, entry, url)
+        except CantWrite as error:
+            tell(f"left as it is: {error}")
+            continue
         if made is not None:
             changes.append(made)
     return changes

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from .clients import CLIENTS, HUB_ENTRY, ClientFile, client_of
-from .jsonc import TEXT_BYTES_MAX, NotJson, plain, scan
+from .jsonc import TEXT_BYTES_MAX, NotJson, plain
 
 SERVERS_MAX: Final = 500
 """Most servers taken from one file."""
@@ -90,12 +90,6 @@ def read_file(path: Path, known: list[ClientFile], file: ClientFile | None = Non
     if len(servers) > SERVERS_MAX:
         return Reading(file, content, problem=f"it has more than {SERVERS_MAX} servers")
     return Reading(file, content, tuple(servers))
-
-
-def section_exists(text: str, section: tuple[str, ...]) -> bool:
-    """Whether a text has an object at this path."""
-    value = scan(text).at(section)
-    return value is not None and value.members is not None
 
 
 def _sections(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..control.config import read
 from ..control.config.clients import free_alias, slugs
+from ..control.config.references import FILE_BYTES_MAX
 from ..model.config import Config, Server
 from ..model.errors import ConfigError
 from .disguise import Answer, disguise, in_full, open_needs, with_defaults
@@ -79,7 +80,7 @@ def gather(
     fresh: list[tuple[Entry, list[Found]]] = []
     for entry, origins in merged.values():
         waits = open_needs(entry, answers) or origins[0].is_disabled
-        server = None if waits else server_of("server", in_full(entry, with_defaults(entry, answers)), path, env)
+        server = None if waits else _checked(entry, with_defaults(entry, answers), path, env)
         if isinstance(server, str):
             left += [Left(found, server) for found in origins]
         elif server is not None and (alias := same_server(server, existing.servers)):
@@ -87,6 +88,14 @@ def gather(
         else:
             fresh.append((entry, origins))
     return Gathered(tuple(_named(fresh, answers, existing.servers)), tuple(left), tuple(known))
+
+
+def _checked(entry: Entry, answers: Mapping[str, Answer], path: Path, env: Mapping[str, str]) -> Server | str:
+    """The server as it will be, or why it can't be."""
+    secrets = disguise(entry, "server", answers).secrets.values()
+    if any(len(value.encode("utf-8", "surrogatepass")) > FILE_BYTES_MAX for value in secrets):
+        return f"a secret of it is larger than {FILE_BYTES_MAX // 1024} KiB"
+    return server_of("server", in_full(entry, answers), path, env)
 
 
 def server_of(alias: str, keys: Mapping[str, Any], path: Path, env: Mapping[str, str]) -> Server | str:

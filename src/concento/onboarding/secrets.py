@@ -11,6 +11,9 @@ from urllib.parse import unquote
 Kind = Literal["env", "header", "arg", "url"]
 Span = tuple[int, int]
 
+TEXT_CHARS_MAX: Final = 16 * 1024
+"""Longer texts are not looked into: all of one is taken for a secret."""
+
 _WORDS: Final = (
     "token|secret|passw(or)?d|passphrase|pwd|credentials?|cookie|session|signature|private|bearer|auth"
     "|api[_-]?keys?|access[_-]?keys?|account[_-]?key|license[_-]?key"
@@ -60,9 +63,13 @@ def secret_spans(text: str, name: str, kind: Kind) -> list[Span]:
 
     `name`: of the variable, header field or option; empty where there is none.
     """
-    found = sorted(span for span in _spans(text, name, kind) if span[0] < span[1])
+    if len(text) > TEXT_CHARS_MAX:
+        return [(0, len(text))]
     spans: list[Span] = []
-    for span in found:
+    for start, end in sorted(_spans(text, name, kind)):
+        span = start, start + len(text[start:end].rstrip("\r\n"))
+        if span[0] == span[1]:
+            continue
         if _REFERENCE.search(text[span[0] : span[1]]):
             continue
         if spans and span[0] < spans[-1][1]:
@@ -80,9 +87,9 @@ def _spans(text: str, name: str, kind: Kind) -> Iterator[Span]:
         case "header":
             yield from _in_header(text, name)
         case "env":
-            if is_secret_name(name) and not _NO_SECRET.fullmatch(text):
-                yield 0, len(text.rstrip("\r\n"))
-            elif _RANDOM.fullmatch(text) and "/" not in text:
+            if (is_secret_name(name) and not _NO_SECRET.fullmatch(text)) or (
+                _RANDOM.fullmatch(text) and "/" not in text
+            ):
                 yield 0, len(text)
         case "arg":
             yield from _in_argument(text, name)
