@@ -168,6 +168,18 @@ def test_offline_the_shipped_servers_are_found(home: Home, monkeypatch: pytest.M
     assert CANARY not in home.config.read_text()
 
 
+def test_the_way_to_run_it_is_one_that_takes_what_is_given(home: Home) -> None:
+    told = added(home, "github", "--no-try", "--registry", "shipped", "--set", f"token={CANARY}")
+    assert told["server"]["url"] == "https://api.githubcopilot.com/mcp/"
+    assert CANARY not in json.dumps(told)
+    home.config.unlink()
+    told = added(home, "github", "--no-try", "--registry", "shipped", "--env", f"GITHUB_PERSONAL_ACCESS_TOKEN={CANARY}")
+    assert told["server"]["command"][:6] == ["docker", "run", "-i", "--rm", "-e", "GITHUB_PERSONAL_ACCESS_TOKEN"]
+    more = home.concento("add", "time", "--no-try", "--env", "TZ=Europe/Rome")
+    assert more.exit_code == 0
+    assert "TZ: Europe/Rome" in home.config.read_text()
+
+
 def test_a_variable_can_stay_in_the_environment(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRAVE_API_KEY", CANARY)
     added(home, "brave-search", "--no-try", "--env", "BRAVE_API_KEY")

@@ -83,7 +83,7 @@ def command(
     \b
     Example:
       concento add time
-      concento add github --env GITHUB_PERSONAL_ACCESS_TOKEN=...
+      concento add brave-search --env BRAVE_API_KEY=...
       concento add https://mcp.deepwiki.com/mcp --as wiki
       concento add -- uvx mcp-server-git --repository .
     """
@@ -167,15 +167,14 @@ def _found(
         return _by_command(target, {name: value for name, value in given.items() if name not in headers})
     listing = _listing(first, registry, as_json)
     offered = list(ways(listing.content, given))
-    way = choose(offered, _is_here, via)
+    way = choose([way for way in offered if way.takes(given)] or offered, _is_here, via)
     if way is None:
         kinds = ", ".join(one.kind for one in offered)
         fail(
             f"{listing.name} can't be run {'that way' if via else 'by the hub'}: "
             + (f"there is {kinds}" if kinds else "it is no package of npm, PyPI, OCI or NuGet and has no URL")
         )
-    strange = sorted(given.keys() - {need.name for need in (*way.entry.needs, *way.optional)})
-    entry = _with_env(way, {name: given[name] for name in strange}, headers)
+    entry = _with_env(way, {name: value for name, value in given.items() if not way.takes([name])}, headers)
     comment = f"{listing.name} {listing.version}".strip() + (f": {listing.description}" if listing.description else "")
     return _New(listing.short, entry, (printable(comment),), way.optional)
 
@@ -244,7 +243,7 @@ def _meant(text: str) -> str:
 def _listing(name: str, registry: str | None, as_json: bool) -> Listing:
     """The one server that is meant; ends with code 1 and those that may be, if that is not clear."""
     known = best(name, shipped())
-    if registry is None and known and (known[0].name == name or known[0].short == name.lower()):
+    if registry in (None, SHIPPED) and known and (known[0].name == name or known[0].short == name.lower()):
         return known[0]
     source = registry or OFFICIAL
     try:

@@ -28,6 +28,10 @@ class Way:
     entry: Entry
     optional: tuple[Need, ...]
 
+    def takes(self, names: Collection[str]) -> bool:
+        """Whether it knows all of these inputs."""
+        return set(names) <= {need.name for need in (*self.entry.needs, *self.optional)}
+
     @property
     def launcher(self) -> str | None:
         """The program it needs; None for a URL."""

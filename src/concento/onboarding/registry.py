@@ -95,7 +95,7 @@ def nearest_names(name: str, listings: Sequence[Listing]) -> list[str]:
 def _rank(wanted: str, one: Listing) -> int | None:
     if one.short == wanted or one.name.lower().rpartition("/")[2] == wanted:
         return 0
-    if wanted in one.name.lower():
+    if wanted in one.name.lower().removeprefix("io.github."):  # most names begin so
         return 1
     return 2 if wanted in one.description.lower().split() else None
 

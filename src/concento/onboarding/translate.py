@@ -84,10 +84,8 @@ def _own_form(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if isinstance(inner := flat.get("command"), dict):  # as Zed wrote it at first
         flat |= {"command": inner.get("path"), "args": inner.get("args") or [], "env": inner.get("env") or {}}
     match flat:
-        case {
-            "command": "cmd" | "cmd.exe",
-            "args": ["/c" | "/C", program, *rest],
-        }:  # what Windows needs before a script
+        # What Windows needs before a script, and no other system has.
+        case {"command": "cmd" | "cmd.exe", "args": ["/c" | "/C", program, *rest]}:
             flat |= {"command": program, "args": rest}
     for key in ("env", "headers", "args", "cwd"):
         if flat.get(key, 0) is None or flat.get(key) == {} or flat.get(key) == []:
