@@ -125,6 +125,22 @@ async def test_gate_starts_nothing_once_the_watchdog_is_gone() -> None:
     assert os.waitstatus_to_exitcode(status) == 126
 
 
+async def test_watchdog_ignores_sigterm_while_it_starts() -> None:
+    watchdog = Watchdog()
+    watchdog.gate(["/bin/true"], [])
+    pid = watchdog.pid or 0
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        os.kill(pid, number)
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    child = await start(watchdog)
+    await child.close()
+
+    assert watchdog.pid == pid
+    watchdog.close()
+    assert not running(pid)
+
+
 async def test_watchdog_ignores_sigterm_and_ends_with_its_hub() -> None:
     watchdog = Watchdog()
     child = await start(watchdog)

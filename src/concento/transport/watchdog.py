@@ -16,6 +16,7 @@ closes none), takes back the signals that Python ignores, and drops variables th
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -84,6 +85,8 @@ class Watchdog:
 
     def _start(self) -> None:
         read_end, self._pipe = os.pipe()
+        # Blocked signals stay so in the process: none reaches it before it has said that it ignores them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         try:
             os.set_blocking(self._pipe, False)
             self._process = subprocess.Popen(
@@ -99,6 +102,7 @@ class Watchdog:
             os.close(self._pipe)
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(read_end)
         self._started_s = time.monotonic()
         for group in self._groups:
