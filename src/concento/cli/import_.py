@@ -119,7 +119,7 @@ def _answers(said: Sequence[str]) -> dict[str, Answer]:
     for one in said:
         name, equals, value = one.partition("=")
         if not equals or not name:
-            raise click.UsageError(f"--set takes NAME=VALUE, not {name!r}.")
+            raise click.UsageError("--set takes NAME=VALUE.")
         answers[name] = Answer(value, name != "workspaceFolder")
     return answers
 
