@@ -53,7 +53,8 @@ def command(
     \b
     Example:
       concento import --dry-run
-      concento import --apply         then, to have it as it was:  concento import --undo
+      concento import --apply
+      concento import --undo          # as it was before
     """
     if undoing:
         if pointing or dry_run or said:
