@@ -12,6 +12,7 @@ HUB = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/home/ada",
     "LANG": "C.UTF-8",
+    "XDG_CACHE_HOME": "/var/cache/hub",
     "LC_TIME": "it_IT.UTF-8",
     "https_proxy": "http://proxy:3128",
     "SSL_CERT_FILE": "/etc/ca.pem",
@@ -22,7 +23,10 @@ HUB = {
     "SSH_AUTH_SOCK": "/tmp/agent",
     "UV_INDEX_INNER_PASSWORD": "secret",
 }
-SHOWN = {name: HUB[name] for name in ("HOME", "LANG", "LC_TIME", "https_proxy", "SSL_CERT_FILE", "UV_INDEX")}
+SHOWN = {
+    name: HUB[name]
+    for name in ("HOME", "LANG", "XDG_CACHE_HOME", "LC_TIME", "https_proxy", "SSL_CERT_FILE", "UV_INDEX")
+}
 
 
 def environment(hub: dict[str, str] = HUB, **fields: object) -> dict[str, str]:

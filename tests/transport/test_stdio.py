@@ -131,6 +131,13 @@ async def test_unknown_command_is_told_with_its_remedy(stage: Stage) -> None:
         await stage.start("/no/such/server")
 
 
+async def test_a_missing_launcher_is_told_with_what_brings_it(stage: Stage, tmp_path: Path) -> None:
+    with pytest.raises(SpawnError, match=r"'uvx' was not found on PATH; install uv, .*concento\[uvx\]"):
+        await stage.start("uvx", env={"PATH": str(tmp_path)})
+    with pytest.raises(SpawnError, match=r"install Node\.js"):
+        await stage.start("npx", env={"PATH": str(tmp_path)})
+
+
 async def test_file_that_is_no_program_and_missing_folder_are_told(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "server").write_text("print()")
     with pytest.raises(SpawnError, match="not executable"):

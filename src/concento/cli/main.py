@@ -20,6 +20,7 @@ VERBS: Final[Mapping[str, str]] = {
     "tools": "List or search tools.",
     "inspect": "Show one tool: definition, server, how to call it.",
     "call": "Call a tool.",
+    "health": "Ask whether a hub is up, for health checks.",
     "completion": "Print the script for completion in a shell.",
     "schema": "Print the JSON Schema of the configuration.",
 }

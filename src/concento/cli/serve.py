@@ -20,6 +20,7 @@ from ..transport import open_files
 from ..upstream.tasks import Tasks
 from .common import config_argument, fail, read_config, tell
 from .display import Display
+from .notify import ServiceManager
 
 if TYPE_CHECKING:
     from ..admin.listener import AdminListener as Admin
@@ -54,6 +55,7 @@ async def _serve(config: Config, as_json: bool) -> int:
     loop = asyncio.get_running_loop()
     tasks = Tasks("serve")
     stop = Stop(loop)
+    manager = ServiceManager(os.environ)
     log_path, access_log = _access_log(config)
     hub = await Hub.create(config, access_log=access_log)
     admin: Admin | None = None
@@ -71,17 +73,22 @@ async def _serve(config: Config, as_json: bool) -> int:
         gc.set_threshold(QUEUED_MAX, 20, 50)
         tasks.start(_watch(hub, config, display))
         tasks.start(display.follow())
+        tasks.start(manager.beat())
         loop.add_signal_handler(signal.SIGHUP, lambda: tasks.start(_reload(hub, display)))
+        manager.ready(f"listening at http://{address}/mcp")
         await stop.asked.wait()
+        manager.stopping()
         display.say("stopping; again to stop at once")
     finally:
         await tasks.close()
+        beating = tasks.start(manager.beat())
         closing, urgent = tasks.start(_close(hub, admin)), tasks.start(stop.urgent.wait())
         await asyncio.wait([closing, urgent], return_when=asyncio.FIRST_COMPLETED)
         if not closing.done():
             hub.watchdog.close()
             os._exit(128 + stop.number)
         urgent.cancel()
+        beating.cancel()
     if cut := closing.result():
         display.say(f"{cut} calls were cut")
     return 0

@@ -12,6 +12,8 @@ DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _PLAIN: Final = frozenset(
     {
         *("HOME", "USER", "LOGNAME", "LANG", "TMPDIR"),
+        # where launchers keep what they fetched: a service's home may be read-only
+        *("XDG_CACHE_HOME", "UV_CACHE_DIR", "npm_config_cache"),
         *("NO_PROXY", "no_proxy", "npm_config_noproxy"),
         # bundles of certificate authorities, and whether to use the system's
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT"),

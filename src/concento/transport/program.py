@@ -3,8 +3,17 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Final
 
 from ..model.errors import ConcentoError
+
+
+_REMEDIES: Final = {
+    **dict.fromkeys(("uvx", "uv"), "install uv, `pip install 'concento[uvx]'` puts it beside the hub,"),
+    **dict.fromkeys(("npx", "node", "npm"), "install Node.js"),
+    "docker": "install Docker",
+}
+"""What brings the programs that servers are usually started by."""
 
 
 class SpawnError(ConcentoError):
@@ -23,7 +32,6 @@ def located(command: tuple[str, ...], path: str, cwd: Path | None) -> tuple[str,
         return (str(place), *command[1:])
     found = shutil.which(program, path=path)
     if found is None:
-        raise SpawnError(
-            f"can't start: the command {program!r} was not found on PATH; install it or give its full path"
-        )
+        remedy = _REMEDIES.get(program, "install it")
+        raise SpawnError(f"can't start: the command {program!r} was not found on PATH; {remedy} or give its full path")
     return (os.path.abspath(found), *command[1:])
