@@ -11,7 +11,7 @@ BIN := .venv/bin
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-long conformance check bench docs clean env env-serve programs
+.PHONY: help serve test test-long conformance check bench docs release clean env env-serve programs
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ docs: env ## write the reference from the code and build the documentation into 
 	@$(BIN)/python -m scripts.reference
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet -E -d dist/.doctrees docs dist/docs
 	@echo "  dist/docs/index.html"
+
+release: env ## build what users install into dist/, and try all of it: ARGS="--without-image"
+	@scripts/system-packages $(if $(findstring --without-image,$(ARGS)),,bwrap buildah debootstrap) systemd-analyze
+	@$(BIN)/python -m scripts.release $(ARGS)
 
 clean: ## remove all that make has brought or built
 	@rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,76 @@
+"""`python -m scripts.release`: the steps in order; see the package's docstring."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from scripts.changelog import Unfit, fragments, has_section
+
+from . import __doc__ as purpose
+from . import image, papers, unit, venv
+from .build import build_and_compare, committed, elsewhere, tracked_changes
+from .common import ROOT, Refused, say
+from .contents import check
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="make release", description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="where the files go; by default dist/")
+    parser.add_argument("--without-image", action="store_true", help="don't try the container image, which needs root")
+    arguments = parser.parse_args()
+    try:
+        release(arguments.out.resolve(), with_image=not arguments.without_image)
+    except (Refused, Unfit) as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+def release(out: Path, *, with_image: bool) -> None:
+    """Everything; `out` has the files of this release alone, and only if all is well. Errors: Refused, Unfit."""
+    if changed := tracked_changes():
+        say(f"not in this release, for it is not committed: {', '.join(changed)}")
+    with elsewhere() as folder:
+        sources, dist = committed(folder / "sources"), folder / "dist"
+        built = build_and_compare(sources, dist)
+        check(built, sources)
+        changelog(built.version)
+        say(f"{built.sdist.name} and {built.wheel.name}: the same bytes from a second build, and from the sdist")
+
+        bin = venv.fresh(folder / "core", built.wheel)
+        venv.try_core(bin, built, folder / "core")
+        say("the wheel runs without the checkout: all verbs, serve and stdio with a real server and client")
+
+        with_uvx = venv.fresh(folder / "uvx", built.sdist, "uvx")
+        venv.try_quickstart(with_uvx, folder / "uvx")
+        say("the sdist installs too, and runs examples/quickstart.yaml with concento[uvx]")
+
+        papers.write(built, dist, venv.site_packages(with_uvx))
+        say("SBOM and licence list: every locked dependency has an allowed licence")
+
+        unit.verify(bin, folder)
+        say(f"systemd understands {unit.UNIT.name}, and finds little that it may reach")
+
+        for source in (image.CONTAINERFILE, unit.UNIT):
+            shutil.copy(source, dist)
+        if with_image:
+            image.try_it(dist, built.version, folder)
+            say("the image builds, and runs without rights on a read-only root file system")
+
+        papers.sum_up(dist)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(dist, out)
+    say(f"concento {built.version} is in {out}; nothing was uploaded")
+
+
+def changelog(version: str) -> None:
+    """A version that goes out has its section, and its fragments are in it. Errors: Refused, Unfit."""
+    waiting = [path.name for path in fragments(ROOT)]
+    if "dev" not in version and (waiting or not has_section((ROOT / "CHANGELOG.md").read_text(), version)):
+        raise Refused(f"CHANGELOG.md lacks {version} or changelog.d/ still holds fragments: run scripts/changelog.py")
+
+
+if __name__ == "__main__":
+    main()
