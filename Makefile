@@ -43,8 +43,8 @@ docs: env ## write the reference from the code and build the documentation into 
 	@$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet -E -d dist/.doctrees docs dist/docs
 	@echo "  dist/docs/index.html"
 
-release: env ## build what users install into dist/, and try all of it: ARGS="--without-image"
-	@scripts/system-packages $(if $(findstring --without-image,$(ARGS)),,bwrap buildah debootstrap) systemd-analyze
+release: env ## build what users install into dist/, and try all of it: ARGS="--without-root"
+	@scripts/system-packages systemd-analyze $(if $(findstring --without-root,$(ARGS)),,bwrap buildah debootstrap)
 	@$(BIN)/python -m scripts.release $(ARGS)
 
 clean: ## remove all that make has brought or built

@@ -1,6 +1,7 @@
 """`python -m scripts.release`: the steps in order; see the package's docstring."""
 
 import argparse
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from scripts.changelog import Unfit, fragments, has_section
 
 from . import __doc__ as purpose
-from . import image, papers, unit, venv
+from . import boot, image, papers, unit, venv
 from .build import build_and_compare, committed, elsewhere, tracked_changes
 from .common import ROOT, Refused, say
 from .contents import check
@@ -19,17 +20,19 @@ def main() -> None:
         prog="make release", description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="where the files go; by default dist/")
-    parser.add_argument("--without-image", action="store_true", help="don't try the container image, which needs root")
+    parser.add_argument("--without-root", action="store_true", help="don't run image and unit, which only root can")
     arguments = parser.parse_args()
     try:
-        release(arguments.out.resolve(), with_image=not arguments.without_image)
+        release(arguments.out.resolve(), as_root=not arguments.without_root)
     except (Refused, Unfit) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 
 
-def release(out: Path, *, with_image: bool) -> None:
+def release(out: Path, *, as_root: bool) -> None:
     """Everything; `out` has the files of this release alone, and only if all is well. Errors: Refused, Unfit."""
+    if as_root and os.geteuid() != 0:
+        raise Refused("image and unit are run by root only: `sudo make release`, or leave them out with --without-root")
     if changed := tracked_changes():
         say(f"not in this release, for it is not committed: {', '.join(changed)}")
     with elsewhere() as folder:
@@ -53,9 +56,11 @@ def release(out: Path, *, with_image: bool) -> None:
         unit.verify(bin, folder)
         say(f"systemd understands {unit.UNIT.name}, and finds little that it may reach")
 
-        for source in (image.CONTAINERFILE, unit.UNIT):
+        for source in (ROOT / "packaging").iterdir():
             shutil.copy(source, dist)
-        if with_image:
+        if as_root:
+            boot.try_it(dist, built.version, folder)
+            say("the unit runs under systemd, installed as docs/deploy.md says: confined, watched, stopped in order")
             image.try_it(dist, built.version, folder)
             say("the image builds, and runs without rights on a read-only root file system")
 

@@ -7,7 +7,6 @@ system with only the volume and /tmp writable. Needs root, to make a Debian and 
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,20 +15,15 @@ from typing import Any, Final
 from mcp import Client
 
 from .common import ROOT, Refused, run
+from .debian import CERTIFICATES, debian
 from .venv import START_WAIT, free_port, must_answer, serving
 
-SUITE: Final = "trixie"
 BASE: Final = "localhost/concento-base"
 IMAGE: Final = "localhost/concento"
-CONTAINERFILE: Final = ROOT / "packaging/Containerfile"
-_PACKAGES: Final = "python3,python3-venv,ca-certificates"
-_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def try_it(dist: Path, version: str, folder: Path) -> None:
     """Build the image out of `dist`, run it, call through it. Errors: Refused."""
-    if os.geteuid() != 0:
-        raise Refused("the image is tried as root only: run `sudo make release`, or leave it out with --without-image")
     with images(folder) as buildah, mounted(buildah, dist, version) as (root, config):
         must_be_slim(root)
         state, etc = folder / "state", folder / "etc"
@@ -64,7 +58,7 @@ def sandbox(root: Path, config: dict[str, Any], uid: int, gid: int, state: Path,
         raise Refused(f"the image declares the volumes {volumes} and the user {uid}:{gid}")
     mounts = f"--ro-bind {root} / --proc /proc --dev /dev --perms 1777 --tmpfs /tmp --bind {state} {volumes[0]}"
     mounts += f" --ro-bind {etc} /etc/concento"
-    mounts += "".join(f" --ro-bind {path} {path}" for path in (_CA, "/etc/resolv.conf", "/etc/hosts"))
+    mounts += "".join(f" --ro-bind {path} {path}" for path in (CERTIFICATES, "/etc/resolv.conf", "/etc/hosts"))
     apart = "--unshare-pid --unshare-ipc --unshare-uts --die-with-parent --as-pid-1 --clearenv"
     # Proxy and index settings of whoever builds; an image has none of its own.
     ours = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
@@ -96,11 +90,9 @@ def images(folder: Path) -> Iterator[list[str]]:
     store = ROOT / ".tools/images"
     buildah = ["buildah", "--root", str(store), "--runroot", str(folder / "run"), "--storage-driver", "vfs"]
     if BASE not in run([*buildah, "images", "--format", "{{.Name}}"]).split():
-        made = debian(folder / "debian")
         container = run([*buildah, "from", "scratch"]).strip()
-        run([*buildah, "add", "--quiet", container, made, "/"])
+        run([*buildah, "add", "--quiet", container, debian(), "/"])
         run([*buildah, "commit", "--quiet", "--rm", container, BASE])
-        shutil.rmtree(made)
     try:
         yield buildah
     finally:
@@ -109,16 +101,11 @@ def images(folder: Path) -> Iterator[list[str]]:
             run([*buildah, "rmi", "--force", image])
 
 
-def debian(folder: Path) -> Path:
-    """A small Debian with the Python that the named base has."""
-    run(["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", SUITE, folder])
-    return folder
-
-
 @contextmanager
 def mounted(buildah: list[str], dist: Path, version: str) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The image, built; its root file system and its configuration."""
-    build = f"bud --quiet --isolation chroot --format docker --volume {_CA}:{_CA}:ro --tag {IMAGE}".split()
+    roots = f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"
+    build = ["bud", "--quiet", "--isolation=chroot", "--format=docker", roots, "--tag", IMAGE]
     arguments = {"BASE": BASE, "VERSION": version, **{name: os.environ[name] for name in _INDEX if name in os.environ}}
     run([*buildah, *build, *(f"--build-arg={name}={value}" for name, value in arguments.items()), str(dist)])
     told = json.loads(run([*buildah, "inspect", "--type", "image", IMAGE]))
