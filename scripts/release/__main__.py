@@ -33,13 +33,15 @@ def release(out: Path, *, as_root: bool) -> None:
     """Everything; `out` has the files of this release alone, and only if all is well. Errors: Refused, Unfit."""
     if as_root and os.geteuid() != 0:
         raise Refused("image and unit are run by root only: `sudo make release`, or leave them out with --without-root")
+    if out.exists() and any(out.iterdir()) and not (out / papers.SUMS).exists():
+        raise Refused(f"{out} holds something else than a release: name an empty folder with --out")
     if changed := tracked_changes():
         say(f"not in this release, for it is not committed: {', '.join(changed)}")
     with elsewhere() as folder:
         sources, dist = committed(folder / "sources"), folder / "dist"
         built = build_and_compare(sources, dist)
         check(built, sources)
-        changelog(built.version)
+        changelog(sources, built.version)
         say(f"{built.sdist.name} and {built.wheel.name}: the same bytes from a second build, and from the sdist")
 
         bin = venv.fresh(folder / "core", built.wheel)
@@ -70,10 +72,10 @@ def release(out: Path, *, as_root: bool) -> None:
     say(f"concento {built.version} is in {out}; nothing was uploaded")
 
 
-def changelog(version: str) -> None:
+def changelog(sources: Path, version: str) -> None:
     """A version that goes out has its section, and its fragments are in it. Errors: Refused, Unfit."""
-    waiting = [path.name for path in fragments(ROOT)]
-    if "dev" not in version and (waiting or not has_section((ROOT / "CHANGELOG.md").read_text(), version)):
+    waiting = [path.name for path in fragments(sources)]
+    if "dev" not in version and (waiting or not has_section((sources / "CHANGELOG.md").read_text(), version)):
         raise Refused(f"CHANGELOG.md lacks {version} or changelog.d/ still holds fragments: run scripts/changelog.py")
 
 

@@ -19,7 +19,7 @@ from mcp import Client
 
 from .common import ROOT, Refused, environ, run
 from .debian import CERTIFICATES, copy
-from .venv import START_WAIT, free_port, must_answer, only_child
+from .venv import START_WAIT, TIME, free_port, must_answer, only_child
 
 PAGE: Final = ROOT / "docs/deploy.md"
 NOTE: Final = "<!-- no-run: `make release` runs it on a Debian of its own -->"
@@ -49,7 +49,7 @@ def try_it(dist: Path, version: str, folder: Path) -> None:
     shutil.copytree(dist, root / "root/release")
     port = free_port()
     config = f"listen: 127.0.0.1:{port}\nadmin: {{listen: 127.0.0.1:{free_port()}}}{START_WAIT}"
-    config += "servers:\n  time: {command: [uvx, mcp-server-time]}\n"
+    config += f"servers:\n  time: {{command: [uvx, {TIME}]}}\n"
     (root / "root/release/concento.yaml").write_text(config)
     (root / "root/release/docs-token").write_text("canary-4c1f\n")
     etc = root / "etc/concento"

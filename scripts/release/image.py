@@ -16,7 +16,7 @@ from mcp import Client
 
 from .common import ROOT, Refused, run
 from .debian import CERTIFICATES, debian
-from .venv import START_WAIT, free_port, must_answer, serving
+from .venv import TIME, must_answer, serving, write_config
 
 BASE: Final = "localhost/concento-base"
 IMAGE: Final = "localhost/concento"
@@ -31,10 +31,7 @@ def try_it(dist: Path, version: str, folder: Path) -> None:
         uid, gid = (int(part) for part in config["User"].split(":"))
         os.chown(state, uid, gid)
         etc.mkdir()
-        (etc / "concento.yaml").write_text(
-            f"listen: 127.0.0.1:{free_port()}\nadmin: {{listen: 127.0.0.1:{free_port()}}}\n"
-            f"servers: {{time: {{command: [uvx, mcp-server-time]}}}}{START_WAIT}"
-        )
+        write_config(etc, f"{{time: {{command: [uvx, {TIME}]}}}}")
         inside = sandbox(root, config, uid, gid, state, etc)
         refused_to_write(inside)
         with serving([*inside, *config["Entrypoint"], *config["Cmd"]], etc, launched=True) as hub:
@@ -106,11 +103,8 @@ def mounted(buildah: list[str], dist: Path, version: str) -> Iterator[tuple[Path
     """The image, built; its root file system and its configuration."""
     roots = f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"
     build = ["bud", "--quiet", "--isolation=chroot", "--format=docker", roots, "--tag", IMAGE]
-    arguments = {"BASE": BASE, "VERSION": version, **{name: os.environ[name] for name in _INDEX if name in os.environ}}
-    run([*buildah, *build, *(f"--build-arg={name}={value}" for name, value in arguments.items()), str(dist)])
+    arguments = {"BASE": BASE, "VERSION": version, "PIP_INDEX_URL": os.environ.get("PIP_INDEX_URL", "")}
+    run([*buildah, *build, *(f"--build-arg={name}={value}" for name, value in arguments.items() if value), str(dist)])
     told = json.loads(run([*buildah, "inspect", "--type", "image", IMAGE]))
     container = run([*buildah, "from", IMAGE]).strip()
     yield Path(run([*buildah, "mount", container]).strip()), told["Docker"]["config"]
-
-
-_INDEX: Final = ("PIP_INDEX_URL",)

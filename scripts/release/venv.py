@@ -31,6 +31,8 @@ STOP_S: Final = 40.0
 START_S: Final = 120.0
 START_WAIT: Final = "\ndefaults: {start_wait_s: 60}\n"
 """A list waits for servers: the first run of a public one downloads it."""
+TIME: Final = re.findall(r"mcp-server-time==[0-9.]+", (ROOT / "examples/quickstart.yaml").read_text())[0]
+"""A public server, in the version that the example has."""
 
 
 def fresh(folder: Path, archive: Path, *extras: str) -> Path:
