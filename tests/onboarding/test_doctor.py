@@ -91,7 +91,8 @@ def test_every_way_a_server_fails_has_its_remedy(home: Home) -> None:
     assert list(servers) == ["works", "missing", "launcher", "dies", "nobody", "closed", "wrong-key", "folder"]
     assert [name for name, one in servers.items() if one["state"] == "ok"] == ["works"]
     assert "tools" in servers["works"]["text"]
-    assert "no-such-program-here" in servers["missing"]["remedy"]
+    assert "no-such-program-here" in servers["missing"]["text"]
+    assert "full path" in servers["missing"]["remedy"]
     assert ".NET" in servers["launcher"]["remedy"]
     assert "try it by itself" in servers["dies"]["remedy"]
     assert servers["dies"]["last_words"]
@@ -198,7 +199,7 @@ def test_a_person_gets_a_line_for_each(home: Home) -> None:
     lines = shown.stdout.splitlines()
     assert lines[0].startswith("✓ configuration concento.yaml")
     (missing,) = [line for line in lines if line.startswith("✗ server missing: ")]
-    assert " → install npx-no-such" in missing
+    assert " → install it or give its full path" in missing
     assert "need something" in shown.stderr
 
 

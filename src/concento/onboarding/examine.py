@@ -144,28 +144,20 @@ def _as_told(server: Server, one: Mapping[str, Any]) -> Finding:
             "server", server.alias, "ok", f"{one['tools']} tools, {one['era']} {one['revision']}, in the hub"
         )
     error = one["error"] or f"it is {one['state']}"
-    return Finding("server", server.alias, "wrong", error, remedy(server, error), tuple(one["stderr"]))
+    return _failing(server, error, tuple(one["stderr"]))
 
 
 def _as_tried(server: Server, trial: Trial) -> Finding:
     if trial.error is None:
         text = f"{len(trial.tools)} tools, {trial.era} {trial.revision}, after {trial.took_s:.1f} s"
         return Finding("server", server.alias, "ok", "; ".join([text, *trial.notes]))
-    return Finding("server", server.alias, "wrong", trial.error, remedy(server, trial.error), trial.last_words)
+    return _failing(server, trial.error, trial.last_words)
 
 
-INSTALL: Final[Mapping[str, str]] = {
-    "npx": "install Node.js 20 or newer",
-    "node": "install Node.js 20 or newer",
-    "uvx": "install uv: python3 -m pip install uv",
-    "uv": "install uv: python3 -m pip install uv",
-    "docker": "install Docker, and start it",
-    "podman": "install Podman",
-    "dnx": "install the .NET SDK 10 or newer",
-    "bunx": "install Bun",
-    "deno": "install Deno",
-}
-"""How to get the programs that servers are usually started by."""
+def _failing(server: Server, error: str, last_words: tuple[str, ...]) -> Finding:
+    text, does_say, todo = error.rpartition("; ") if "can't start" in error else (error, "", "")
+    return Finding("server", server.alias, "wrong", text, todo if does_say else remedy(server, error), last_words)
+
 
 _REMEDIES: Final = (
     (r"refused the hub's credentials", "give it a token that is valid: credentials: {{bearer: …}} or headers"),
@@ -185,11 +177,6 @@ def remedy(server: Server, error: str) -> str:
     """What to do about a server that fails with this."""
     replica = server.replicas[0] if server.replicas else None
     child = replica if isinstance(replica, ChildReplica) else server.beside
-    if child is not None and "was not found on PATH" in error:
-        program = child.command[0]
-        return INSTALL.get(program, f"install {program}, or write its full path")
-    if "can't start" in error:
-        return ""  # it says what to do itself
     if isinstance(replica, UrlReplica) and "credentials" in error and "authorization" not in replica.headers:
         return 'it wants a token: credentials: {bearer: "${env:NAME}"}'
     command = child.as_written if child is not None else "curl -v " + (replica.as_written if replica else "")

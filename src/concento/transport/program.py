@@ -7,11 +7,14 @@ from typing import Final
 
 from ..model.errors import ConcentoError
 
-
 _REMEDIES: Final = {
     **dict.fromkeys(("uvx", "uv"), "install uv, `pip install 'concento[uvx]'` puts it beside the hub,"),
-    **dict.fromkeys(("npx", "node", "npm"), "install Node.js"),
-    "docker": "install Docker",
+    **dict.fromkeys(("npx", "node", "npm"), "install Node.js 20 or newer"),
+    "docker": "install Docker and start it",
+    "podman": "install Podman",
+    "dnx": "install the .NET SDK 10 or newer",
+    "bunx": "install Bun",
+    "deno": "install Deno",
 }
 """What brings the programs that servers are usually started by."""
 
