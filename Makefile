@@ -35,8 +35,8 @@ check: env ## lint, format, types, layering, and that uv.lock fits pyproject.tom
 	@$(BIN)/mypy
 	@$(BIN)/pytest -q tests/test_layering.py
 
-bench: env programs ## measure what a call costs, against nginx: ARGS="..." for the benchmark
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: env programs ## measure what a call costs, here and through other gateways: ARGS="..." for the benchmark
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: env ## write the reference from the code and build the documentation into dist/docs
 	@$(BIN)/python -m scripts.reference

@@ -1,0 +1,9 @@
+"""The ways in which a measurement ends without a figure."""
+
+
+class Refused(Exception):
+    """Something was not as it must be for a figure to mean anything: a wrong answer above all."""
+
+
+class Lacking(Refused):
+    """A candidate does not do at all what would be measured: told in place of a figure, and nobody's fault."""
