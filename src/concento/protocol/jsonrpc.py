@@ -177,7 +177,7 @@ def one_line(text: bytes) -> bytes:
 
 def encode_result(raw_id: bytes, result: Raw | bytes) -> bytes:
     """One response with a result."""
-    return one_line(b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + result + b"}")
+    return one_line(b"".join((b'{"jsonrpc":"2.0","id":', raw_id, b',"result":', result, b"}")))
 
 
 def encode_error(raw_id: bytes | None, code: int, message: str, data: Any = None) -> bytes:
