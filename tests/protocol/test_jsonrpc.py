@@ -365,14 +365,14 @@ def test_what_is_written_has_no_line_break(id: int | str, params: dict[str, Any]
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (b'{"jsonrpc":"2.0","id":1,"result":{}}', Response(1, Result(Raw(b"{}")))),
-        (b'{"id":"1","result":{}}', Response("1", Result(Raw(b"{}")))),
-        (b' { "id" : 1 , "result" : { "a":1 } } ', Response(1, Result(Raw(b'{ "a":1 }')))),
+        (b'{"jsonrpc":"2.0","id":1,"result":{}}', Response(1, Result(Raw(b"{}"), links=False))),
+        (b'{"id":"1","result":{}}', Response("1", Result(Raw(b"{}"), links=False))),
+        (b' { "id" : 1 , "result" : { "a":1 } } ', Response(1, Result(Raw(b'{ "a":1 }'), links=False))),
         (
             b'{"id":1,"result":{"resultType":"complete","isError":true}}',
-            Response(1, Result(Raw(b'{"resultType":"complete","isError":true}'), "complete", True)),
+            Response(1, Result(Raw(b'{"resultType":"complete","isError":true}'), "complete", True, links=False)),
         ),
-        (b'{"id":1,"result":{"isError":"true"}}', Response(1, Result(Raw(b'{"isError":"true"}')))),
+        (b'{"id":1,"result":{"isError":"true"}}', Response(1, Result(Raw(b'{"isError":"true"}'), links=False))),
         (b'{"id":1,"error":{"code":-1,"message":"no"}}', Response(1, Failure(-1, "no"))),
         (b'{"id":1,"error":{"code":-1}}', Response(1, Failure(-1, ""))),
         (
@@ -381,11 +381,26 @@ def test_what_is_written_has_no_line_break(id: int | str, params: dict[str, Any]
         ),
         (b'{"method":"n","params":{"a":1}}', Push(None, "n", Raw(b'{"a":1}'))),
         (b'{"id":3,"method":"ping"}', Push(3, "ping", Raw(b"{}"))),
-        (b'{"id":1,"result":{},"unknown":[1]}', Response(1, Result(Raw(b"{}")))),
+        (b'{"id":1,"result":{},"unknown":[1]}', Response(1, Result(Raw(b"{}"), links=False))),
     ],
 )
 def test_a_servers_message_is_read_tolerantly(text: bytes, expected: Response | Push) -> None:
     assert parse_incoming(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "links"),
+    [
+        (rb'{"type":"resource_link","uri":"s://x","name":"n"}', True),
+        (rb'{"type":"\u0072esource","resource":{"uri":"s://x"}}', True),
+        (rb'{"type":"text","text":"a \"line\"\n"}', False),
+    ],
+)
+def test_a_result_says_whether_a_uri_may_be_in_it(part: bytes, links: bool) -> None:
+    message = parse_incoming(b'{"id":1,"result":{"content":[%b]}}' % part)
+    assert isinstance(message, Response)
+    assert isinstance(message.reply, Result)
+    assert message.reply.links is links
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,12 @@ from .view import TenantView
 
 _encode = msgspec.json.Encoder().encode
 _items = msgspec.json.Decoder(list[Raw])
-_PART, _ESCAPE = b'"resource', b"\\u"
-"""A content part with a URI has a type that begins so, unless it is written in escapes."""
 
 
 def publish_result(method: str, result: Raw, alias: str) -> Raw | bytes:
     """A result with public URIs. Errors: BadReply, if it is not of the form its method asks for."""
     if method == "resources/read":
         return _edit(result, "contents", lambda part: _with_uri(part, alias))
-    text = bytes(result)
-    if _PART not in text and _ESCAPE not in text:
-        return result
     if method == "tools/call":
         return _edit(result, "content", lambda part: _content(part, alias))
     if method == "prompts/get":

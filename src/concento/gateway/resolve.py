@@ -34,6 +34,8 @@ class Target(Struct, frozen=True):
         """The reply in the caller's names."""
         if self.rewritten is None or not isinstance(reply, Result):
             return reply
+        if not reply.links and self.rewritten != "resources/read":
+            return reply
         published = rewrite.publish_result(self.rewritten, reply.raw, self.alias)
         return reply if published is reply.raw else Result(Raw(published), reply.kind, reply.failed)
 

@@ -77,12 +77,14 @@ class Request(Struct, frozen=True):
 class Result(Struct, frozen=True):
     """A result object as the server sent it. `kind` is its `resultType`; None if it had none, which means complete.
 
-    `failed`: a tool that ran and says so (`isError`).
+    `failed`: a tool that ran and says so (`isError`). `links`: content with a resource's URI may be in it; that is
+    found out when the message comes, since to search a `Raw` is to copy it.
     """
 
     raw: Raw
     kind: str | None = None
     failed: bool = False
+    links: bool = True
 
 
 class Failure(Struct, frozen=True):

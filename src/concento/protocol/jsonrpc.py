@@ -250,7 +250,7 @@ def parse_incoming(text: bytes) -> Response | Push:
             return Push(message.id, message.method, message.params)
         if message.result is not UNSET:
             head = _result_head.decode(message.result)
-            return Response(message.id, Result(message.result, head.resultType, head.isError == _TRUE))
+            return Response(message.id, Result(message.result, head.resultType, head.isError == _TRUE, _links(text)))
         if message.error is not UNSET:
             data = message.error.data
             return Response(
@@ -259,3 +259,8 @@ def parse_incoming(text: bytes) -> Response | Push:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         pass
     raise BadReply("The server sent something that is no JSON-RPC message")
+
+
+def _links(text: bytes) -> bool:
+    """Whether content with a resource's URI may be in it: its type begins so, unless it is written in escapes."""
+    return b'"resource' in text or (b"\\" in text and b"\\u" in text)  # one byte is sought many times faster than two
