@@ -15,6 +15,7 @@ from .view import TenantView
 
 _NAME_BYTES_MAX: Final = 512
 """A longer name (a URI) is carried as its digest, so that every cursor is short."""
+_WHOLE, _DIGEST = b"=", b"#"
 
 
 class Page(Struct, frozen=True):
@@ -26,30 +27,31 @@ class Page(Struct, frozen=True):
 
 def page(view: TenantView, kind: Kind, cursor: str | None, *, items_max: int, seal: Seal, principal: Principal) -> Page:
     """One page of a list. Errors: InvalidParams, for a cursor that is not this caller's, or whose item is gone."""
-    entries = view.items(kind)
-    start = 0
-    if cursor is not None:
-        start = _start(view, kind, cursor, seal, principal)
-    shown = entries[start : start + items_max]
+    items, names = view.listed(kind), view.names(kind)
+    start = 0 if cursor is None else _start(view, kind, cursor, seal, principal)
+    end = start + items_max
     following = None
-    if start + items_max < len(entries):
-        following = seal.close(_mark(view.name(shown[-1])), _context(view, kind, principal))
-    return Page(tuple([view.raw(entry) for entry in shown]), following)
+    if end < len(items):
+        following = seal.close(_mark(names[end - 1]), _context(view, kind, principal))
+    return Page(items[start:end], following)
 
 
 def _start(view: TenantView, kind: Kind, cursor: str, seal: Seal, principal: Principal) -> int:
     last = seal.open(cursor, _context(view, kind, principal))
     if last is None:
         raise InvalidParams("The cursor is not valid here; begin the list again")
-    for index, name in enumerate(view.names(kind)):
-        if _mark(name) == last:
-            return index + 1
-    raise InvalidParams("The cursor is no longer valid: the list changed; begin it again")
+    names = view.names(kind)
+    try:
+        if last.startswith(_WHOLE):
+            return names.index(last.removeprefix(_WHOLE).decode()) + 1
+        return [_mark(name) for name in names].index(last) + 1
+    except ValueError:
+        raise InvalidParams("The cursor is no longer valid: the list changed; begin it again") from None
 
 
 def _mark(name: str) -> bytes:
     encoded = name.encode()
-    return b"=" + encoded if len(encoded) <= _NAME_BYTES_MAX else b"#" + hashlib.sha256(encoded).digest()
+    return _WHOLE + encoded if len(encoded) <= _NAME_BYTES_MAX else _DIGEST + hashlib.sha256(encoded).digest()
 
 
 def _context(view: TenantView, kind: Kind, principal: Principal) -> bytes:

@@ -53,6 +53,8 @@ class TenantView:
         )
         self._aliases = frozenset(slice.server.alias for slice in self.shown)
         self._items: dict[Kind, dict[str, Entry]] = {kind: self._collect(kind) for kind in KINDS}
+        self._names = {kind: tuple(items) for kind, items in self._items.items()}
+        self._listed = {kind: tuple([self.raw(entry) for entry in self.items(kind)]) for kind in KINDS}
         self.capabilities = self._merged_capabilities()
         self.instructions = self._merged_instructions()
         self.info = self._own_info()
@@ -135,7 +137,11 @@ class TenantView:
 
     def names(self, kind: Kind) -> tuple[str, ...]:
         """All names of a kind, in order."""
-        return tuple(self._items[kind])
+        return self._names[kind]
+
+    def listed(self, kind: Kind) -> tuple[bytes, ...]:
+        """All entries of a kind as they are listed here, in order."""
+        return self._listed[kind]
 
     def troubles(self) -> dict[str, dict[str, str]]:
         """Per server that is missing or stale: its state, and what is wrong."""
