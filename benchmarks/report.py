@@ -135,7 +135,7 @@ def document(results: Results) -> str:
         f"Python {machine['python']}; load average {machine['load_before']} before"
         + (f", {machine['load_after']} after" if "load_after" in machine else ""),
         f"- **Run:** `{about['command']}` on {about['date']}; {about['rounds']} round{_s(about['rounds'])} of "
-        f"{about['seconds']} s each, twice that for what takes milliseconds a call",
+        f"{about['seconds']} s each, at least twice that for what takes milliseconds a call",
         "- **Figures:** medians of the rounds, with minimum and maximum in brackets; `× nginx` is within one round",
     ]
     told = [told[0], told[1], "\n".join(told[2:])]

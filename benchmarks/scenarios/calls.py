@@ -1,5 +1,6 @@
 """A `tools/call` through one server: over HTTP in both eras, to a child process, with events, with a large result."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from ..answers import same_answers, served_as_counted
@@ -9,6 +10,9 @@ from ..process import cpu_ns, family, gateway_pids, resident_mib, spent_ns
 from ..route import Era, Route
 
 CONNECTIONS = (1, 4, 32, 128)
+FEW = 4
+"""Connections for what takes milliseconds a call."""
+CALLS_WANTED, LONGEST_S = 20, 10
 
 
 def calls(bench: Bench) -> None:
@@ -39,7 +43,7 @@ def _compare(
     bench: Bench, scenario: str, era: Era, tool: str, connections: Sequence[int], *, child: bool = False
 ) -> None:
     cases = {f"{era}, {count} connection{'s' * (count > 1)}": count for count in connections}
-    few = [case for case, count in cases.items() if count <= 4]
+    few = [case for case, count in cases.items() if count <= FEW]
     with bench.started(scenario, few, lambda _: [(era, bench.one(era, child=child))]) as ready:
         for case, count in cases.items():
             able = [one for one in ready if count <= one.candidate.connections_max]
@@ -53,13 +57,13 @@ def direct(started: Started) -> Route:
 
 
 def turn(bench: Bench, started: Started, server: Route, tool: str, connections: int) -> Callable[[], Figures]:
-    """One round of load on a gateway, twice as long for slow ones."""
-    seconds = bench.seconds if started.candidate.connections_max > 4 else 2 * bench.seconds
+    """One round of load on a gateway, longer for slow ones."""
 
     def measure() -> Figures:
         """Errors: Refused, if any answer was wrong or did not come from the server."""
         pid, route = started.program.pid, started.route
         same_answers(route, server, tool)
+        seconds = _seconds(bench, started, tool)
         served = route.served()
         gateway_before, server_before = _cpu(bench, pid)
         done = load(route, tool, connections, seconds)
@@ -79,6 +83,15 @@ def turn(bench: Bench, started: Started, server: Route, tool: str, connections: 
         return {"cpu_us": cpu_us, **figures, "rss_mib": resident_mib(pid)}
 
     return measure
+
+
+def _seconds(bench: Bench, started: Started, tool: str) -> int:
+    """How long a round must be so that the calls in flight at its end hardly count."""
+    if started.candidate.connections_max > FEW:
+        return bench.seconds
+    asked_s = time.monotonic()
+    started.route.ask(tool)
+    return round(min(LONGEST_S, max(2 * bench.seconds, CALLS_WANTED * (time.monotonic() - asked_s))))
 
 
 def _cpu(bench: Bench, pid: int) -> tuple[dict[str, int], dict[str, int]]:
