@@ -11,11 +11,12 @@ from typing import ParamSpec, TypeVar
 
 from .candidates import Candidate, Server
 from .process import HERE, Program
-from .refused import Lacking, Refused
+from .refused import Disturbed, Lacking, Refused
 from .results import Results, summarize
 from .route import Era, Route, text_of
 
 READY_S = 90.0
+TRIES = 3
 ERAS: tuple[Era, ...] = ("modern", "legacy")
 
 P = ParamSpec("P")
@@ -117,7 +118,7 @@ class Bench:
                     continue
                 progress(f"{scenario} {case}, round {number + 1} of {self.rounds}: {candidate.name}")
                 try:
-                    rounds[candidate].append(attempted(turns[candidate]))
+                    rounds[candidate].append(settled(turns[candidate]))
                 except Refused as why:
                     if candidate.own:
                         raise Refused(f"{scenario} {case}, {candidate.name}: {why}") from None
@@ -152,6 +153,14 @@ def able(candidate: Candidate, choices: Choices) -> tuple[Era, list[Server]]:
             return era, servers
         why = reason
     raise Lacking(why)
+
+
+def settled(turn: Callable[[], Figures]) -> Figures:
+    """A round, measured anew if it was disturbed. Errors: Refused."""
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(Disturbed):
+            return attempted(turn)
+    return attempted(turn)
 
 
 def attempted(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

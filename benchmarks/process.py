@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .refused import Refused
+from .refused import Disturbed, Refused
 
 HERE = Path(__file__).resolve().parent
 START_S = 120.0
@@ -120,9 +120,9 @@ def cpu_ns(pids: Iterable[int]) -> dict[str, int]:
 
 
 def spent_ns(before: Mapping[str, int], after: Mapping[str, int]) -> int:
-    """CPU time between two readings. Errors: Refused, if a thread has taken its share of it into the grave."""
+    """CPU time between two readings. Errors: Disturbed, if a thread has taken its share of it into the grave."""
     if before.keys() - after.keys():
-        raise Refused("a thread or process of the gateway ended during a round")
+        raise Disturbed("a thread or process of the gateway ended during a round")
     return sum(after.values()) - sum(before.values())
 
 

@@ -11,6 +11,8 @@ from ..refused import Refused
 from ..route import Era, Route, fields, messages, post, request
 from .candidate import Candidate, Server
 
+SET_UP_FOR = ("/mcp", "/legacy")
+
 
 class Other(Candidate):
     about = "named on the command line"
@@ -40,8 +42,8 @@ class Other(Candidate):
         return "as it was started"
 
     def lacks(self, era: Era, servers: Sequence[Server]) -> str | None:
-        if len(servers) > 1 or servers[0].command:
-            return "a gateway from outside is measured before one server over HTTP"
+        if len(servers) > 1 or servers[0].command or urllib.parse.urlsplit(servers[0].url).path not in SET_UP_FOR:
+            return "a gateway from outside is measured before the one server that it was set up for"
         try:
             self._public[era] = _name_of_echo(self._url, era)
         except Refused as why:

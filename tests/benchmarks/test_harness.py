@@ -13,7 +13,7 @@ from benchmarks.candidates.direct import Direct
 from benchmarks.candidates.other import Other
 from benchmarks.load import load
 from benchmarks.process import HERE, Program, free_port, running
-from benchmarks.refused import Refused
+from benchmarks.refused import Disturbed, Refused
 from benchmarks.results import Results
 from benchmarks.route import Route
 from benchmarks.scenarios.calls import direct, turn
@@ -56,7 +56,7 @@ def test_right_answers_are_counted(server: Program, tmp_path: Path) -> None:
     ],
 )
 def test_one_wrong_answer_of_many_is_refused(server: Program, tmp_path: Path, old: str, new: str) -> None:
-    with relay(server, tmp_path, 25, old, new) as gateway, pytest.raises(Refused, match="answers were wrong"):
+    with relay(server, tmp_path, 5, old, new) as gateway, pytest.raises(Refused, match="answers were wrong"):
         load(Route(gateway.url("/mcp"), "modern"), "echo", 4, 1)
 
 
@@ -143,7 +143,7 @@ def measure(bench: Bench, candidates: list[Candidate]) -> None:
 def test_a_candidate_that_fails_loses_only_its_own_figures(
     bench: Bench, server: Program, tmp_path: Path, starts: bool
 ) -> None:
-    with relay(server, tmp_path, 20, '"text":"hello 1', '"text":"hello 2') as gateway:
+    with relay(server, tmp_path, 5, '"text":"hello 1', '"text":"hello 2') as gateway:
         measure(bench, [Broken(gateway if starts else None), Unable(None), Direct()])
     kept = {entry["candidate"]: entry for entry in Results.read(bench.folder / "results.json").entries}
     assert ("answers were wrong" if starts else "does not start") in kept["broken"]["missing"]
@@ -161,12 +161,26 @@ def test_a_wrong_answer_of_our_own_ends_the_run(bench: Bench, server: Program, t
     assert not bench.results.entries
 
 
+def test_a_disturbed_round_is_measured_anew(bench: Bench) -> None:
+    figures = iter([None, None, 1.0, 2.0])
+
+    def turn() -> dict[str, float]:
+        cpu_us = next(figures)
+        if cpu_us is None:
+            raise Disturbed("a thread ended")
+        return {"cpu_us": cpu_us}
+
+    bench.alternate("calls", "case", {Direct(): turn})
+    assert bench.results.figure("calls", "case", "no hub", "cpu_us") == {"median": 1.5, "min": 1.0, "max": 2.0}
+
+
 # ---- a gateway from outside
 
 
 def test_a_gateway_is_named_by_url_and_pid(bench: Bench, server: Program) -> None:
     other = Other.parse(f"mine={server.url('/mcp')}@{server.pid}")
     assert (other.name, other.lacks("modern", bench.one("modern"))) == ("mine", None)
+    assert other.lacks("modern", bench.many("modern", 1, 1000)) is not None
     other.prepare()
     measure(bench, [other])
     assert bench.results.figure("calls", "case", "mine", "cpu_us") is not None
