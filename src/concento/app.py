@@ -31,6 +31,7 @@ from .store.memory import MemoryStore
 from .store.sqlite import SqliteStore
 from .transport.watchdog import Watchdog
 from .upstream.connect import Means
+from .upstream.parking import Parking
 from .upstream.pool import Upstreams
 from .upstream.tasks import Tasks
 
@@ -50,7 +51,7 @@ class Hub:
         """Configurations that were refused since the start; the last good one stayed."""
         self.current = Current(Snapshot(Config(), {}))
         self.watchdog = Watchdog()
-        self.means = Means(self.watchdog, eras)
+        self.means = Means(self.watchdog, Parking(clock.monotonic), eras)
         self.upstreams = Upstreams(self.means, clock)
         self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
         self.records = Records([metrics, *sinks], clock)
@@ -116,6 +117,7 @@ class Hub:
         await self._tasks.close()
         await self.sessions.close()
         await self.federation.close()
+        self.means.parking.close()
         await self.upstreams.close()
         self.watchdog.close()
         for key, era in self.means.eras.items():

@@ -13,12 +13,14 @@ from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
 from msgspec import Raw
 
 from concento.model import errors
-from concento.model.call import ALL, ANONYMOUS, Call, Failure, Request, Result
+from concento.model.call import ALL, ANONYMOUS, NO_ABILITIES, Call, Failure, Profile, Request, Result
 from concento.model.errors import CallError, InvalidParams
 from concento.protocol import legacy
 from concento.protocol.jsonrpc import Message, parse
 from concento.protocol.versions import LEGACY
 from concento.upstream.welcome import greeting
+
+ROOTS = Profile(Raw(b'{"roots":{}}'), frozenset({"roots"}))
 
 
 def message(method: str, params: dict[str, Any] | None = None) -> Message:
@@ -28,9 +30,7 @@ def message(method: str, params: dict[str, Any] | None = None) -> Message:
 
 
 def lift(method: str, params: dict[str, Any] | None = None) -> Call:
-    return legacy.lift(
-        message(method, params), ALL, ANONYMOUS, capabilities=Raw(b'{"roots":{}}'), log_level="info", session="s"
-    )
+    return legacy.lift(message(method, params), ALL, ANONYMOUS, profile=ROOTS, log_level="info", session="s")
 
 
 def hello(**changes: Any) -> legacy.Hello:
@@ -51,8 +51,8 @@ def test_to_any_other_revision_our_newest_is_the_answer(version: str) -> None:
 
 def test_what_a_greeting_leaves_out_is_empty() -> None:
     said = hello(capabilities=..., clientInfo=...)
-    assert (said.capabilities, said.info) == (Raw(b"{}"), Raw(b"{}"))
-    assert hello(capabilities={"sampling": {}}).capabilities == Raw(b'{"sampling": {}}')
+    assert (said.profile, said.info) == (NO_ABILITIES, Raw(b"{}"))
+    assert hello(capabilities={"sampling": {}}).profile.abilities == {"sampling"}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_call_has_what_the_session_settled() -> None:
     call = lift("tools/call", {"name": "t", "arguments": {}, "_meta": {"progressToken": 1}})
     assert (call.name, call.log_level, call.session, call.mirrored) == ("t", "info", "s", None)
     assert call.meta == {"progressToken": Raw(b"1")}
-    assert call.capabilities == Raw(b'{"roots":{}}')
+    assert call.profile == ROOTS
     assert "_meta" not in call.params
 
 
@@ -181,7 +181,7 @@ def test_a_progress_token_is_the_hubs_own() -> None:
 
 
 def test_the_handshake_is_what_the_official_types_expect() -> None:
-    text = legacy.Writer(LEGACY[0]).request(1, greeting())
+    text = legacy.Writer(LEGACY[0]).request(1, greeting(NO_ABILITIES))
     sent = JSONRPCRequest.model_validate_json(text, strict=True)
     mcp_types.InitializeRequestParams.model_validate(sent.params)
     assert JSONRPCNotification.model_validate_json(legacy.INITIALIZED, strict=True).params is None

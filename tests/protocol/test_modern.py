@@ -18,7 +18,7 @@ from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
 from msgspec import Raw, structs
 
 from concento.model import errors
-from concento.model.call import ALL, ANONYMOUS, Call, Failure, Request, Result
+from concento.model.call import ALL, ANONYMOUS, NO_ABILITIES, Call, Failure, Request, Result
 from concento.model.errors import CallError
 from concento.protocol import modern
 from concento.protocol.headers import Head, encode_value
@@ -238,7 +238,7 @@ def test_a_call_has_all_that_the_request_said_and_no_envelope() -> None:
     assert call.meta == {"progressToken": Raw(b"7"), "x/y": Raw(b"[1]")}
     assert set(call.params) == {"name", "arguments"}
     assert call.mirrored == {"mcp-param-a": "1"}
-    assert call.capabilities == Raw(b"{}")
+    assert call.profile is NO_ABILITIES
     assert lift(head=None).mirrored is None
 
 

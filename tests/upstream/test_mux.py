@@ -17,6 +17,7 @@ from concento.model.errors import BadReply, CallError, TimedOut, Unavailable
 from concento.protocol import legacy, modern
 from concento.testing.waiting import until
 from concento.upstream.mux import Mux, Writer
+from concento.upstream.parking import Parking
 
 LEGACY = legacy.Writer("2025-06-18")
 MODERN = modern.Writer("2026-07-28", {"name": "hub", "version": "1"})
@@ -41,7 +42,7 @@ class Dialogue:
     def __init__(self) -> None:
         self.heard = Heard()
         self.sent: list[dict[str, Any]] = []
-        self.mux = Mux(lambda text: self.sent.append(json.loads(text)), self.heard)
+        self.mux = Mux(lambda text: self.sent.append(json.loads(text)), self.heard, Parking(lambda: 0.0))
         self.calls: list[asyncio.Task[Reply]] = []
         self.told: dict[str, list[tuple[str, Any]]] = {}
 
@@ -297,7 +298,9 @@ async def test_a_ping_is_answered(dialogue: Dialogue, id: object) -> None:
 async def test_an_ask_is_refused_and_the_only_call_ends(dialogue: Dialogue, method: str) -> None:
     call = await dialogue.call("a")
     dialogue.says(id="s1", method=method, params={"messages": []})
-    assert (dialogue.last["id"], dialogue.last["error"]["code"]) == ("s1", -32601)
+    refusal, cancellation = dialogue.sent[-2:]
+    assert (refusal["id"], refusal["error"]["code"]) == ("s1", -32601)
+    assert cancellation["params"]["requestId"] == dialogue.sent[0]["id"]
     with pytest.raises(BadReply) as error:
         await call
     assert (error.value.code, error.value.outcome) == (-31006, "failed")
@@ -352,7 +355,7 @@ async def test_a_request_that_can_not_be_sent_leaves_nothing_behind() -> None:
     def send(text: bytes) -> None:
         raise TimedOut("full", outcome="not_sent")
 
-    mux = Mux(send, Heard())
+    mux = Mux(send, Heard(), Parking(lambda: 0.0))
     with pytest.raises(TimedOut):
         await mux.request(LEGACY, Request("tools/call", {}, {}))
     assert not mux._waiting

@@ -10,11 +10,10 @@ from urllib.parse import quote
 import aiohttp
 import click
 import uvloop
-from msgspec import Raw
 
 from ..admin import describe
 from ..app import Hub
-from ..model.call import ALL, ANONYMOUS, Call, Failure
+from ..model.call import ALL, ANONYMOUS, NO_ABILITIES, Call, Failure
 from ..model.config import Config
 from ..model.errors import CallError, ConcentoError
 from ..model.limits import REPLY_BYTES_MAX
@@ -123,7 +122,7 @@ class OwnHub:
     async def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         params = {"name": raw(name), "arguments": raw(arguments)}
         meta = {"progressToken": raw("cli")}
-        call = Call("tools/call", params, meta, name, ALL, ANONYMOUS, Raw(b"{}"))
+        call = Call("tools/call", params, meta, name, ALL, ANONYMOUS, NO_ABILITIES)
         try:
             reply = await self._hub.gateway.call(call, lambda method, params: show_progress(json.loads(bytes(params))))
         except CallError as error:

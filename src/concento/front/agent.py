@@ -188,12 +188,8 @@ class AgentFront:
 
     async def _in_session(self, session: Session, message: Message, exchange: Exchange, *, streams: bool) -> None:
         exchange.survives = True  # an agent of this era that goes away has not cancelled
-
-        def notify(method: str, params: Raw) -> None:
-            exchange.event(encode_notification(method, params))
-
         exchange.may_stream = streams and message.kind == "request"
-        text = await session.answer(message, notify if streams else None)
+        text = await session.answer(message, exchange.event if streams else None)
         exchange.reply(202 if text is None else 200, text or b"")
 
     async def _get(self, head: HttpHead, endpoint: Endpoint, exchange: Exchange) -> None:

@@ -23,6 +23,7 @@ from ..protocol import legacy
 from ..protocol.jsonrpc import Message, encode_notification, encode_result, read_string
 from ..protocol.modern import LOG_LEVELS
 from .answers import legacy_error
+from .asking import Asking, Send
 
 _encode = msgspec.json.Encoder().encode
 _RUNNING_MAX: Final = 1000
@@ -42,6 +43,7 @@ class Session:
         self.push: Callable[[bytes], None] | None = None
         self.used_s = 0.0
         self._gateway = gateway
+        self._asking = Asking(gateway)
         self._listening = listening
         self._log_level = "info"
         self._running: dict[bytes, asyncio.Task[Any]] = {}
@@ -49,12 +51,13 @@ class Session:
         self._stream: Stream | None = None
         self._subscribed: dict[str, None] = {}
 
-    async def answer(self, message: Message, notify: Notify | None) -> bytes | None:
-        """The reply to one message; None for those that get none, and for a request that was cancelled."""
-        if message.kind == "response":
-            return None
-        if message.kind == "notification":
-            self._note(message)
+    async def answer(self, message: Message, send: Send | None) -> bytes | None:
+        """The reply to one message; None for those that get none, and for a request that was cancelled.
+
+        `send` writes on the stream of this very request; None if it has none.
+        """
+        if message.kind != "request":
+            self.hear(message)
             return None
         raw_id = message.id or b"null"
         if raw_id in self._running or len(self._running) >= _RUNNING_MAX:
@@ -63,7 +66,7 @@ class Session:
         assert task is not None
         self._running[raw_id] = task
         try:
-            return await self._reply(raw_id, message, notify)
+            return await self._reply(raw_id, message, send)
         except CallError as error:
             return legacy_error(raw_id, error)
         except asyncio.CancelledError:
@@ -75,7 +78,7 @@ class Session:
             self._running.pop(raw_id, None)
             self._cancelled.discard(raw_id)
 
-    async def _reply(self, raw_id: bytes, message: Message, notify: Notify | None) -> bytes:
+    async def _reply(self, raw_id: bytes, message: Message, send: Send | None) -> bytes:
         own = _OWN.get(message.method)
         if own is not None:
             return encode_result(raw_id, await own(self, message))
@@ -87,17 +90,24 @@ class Session:
             message,
             self.endpoint,
             self.principal,
-            capabilities=self.hello.capabilities,
+            profile=self.hello.profile,
             log_level=self._log_level,
             session=self.id,
         )
-        reply = await self._gateway.call(call, notify)
+        notify = None if send is None else _notifying(send)
+        if call.profile.abilities:
+            reply = await self._asking.call(call, notify, send or self.push)
+        else:
+            reply = await self._gateway.call(call, notify)
         return (
             legacy_error(raw_id, reply) if isinstance(reply, Failure) else encode_result(raw_id, legacy.render(reply))
         )
 
-    def _note(self, message: Message) -> None:
-        if message.method == "notifications/cancelled":
+    def hear(self, message: Message) -> None:
+        """Take a message that gets no reply: a notification, or the answer to something asked."""
+        if message.kind == "response":
+            self._asking.take(message)
+        elif message.method == "notifications/cancelled":
             raw_id = message.params.get("requestId")
             task = self._running.get(bytes(raw_id)) if raw_id is not None else None
             if raw_id is not None and task is not None:
@@ -171,6 +181,10 @@ class Session:
             task.cancel()
         if self._stream is not None:
             await self._listening.close(self._stream)
+
+
+def _notifying(send: Send) -> Notify:
+    return lambda method, params: send(encode_notification(method, params))
 
 
 _OWN: Final = {

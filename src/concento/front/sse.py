@@ -5,11 +5,9 @@ The stream is the session: when it ends, so does the session.
 
 from urllib.parse import parse_qs
 
-from msgspec import Raw
-
 from ..model.call import ALL, Principal
 from ..model.errors import InvalidRequest
-from ..protocol.jsonrpc import Message, Rejection, encode_notification, parse
+from ..protocol.jsonrpc import Message, Rejection, parse
 from ..upstream.tasks import Tasks
 from .answers import legacy_error
 from .http import Exchange
@@ -53,10 +51,10 @@ class SseSessions:
 
 
 async def _answer(session: Session, message: Message) -> None:
-    def notify(method: str, params: Raw) -> None:
+    def send(text: bytes) -> None:
         if session.push is not None:
-            session.push(encode_notification(method, params))
+            session.push(text)
 
-    text = await session.answer(message, notify)
-    if text is not None and session.push is not None:
-        session.push(text)
+    text = await session.answer(message, send)
+    if text is not None:
+        send(text)

@@ -88,6 +88,8 @@ class StdioAgent:
         message = parse(line)
         if isinstance(message, Rejection):
             self._write(modern_error(message.id, message.error))
+        elif message.kind == "response":
+            self._session.hear(message)
         elif message.kind == "notification" and message.method == "notifications/cancelled":
             self._cancel(message)
         elif message.id is not None and message.id in self._running:
@@ -109,7 +111,7 @@ class StdioAgent:
 
     async def _answer(self, message: Message) -> None:
         if not modern.is_addressed(message, None):
-            text = await self._session.answer(message, self._notify)
+            text = await self._session.answer(message, self._write)
             if message.method == "initialize" and self._session.hello is not None:
                 self._session.listen()
             if text is not None:

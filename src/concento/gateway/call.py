@@ -5,16 +5,19 @@ Lists and `server/discover` are answered here from the view; everything else goe
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
+from msgspec import structs
+
 from ..catalog.view import TenantView
-from ..model.call import Call, Notify, Reply
+from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
 from ..model.errors import CallError, InvalidParams, MethodNotFound, Unavailable
 from ..observe.record import Record, Records
 from ..routing.plan import plan
 from ..snapshot import Current, Freshness
 from ..upstream.pool import Upstreams
-from . import lists
+from . import inputs, lists
 from .deadline import Deadlines
 from .deliver import deliver
 from .resolve import RESOLVE, Resolve, Target
@@ -81,8 +84,24 @@ class Gateway:
         record.server, record.tool = target.alias, target.label
         upstream = self.upstreams.get(target.alias)
         attempts = plan(upstream.readings(), upstream.server.balance, upstream.turn())
-        reply = await deliver(upstream, attempts, target.request, call, notify, record, self.deadlines)
+        request = target.request
+        if (held := inputs.open_state(call, target.alias, self.seal, self.wall())) is not None:
+            request = structs.replace(request, state=held.state)
+            attempts = (held.replica, *(one for one in attempts if one != held.replica))
+        reply = await deliver(upstream, attempts, request, call, notify, record, self.deadlines)
+        if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
+            return inputs.seal_questions(reply, call, target.alias, record.replica, self.seal, self.wall())
         return target.publish(reply)
+
+    def abandon(self, call: Call) -> None:
+        """End a call that waits for input which will not come."""
+        view = self.current.snapshot.view(call.endpoint, call.principal)
+        resolve = RESOLVE.get(call.method)
+        if view is not None and resolve is not None and call.state is not None:
+            with suppress(CallError):
+                held = inputs.open_state(call, resolve(view, call).alias, self.seal, self.wall())
+                if held is not None and held.state is not None:
+                    self.upstreams.parking.abandon(held.state)
 
     async def _tell(self, view: TenantView, call: Call) -> Reply:
         """Answer from what is known."""

@@ -9,13 +9,11 @@ from typing import Final
 from msgspec import Raw
 
 from ..model import limits
-from ..model.call import Call, Failure, Notify, Reply, Request, Result
+from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Request, Result
 from ..model.errors import BadReply, CallError, TimedOut
 from ..observe.record import Record
 from ..upstream.server import Upstream
 from .deadline import Deadlines
-
-_WANTS_URL_ELICITATION: Final = -32042
 
 READS: Final = frozenset({"prompts/get", "resources/read", "completion/complete"})
 """Methods that change nothing, so that asking twice is safe."""
@@ -48,10 +46,12 @@ async def deliver(
     try:
         with deadline:
             for attempt, replica in enumerate(attempts, start=1):
-                record.attempts = attempt
+                record.attempts, record.replica = attempt, replica
                 try:
                     return _checked(upstream, await upstream.request(replica, partition, request, hand_on))
                 except CallError as error:
+                    if error.fault == "caller":
+                        raise
                     again = error.outcome == "not_sent" or (error.outcome == "unknown" and request.method in READS)
                     if not again or attempt == len(attempts):
                         raise
@@ -61,17 +61,9 @@ async def deliver(
 
 
 def _checked(upstream: Upstream, reply: Reply) -> Reply:
-    if isinstance(reply, Failure) and reply.code == _WANTS_URL_ELICITATION:
-        raise BadReply(
-            f"The server {upstream.server.alias!r} asked for 'elicitation', which the caller did not declare",
-            outcome="failed",
-        )
-    if isinstance(reply, Result) and reply.kind is not None and reply.kind != "complete":
-        feature = "input from the user" if reply.kind == "input_required" else f"the result type {reply.kind!r}"
-        raise BadReply(
-            f"The server {upstream.server.alias!r} answered with {feature}, which the caller did not declare",
-            outcome="failed",
-        )
+    if isinstance(reply, Result) and reply.kind not in (None, "complete", INPUT_REQUIRED):
+        told = f"The server {upstream.server.alias!r} answered with the result type {reply.kind!r}"
+        raise BadReply(f"{told}, which the caller did not declare", outcome="failed")
     return reply
 
 

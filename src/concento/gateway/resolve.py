@@ -70,7 +70,7 @@ def _resource(view: TenantView, call: Call) -> Target:
 
 def _completion(view: TenantView, call: Call) -> Target:
     alias, params = rewrite.own_completion_params(call.params, view)
-    request = Request(call.method, params, call.meta, None, call.log_level)
+    request = Request(call.method, params, call.meta, None, call.log_level, profile=call.profile, owner=call.principal)
     return Target(alias, request, None, None)
 
 
@@ -78,7 +78,10 @@ def _target(
     view: TenantView, call: Call, binding: Binding, key: str, headers: tuple[tuple[str, str], ...] = ()
 ) -> Target:
     params = call.params if binding.own == call.name else {**call.params, key: raw(binding.own)}
-    request = Request(call.method, params, call.meta, binding.own, call.log_level, headers)
+    request = Request(
+        *(call.method, params, call.meta, binding.own, call.log_level, headers),
+        *(call.profile, call.principal, call.answers),
+    )
     label = binding.own if call.method == "tools/call" else None
     return Target(binding.alias, request, label, None if view.endpoint.kind == "server" else call.method)
 

@@ -37,12 +37,28 @@ class Endpoint(Struct, frozen=True):
 ALL = Endpoint()
 
 
+Ability = Literal["elicitation", "elicitation.url", "sampling", "sampling.tools", "sampling.context", "roots"]
+"""One thing that a caller can be asked for. `elicitation` is the form, `elicitation.url` the page to open."""
+
+
+class Profile(Struct, frozen=True):
+    """What a caller declared that it can do: as it is said to a modern server, and what it can be asked for."""
+
+    declared: Raw = Raw(b"{}")
+    abilities: frozenset[Ability] = frozenset()
+
+
+NO_ABILITIES = Profile()
+
+
 class Call(Struct, frozen=True):
     """One request after parsing: era-free and self-contained.
 
     `params` has no `_meta`; `meta` has what the caller put there except the envelope keys of its revision
     (protocol version, client info and capabilities, log level), which are fields here.
     `name` is the decoded tool name, prompt name or resource URI of the methods that carry one.
+    A call that goes on after it was asked for input brings the `answers`, by the keys of the questions, and the `state`
+    that came with them.
     """
 
     method: str
@@ -51,12 +67,14 @@ class Call(Struct, frozen=True):
     name: str | None
     endpoint: Endpoint
     principal: Principal
-    capabilities: Raw
+    profile: Profile
     log_level: str | None = None
     session: str | None = None
     """The agent's legacy session, for servers isolated by session."""
     mirrored: Mapping[str, str] | None = None
     """The `Mcp-Param-*` header fields the request came with; None where its transport or era mirrors nothing."""
+    answers: "Mapping[str, Answer] | None" = None
+    state: str | None = None
 
 
 class Request(Struct, frozen=True):
@@ -72,6 +90,12 @@ class Request(Struct, frozen=True):
     log_level: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     """Extra mirrored header fields (`Mcp-Param-*`) for HTTP servers of the modern era."""
+    profile: Profile = NO_ABILITIES
+    owner: Principal = ANONYMOUS
+    """On whose behalf: what waits for input counts against them."""
+    answers: "Mapping[str, Answer] | None" = None
+    state: str | None = None
+    """What the server gave with its questions, as it gave it."""
 
 
 class Result(Struct, frozen=True):
@@ -96,3 +120,9 @@ class Failure(Struct, frozen=True):
 
 
 Reply = Result | Failure
+
+Answer = Raw | Failure
+"""What a caller says to one question: a bare result object, or the error that a legacy agent answered with."""
+
+INPUT_REQUIRED = "input_required"
+"""The `resultType` of a result that asks for input."""

@@ -81,3 +81,21 @@ SUBSCRIPTION_URIS_MAX: Final = 1000
 
 LABELS_MAX: Final = 2000
 """Distinct (server, tool) pairs that metrics name; the rest count as `other`."""
+
+INPUT_WAIT_S: Final = 600.0
+"""How long a call that asked for input waits for it."""
+
+QUESTIONS_MAX: Final = 16
+"""Questions a server may ask at a time."""
+
+ROUNDS_MAX: Final = 32
+"""Times a server may ask during one call of a legacy agent, which the hub answers for."""
+
+STATE_CHARS_MAX: Final = 65_536
+"""Longest `requestState` that is kept for a server."""
+
+PARKED_MAX: Final = 1000
+"""Calls of legacy servers that may wait for input at a time, in all; one more is refused."""
+
+PARKED_PER_PRINCIPAL_MAX: Final = 100
+"""Of these, those of one principal."""

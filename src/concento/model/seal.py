@@ -22,9 +22,9 @@ class Seal:
         nonce = os.urandom(_NONCE_BYTES)
         return base64.urlsafe_b64encode(nonce + self._aead.encrypt(nonce, secret, context)).decode().rstrip("=")
 
-    def open(self, text: str, context: bytes) -> bytes | None:
+    def open(self, text: str, context: bytes, *, chars_max: int = _TEXT_MAX) -> bytes | None:
         """What was sealed; None if the text was altered, is of another context, or never was ours."""
-        if len(text) > _TEXT_MAX:
+        if len(text) > chars_max:
             return None
         try:
             sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

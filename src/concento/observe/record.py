@@ -25,6 +25,7 @@ class Record:
         "code",
         "duration_s",
         "end",
+        "replica",
         "reply_bytes",
         "server",
         "started_s",
@@ -41,6 +42,7 @@ class Record:
         self.server: str | None = None
         self.tool: str | None = None
         self.attempts = 0
+        self.replica = 0
         self.end: End = "error"
         self.code: int | None = None
         self.reply_bytes = 0

@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Raw
 
 from ..model import meta
-from ..model.call import Call, Endpoint, Failure, Principal, Request, RequestId, Result
+from ..model.call import Call, Endpoint, Failure, Principal, Profile, Request, RequestId, Result
 from ..model.errors import CallError, InvalidParams
+from .capabilities import read_legacy_profile
 from .headers import NAMED
 from .jsonrpc import EMPTY, EMPTY_OBJECT, Message, one_line, read_object, read_string
 from .versions import negotiate
@@ -23,19 +24,12 @@ _MODERN_ONLY = ("resultType", "ttlMs", "cacheScope")
 _FOREIGN_CODES: Final[Mapping[int, int]] = {-32020: -32603, -32021: -32602, -32022: -32603}
 """Codes an agent of this era can't know, and what it is told instead."""
 
-SERVER_ASKS: Final[Mapping[str, str]] = {
-    "sampling/createMessage": "sampling",
-    "elicitation/create": "elicitation",
-    "roots/list": "roots",
-}
-"""Requests that servers of this era may send, and the client capability each needs."""
-
 
 class Hello(msgspec.Struct, frozen=True):
-    """What an agent's `initialize` says: the revision to answer with, and its raw capabilities and name."""
+    """What an agent's `initialize` says: the revision to answer with, what it can be asked for, and its raw name."""
 
     revision: str
-    capabilities: Raw
+    profile: Profile
     info: Raw
 
 
@@ -48,7 +42,8 @@ def read_hello(message: Message) -> Hello:
     info = message.params.get("clientInfo", EMPTY_OBJECT)
     if read_object(capabilities) is None or read_object(info) is None:
         raise InvalidParams("capabilities and clientInfo must be objects")
-    return Hello(negotiate(version), capabilities, info)
+    revision = negotiate(version)
+    return Hello(revision, read_legacy_profile(capabilities, revision), info)
 
 
 def lift(
@@ -56,7 +51,7 @@ def lift(
     endpoint: Endpoint,
     principal: Principal,
     *,
-    capabilities: Raw,
+    profile: Profile,
     log_level: str | None,
     session: str | None,
 ) -> Call:
@@ -74,7 +69,7 @@ def lift(
         name=name,
         endpoint=endpoint,
         principal=principal,
-        capabilities=capabilities,
+        profile=profile,
         log_level=log_level,
         session=session,
     )

@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Raw
 
 from ..model import meta
-from ..model.call import Call, Endpoint, Failure, Principal, Request, RequestId, Result
+from ..model.call import NO_ABILITIES, Answer, Call, Endpoint, Failure, Principal, Request, RequestId, Result
 from ..model.errors import CallError, HeaderMismatch, InvalidParams, UnsupportedVersion
+from .capabilities import read_profile
 from .headers import NAMED, Head, check_mirror, check_name, encode_value
-from .jsonrpc import EMPTY, Message, encode_request, raw, read_object, read_string
+from .jsonrpc import EMPTY, Message, encode_request, raw, read_object, read_once, read_string
 from .versions import LEGACY, MODERN
 
 _encode = msgspec.json.Encoder().encode
@@ -41,6 +42,9 @@ CACHEABLE: Final = frozenset(
     {"server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
 )
 """Methods whose complete results must say how long and by whom they may be kept."""
+
+CAN_ASK: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""Methods that may be answered with a request for input."""
 
 _LIFETIME: Final[Mapping[str, Raw]] = {"ttlMs": Raw(b"0"), "cacheScope": Raw(b'"private"')}
 _FIELDS: Final = (b'"resultType"', b'"ttlMs"', b'"cacheScope"')
@@ -80,17 +84,38 @@ def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Pri
     if named_by is not None and name is None:
         raise InvalidParams(f"The parameter {named_by!r} must be a string")
     level = read_string(given[meta.LOG_LEVEL]) if meta.LOG_LEVEL in given else None
+    params = message.params
+    answers, state = None, None
+    if message.method in CAN_ASK and ("inputResponses" in params or "requestState" in params):
+        params = dict(params)
+        answers, state = _answers(params.pop("inputResponses", None)), _state(params.pop("requestState", None))
     return Call(
         method=message.method,
-        params=message.params,
+        params=params,
         meta={key: value for key, value in given.items() if key not in _ENVELOPE},
         name=name,
         endpoint=endpoint,
         principal=principal,
-        capabilities=capabilities,
+        profile=read_profile(capabilities),
         log_level=level if level in LOG_LEVELS else None,
         mirrored=None if head is None else head.params,
+        answers=answers,
+        state=state,
     )
+
+
+def _answers(given: Raw | None) -> dict[str, Answer]:
+    answers = {} if given is None else read_once(given)
+    if answers is None or any(bytes(answer)[:1] != b"{" for answer in answers.values()):
+        raise InvalidParams("The parameter 'inputResponses' must be an object of result objects")
+    return dict(answers)
+
+
+def _state(given: Raw | None) -> str | None:
+    state = read_string(given)
+    if given is not None and state is None:
+        raise InvalidParams("The parameter 'requestState' must be a string")
+    return state
 
 
 def _envelope_version(given: Mapping[str, Raw]) -> str:
@@ -158,7 +183,13 @@ class Writer:
             stamped[meta.PROGRESS_TOKEN] = id
         if request.log_level is not None:
             stamped[meta.LOG_LEVEL] = request.log_level
-        params = {**request.params, "_meta": stamped}
+        if request.profile is not NO_ABILITIES:
+            stamped[meta.CLIENT_CAPABILITIES] = request.profile.declared
+        params: dict[str, Any] = {**request.params, "_meta": stamped}
+        if request.answers:
+            params["inputResponses"] = request.answers
+        if request.state is not None:
+            params["requestState"] = request.state
         return encode_request(id, request.method, params)
 
     def cancel(self, id: RequestId) -> bytes:

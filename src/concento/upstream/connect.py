@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
+from ..model.call import NO_ABILITIES, Profile
 from ..model.config import ChildReplica, Replica, Server, UrlReplica
 from ..model.errors import BadReply, CallError, Unavailable
 from ..protocol.sse import Event
@@ -23,6 +24,7 @@ from ..transport.watchdog import Watchdog
 from .duplex import DuplexLink
 from .http import LegacyLink, ModernLink, Wire, status_error
 from .link import Link, Listener
+from .parking import Parking
 from .tasks import Tasks
 
 CHILD_WAIT_S: Final = 180.0
@@ -46,6 +48,7 @@ class Means:
     """What links are made with."""
 
     watchdog: Watchdog
+    parking: Parking
     eras: MutableMapping[str, Era] = field(default_factory=dict)
     ssl_context: ssl.SSLContext | None = None
 
@@ -53,9 +56,16 @@ class Means:
 class Connected:
     """A greeted link, and how to see its child's last words."""
 
-    def __init__(self, link: Link, stderr: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, link: Link, stderr: Callable[[], tuple[str, ...]], profile: Profile) -> None:
         self.link = link
         self.stderr = stderr
+        self._profile = profile
+        self._is_modern = link.welcome.era == "modern"
+
+    def suits(self, profile: Profile) -> bool:
+        """Whether calls with this profile may use it: a modern server is told it with each request, a legacy one was
+        told it once."""
+        return self._is_modern or profile.abilities == self._profile.abilities
 
 
 def replica_key(replica: Replica) -> str:
@@ -63,15 +73,22 @@ def replica_key(replica: Replica) -> str:
     return replica.url if isinstance(replica, UrlReplica) else "\0".join(replica.command)
 
 
-async def connect(server: Server, replica: Replica, means: Means, listener: Listener) -> Connected:
-    """Make a link. Errors: Unavailable (not there, or refuses), BadReply (there, but no MCP server we can use)."""
+async def connect(
+    server: Server, replica: Replica, means: Means, listener: Listener, profile: Profile = NO_ABILITIES
+) -> Connected:
+    """Make a link for callers with this profile.
+
+    Errors: Unavailable (not there, or refuses), BadReply (there, but no MCP server we can use).
+    """
     if isinstance(replica, ChildReplica):
-        return await _connect_child(server, replica, means, listener)
-    link = await _connect_url(server, replica, means, listener)
-    return Connected(link, tuple)
+        return await _connect_child(server, replica, means, listener, profile)
+    link = await _connect_url(server, replica, means, listener, profile)
+    return Connected(link, tuple, profile)
 
 
-async def _connect_child(server: Server, replica: ChildReplica, means: Means, listener: Listener) -> Connected:
+async def _connect_child(
+    server: Server, replica: ChildReplica, means: Means, listener: Listener, profile: Profile
+) -> Connected:
     link: DuplexLink | None = None
     early: list[bytes] = []
     greeted = False
@@ -90,7 +107,7 @@ async def _connect_child(server: Server, replica: ChildReplica, means: Means, li
             link.fail(error)
 
     child = await Child.start(replica, watchdog=means.watchdog, on_line=on_line, on_exit=on_exit)
-    link = DuplexLink(server.alias, child.write, listener, child.close)
+    link = DuplexLink(server.alias, child.write, listener, child.close, parking=means.parking, profile=profile)
     for line in early:
         link.mux.feed(line)
     key = replica_key(replica)
@@ -111,10 +128,10 @@ async def _connect_child(server: Server, replica: ChildReplica, means: Means, li
             raise lost from None
         raise
     means.eras[key] = welcome.era
-    return Connected(link, child.stderr_tail)
+    return Connected(link, child.stderr_tail, profile)
 
 
-async def _connect_url(server: Server, replica: UrlReplica, means: Means, listener: Listener) -> Link:
+async def _connect_url(server: Server, replica: UrlReplica, means: Means, listener: Listener, profile: Profile) -> Link:
     parts = urlsplit(replica.url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     pool = HttpPool(
@@ -126,7 +143,7 @@ async def _connect_url(server: Server, replica: UrlReplica, means: Means, listen
     wire = Wire(pool, target, dict(replica.headers), server.alias)
     try:
         async with asyncio.timeout(URL_WAIT_S):
-            link = await _negotiate(server, replica, wire, means, listener)
+            link = await _negotiate(server, replica, wire, means, listener, profile)
     except TimeoutError:
         await pool.close(abort=True)
         raise Unavailable(f"The server {server.alias!r} did not finish the handshake within {URL_WAIT_S:g} s") from None
@@ -137,12 +154,14 @@ async def _connect_url(server: Server, replica: UrlReplica, means: Means, listen
     return link
 
 
-async def _negotiate(server: Server, replica: UrlReplica, wire: Wire, means: Means, listener: Listener) -> Link:
+async def _negotiate(
+    server: Server, replica: UrlReplica, wire: Wire, means: Means, listener: Listener, profile: Profile
+) -> Link:
     known = means.eras.get(replica_key(replica))
     if replica.transport != "sse":
         if known != "legacy" and (link := await _modern(wire, listener)) is not None:
             return link
-        legacy = LegacyLink(wire, listener)
+        legacy = LegacyLink(wire, listener, means.parking, profile)
         status = await legacy.greet()
         if status == 200:
             return legacy
@@ -152,7 +171,7 @@ async def _negotiate(server: Server, replica: UrlReplica, wire: Wire, means: Mea
             raise BadReply(
                 f"The server {server.alias!r} takes no MCP requests at its URL (HTTP {status})", outcome="failed"
             )
-    return await _connect_sse(wire, replica.url, listener)
+    return await _connect_sse(wire, replica.url, listener, means.parking, profile)
 
 
 async def _modern(wire: Wire, listener: Listener) -> ModernLink | None:
@@ -160,7 +179,7 @@ async def _modern(wire: Wire, listener: Listener) -> ModernLink | None:
     return None if await link.greet() is None else link
 
 
-async def _connect_sse(wire: Wire, url: str, listener: Listener) -> Link:
+async def _connect_sse(wire: Wire, url: str, listener: Listener, parking: Parking, profile: Profile) -> Link:
     """A 2024-11-05 server: a stream whose first event names the URL to POST to; every reply comes on the stream."""
     endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     tasks = Tasks(wire.alias)
@@ -199,7 +218,7 @@ async def _connect_sse(wire: Wire, url: str, listener: Listener) -> Link:
             endpoint.set_exception(error)
         link.fail(error)
 
-    link = DuplexLink(wire.alias, send, listener, end)
+    link = DuplexLink(wire.alias, send, listener, end, parking=parking, profile=profile)
     tasks.start(listen())
     try:
         place = await asyncio.wait_for(asyncio.shield(endpoint), ENDPOINT_WAIT_S)

@@ -10,12 +10,14 @@ from typing import Final
 
 from msgspec import Raw
 
-from ..model.call import Notify, Reply, Request
+from ..model.call import Notify, Profile, Reply, Request
 from ..model.errors import CallError, Unavailable
 from ..protocol import legacy, modern
 from ..protocol.versions import LEGACY, MODERN, Era
 from .link import Levels, Listener, Welcome
 from .mux import Mux, Writer
+from .parking import Parking
+from .rounds import check_state, with_pages
 from .tasks import Tasks
 from .welcome import (
     CLIENT_INFO,
@@ -37,12 +39,20 @@ class DuplexLink:
     """A link whose messages `send` carries there; the transport feeds what comes back to `mux`."""
 
     def __init__(
-        self, alias: str, send: Callable[[bytes], None], listener: Listener, end: Callable[[], Awaitable[None]]
+        self,
+        alias: str,
+        send: Callable[[bytes], None],
+        listener: Listener,
+        end: Callable[[], Awaitable[None]],
+        *,
+        parking: Parking,
+        profile: Profile,
     ) -> None:
         self.welcome = Welcome("modern", MODERN[0], Raw(b"{}"), Raw(b"{}"))
         self.lost: asyncio.Future[CallError] = asyncio.get_running_loop().create_future()
-        self.mux = Mux(send, listener)
+        self.mux = Mux(send, listener, parking)
         self._alias = alias
+        self._profile = profile
         self._send = send
         self._end = end
         self._writer: Writer = modern.Writer(MODERN[0], CLIENT_INFO)
@@ -79,7 +89,7 @@ class DuplexLink:
                 if wants_again(reply):
                     reply = await self.mux.request(self._writer, DISCOVER)
                 return read_discovery(reply)
-            hello = self._tasks.start(self.mux.request(legacy.Writer(LEGACY[0]), greeting()))
+            hello = self._tasks.start(self.mux.request(legacy.Writer(LEGACY[0]), greeting(self._profile)))
             try:
                 done, _ = await asyncio.wait([probe, hello], return_when=asyncio.FIRST_COMPLETED)
                 if probe in done and (welcome := read_discovery(probe.result())) is not None:
@@ -94,7 +104,7 @@ class DuplexLink:
             probe.cancel()
 
     async def _initialize(self) -> Welcome:
-        reply = await self.mux.request(legacy.Writer(LEGACY[0]), greeting())
+        reply = await self.mux.request(legacy.Writer(LEGACY[0]), greeting(self._profile))
         if rejects_era(reply):
             welcome = read_discovery(await self.mux.request(self._writer, DISCOVER))
             if welcome is not None:
@@ -109,11 +119,23 @@ class DuplexLink:
 
     async def request(self, request: Request, notify: Notify | None = None) -> Reply:
         """Ask; see `Link.request`."""
-        if self.welcome.era == "legacy":
-            level = self._levels.to_set(request, self.welcome)
-            if level is not None:
-                await self.mux.request(self._writer, Request("logging/setLevel", {"level": level}, {}))
-        return await self.mux.request(self._writer, request, notify)
+        if self.welcome.era == "modern":
+            return await self.mux.request(self._writer, request, notify)
+        check_state(request)
+        level = self._levels.to_set(request, self.welcome)
+        if level is not None:
+            await self.mux.request(self._writer, Request("logging/setLevel", {"level": level}, {}))
+        return with_pages(await self.mux.request(self._writer, request, notify), request)
+
+    @property
+    def is_busy(self) -> bool:
+        """See `Link.is_busy`."""
+        return self.mux.is_busy
+
+    @property
+    def admits_askable(self) -> bool:
+        """See `Link.admits_askable`."""
+        return self.welcome.era == "modern" or self.mux.admits_askable
 
     async def subscribe(self, uris: frozenset[str]) -> None:
         """Have changes told from now on; see `Link.subscribe`."""

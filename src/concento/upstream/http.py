@@ -12,16 +12,18 @@ from typing import Final
 
 from msgspec import Raw
 
-from ..model.call import Failure, Notify, Reply, Request, RequestId
+from ..model.call import Failure, Notify, Profile, Reply, Request, RequestId
 from ..model.errors import BadReply, CallError, Unavailable
 from ..protocol import legacy, modern
+from ..protocol.capabilities import needed_ability
 from ..protocol.jsonrpc import Push, encode_error, encode_result, parse_incoming, raw
 from ..protocol.jsonrpc import Response as IncomingResponse
-from ..protocol.legacy import SERVER_ASKS
 from ..protocol.sse import Event
 from ..protocol.versions import MODERN
 from ..transport.http import HttpPool, OnEvent, Response
-from .link import ACKNOWLEDGED, Ear, Levels, Listener, Welcome, refused_ask, tell
+from .link import ACKNOWLEDGED, Ear, Levels, Listener, Welcome, tell
+from .parking import Parking
+from .rounds import Rounds, check_state, refused_ask, with_pages
 from .tasks import Tasks
 from .welcome import (
     CLIENT_INFO,
@@ -76,13 +78,23 @@ class Wire:
         return await self.pool.request(self.head("DELETE", fields))
 
 
+Answering = Callable[[Push], CallError | None]
+"""Takes a request of the server's; returns how the call ends that caused it, if it ends by that."""
+
+
+def _ignore(push: Push) -> None:
+    """Nobody waits for notifications of this request."""
+
+
 class _Ask:
     """One POSTed request: finds its reply among what comes back, as JSON or as events."""
 
-    def __init__(self, alias: str, id: RequestId, ear: Ear, listener: Listener, answer: Callable[[Push], None]) -> None:
+    def __init__(
+        self, alias: str, id: RequestId, hear: Callable[[Push], None], listener: Listener, answer: Answering
+    ) -> None:
         self.alias = alias
         self.id = id
-        self.ear = ear
+        self.hear_own = hear
         self.listener = listener
         self.answer = answer
         self.reply: Reply | None = None
@@ -99,12 +111,11 @@ class _Ask:
             return True
         if isinstance(message, Push):
             if message.id is not None:
-                self.answer(message)
-                if message.method in SERVER_ASKS:
-                    self.error = refused_ask(message.method)
+                self.error = self.answer(message)
+                if self.error is not None:
                     return True
             elif not tell(self.listener, message):
-                self.ear.hear(message)
+                self.hear_own(message)
             return None
         if message.id != self.id:
             return None
@@ -127,8 +138,10 @@ class _Ask:
         raise status_error(self.alias, response)
 
 
-def _no_answer(push: Push) -> None:
+def _no_answer(push: Push) -> CallError | None:
     """A modern server sends no requests; one that does gets no answer."""
+    ability = needed_ability(push.method, push.params)
+    return None if ability is None else refused_ask(ability)
 
 
 def _read(event: Event) -> IncomingResponse | Push | None:
@@ -188,7 +201,7 @@ class ModernLink:
     async def _discover(self) -> Reply | None:
         id = next(self._ids)
         body = self._writer.request(id, DISCOVER)
-        ask = self._ask(id, Ear(DISCOVER, None))
+        ask = self._ask(id, _ignore)
         response = await self._wire.post(self._writer.headers(DISCOVER), body, ask.hear)
         if response.status in (401, 403):
             raise status_error(self._wire.alias, response)
@@ -200,7 +213,7 @@ class ModernLink:
     async def request(self, request: Request, notify: Notify | None = None) -> Reply:
         """Ask; see `Link.request`."""
         id = next(self._ids)
-        ask = self._ask(id, Ear(request, notify))
+        ask = self._ask(id, Ear(request, notify).hear)
         body = self._writer.request(id, request)
         try:
             response = await self._wire.pool.request(self._head(request), body, ask.hear)
@@ -219,6 +232,16 @@ class ModernLink:
             raise changed
         return reply
 
+    @property
+    def is_busy(self) -> bool:
+        """See `Link.is_busy`: nothing is parked at a server of this era, and its pool ends with its last reply."""
+        return self._wire.pool.busy > 0
+
+    @property
+    def admits_askable(self) -> bool:
+        """Always: such a server is asked for what this very request declares."""
+        return True
+
     def _head(self, request: Request) -> bytes:
         """The request's head, kept for the next call of the same tool."""
         if request.headers:
@@ -231,8 +254,8 @@ class ModernLink:
                 self._heads[key] = head
         return head
 
-    def _ask(self, id: RequestId, ear: Ear) -> _Ask:
-        return _Ask(self._wire.alias, id, ear, self._listener, _no_answer)
+    def _ask(self, id: RequestId, hear: Callable[[Push], None]) -> _Ask:
+        return _Ask(self._wire.alias, id, hear, self._listener, _no_answer)
 
     async def subscribe(self, uris: frozenset[str]) -> None:
         """Open a listen stream for all wanted changes, and only then close the one before."""
@@ -281,10 +304,44 @@ class ModernLink:
         await self._wire.pool.close()
 
 
+class _Streamed(Rounds):
+    """A request whose caller can be asked something: it outlives the round in which it was sent."""
+
+    __slots__ = ("_link", "task")
+
+    def __init__(self, link: "LegacyLink", request: Request, notify: Notify | None, parking: Parking) -> None:
+        super().__init__(asyncio.get_running_loop(), request, notify, parking)
+        self._link = link
+        self.task: asyncio.Task[None] | None = None
+
+    async def run(self, request: Request) -> None:
+        """Send it, and take its reply."""
+        ended: Reply | CallError = BadReply("The server was disconnected while the call ran")
+        try:
+            ended = await self._link.converse(request, lambda push: self.ear.hear(push), self._answer)
+        except CallError as error:
+            ended = error
+        finally:
+            self.settle(ended)
+
+    def _answer(self, push: Push) -> CallError | None:
+        if needed_ability(push.method, push.params) not in self.profile.abilities:
+            return self._link.answer(push)
+        self.ask(push)
+        return None
+
+    def say(self, message: bytes) -> None:
+        self._link.post_soon(message)
+
+    def withdraw(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+
 class LegacyLink:
     """A server of the session era over Streamable HTTP."""
 
-    def __init__(self, wire: Wire, listener: Listener) -> None:
+    def __init__(self, wire: Wire, listener: Listener, parking: Parking, profile: Profile) -> None:
         self.welcome = Welcome("legacy", "", Raw(b"{}"), Raw(b"{}"))
         self.lost: asyncio.Future[CallError] = asyncio.get_running_loop().create_future()
         self._wire = wire
@@ -298,15 +355,18 @@ class LegacyLink:
         self._tasks = Tasks(wire.alias)
         self._levels = Levels()
         self._uris: frozenset[str] = frozenset()
+        self._parking = parking
+        self._profile = profile
+        self._running = 0
 
     async def greet(self) -> int:
         """Make a session. Returns the HTTP status, so that 400, 404 and 405 can be told from success (200).
 
         Errors: Unavailable, BadReply.
         """
-        request = greeting()
+        request = greeting(self._profile)
         id = next(self._ids)
-        ask = self._ask(id, Ear(request, None))
+        ask = _Ask(self._wire.alias, id, _ignore, self._listener, self.answer)
         response = await self._wire.post([], self._writer.request(id, request), ask.hear)
         if response.status in (400, 404, 405) and ask.reply is None:
             return response.status
@@ -324,12 +384,38 @@ class LegacyLink:
 
     async def request(self, request: Request, notify: Notify | None = None) -> Reply:
         """Ask; a session that the server forgot is made anew, once. See `Link.request`."""
+        check_state(request)
+        if not request.profile.abilities:
+            return with_pages(await self.converse(request, Ear(request, notify).hear, self.answer), request)
+        rounds = _Streamed(self, request, notify, self._parking)
+        rounds.task = self._tasks.start(rounds.run(request))
+        return with_pages(await rounds.next(), request)
+
+    @property
+    def is_busy(self) -> bool:
+        """See `Link.is_busy`."""
+        return self._running > 0
+
+    @property
+    def admits_askable(self) -> bool:
+        """Always: each request has a stream of its own, so that it is known which a question belongs to."""
+        return True
+
+    async def converse(self, request: Request, hear: Callable[[Push], None], answer: Answering) -> Reply:
+        """Send a request and wait for its reply; what the server asks meanwhile goes to `answer`."""
+        self._running += 1
+        try:
+            return await self._converse(request, hear, answer)
+        finally:
+            self._running -= 1
+
+    async def _converse(self, request: Request, hear: Callable[[Push], None], answer: Answering) -> Reply:
         level = self._levels.to_set(request, self.welcome)
         if level is not None:
-            await self._send(Request("logging/setLevel", {"level": level}, {}), None)
+            await self._send(Request("logging/setLevel", {"level": level}, {}))
         for _ in range(2):
             session = self._session
-            response, ask = await self._send(request, notify)
+            response, ask = await self._send(request, hear, answer)
             if response.status == 400 or (response.status in _NOT_UNDERSTOOD and session is None):
                 # a legacy server tells errors in 200: this one speaks something else by now
                 error = status_error(self._wire.alias, response)
@@ -340,33 +426,36 @@ class LegacyLink:
             await self._renew(session)
         raise Unavailable(f"The server {self._wire.alias!r} forgets its sessions at once", retry_after_s=1.0)
 
-    async def _send(self, request: Request, notify: Notify | None) -> tuple[Response, _Ask]:
+    async def _send(
+        self, request: Request, hear: Callable[[Push], None] = _ignore, answer: Answering | None = None
+    ) -> tuple[Response, _Ask]:
         id = next(self._ids)
-        ask = self._ask(id, Ear(request, notify))
+        ask = _Ask(self._wire.alias, id, hear, self._listener, answer or self.answer)
         try:
             return await self._wire.post(self._fields, self._writer.request(id, request), ask.hear), ask
         except asyncio.CancelledError:
-            self._post_soon(self._writer.cancel(id))
+            self.post_soon(self._writer.cancel(id))
             raise
         except Unavailable as error:
             self._lose(error)
             raise
         finally:
             if ask.error is not None:
-                self._post_soon(self._writer.cancel(id))
+                self.post_soon(self._writer.cancel(id))
 
-    def _ask(self, id: RequestId, ear: Ear) -> _Ask:
-        return _Ask(self._wire.alias, id, ear, self._listener, self._answer)
-
-    def _answer(self, push: Push) -> None:
-        """Answer a request of the server's: `ping` yes, all else no."""
+    def answer(self, push: Push) -> CallError | None:
+        """Answer a request of the server's: `ping` yes, all else no. Returns how the call ends that caused it."""
         raw_id = bytes(raw(push.id))
         if push.method == "ping":
-            self._post_soon(encode_result(raw_id, b"{}"))
-        else:
-            self._post_soon(encode_error(raw_id, -32601, refused_ask(push.method).message))
+            self.post_soon(encode_result(raw_id, b"{}"))
+            return None
+        ability = needed_ability(push.method, push.params)
+        error = refused_ask(ability or push.method)
+        self.post_soon(encode_error(raw_id, -32601, error.message))
+        return None if ability is None else error
 
-    def _post_soon(self, body: bytes) -> None:
+    def post_soon(self, body: bytes) -> None:
+        """Send a message that no reply is waited for."""
         self._tasks.start(self._wire.post(self._fields, body))
 
     async def _renew(self, forgotten: str) -> None:
@@ -400,9 +489,9 @@ class LegacyLink:
         if not self.welcome.offers("resources", "subscribe"):
             return
         for uri in uris - before:
-            await self._send(Request("resources/subscribe", {"uri": uri}, {}), None)
+            await self._send(Request("resources/subscribe", {"uri": uri}, {}))
         for uri in before - uris:
-            await self._send(Request("resources/unsubscribe", {"uri": uri}, {}), None)
+            await self._send(Request("resources/unsubscribe", {"uri": uri}, {}))
 
     async def _hear(self) -> None:
         """Keep the session's own stream open, where the server has one."""
@@ -411,7 +500,7 @@ class LegacyLink:
             message = _read(event)
             if isinstance(message, Push):
                 if message.id is not None:
-                    self._answer(message)
+                    self.answer(message)
                 else:
                     tell(self._listener, message)
 

@@ -8,9 +8,8 @@ from msgspec import Raw
 
 from ..model import meta
 from ..model.call import Notify, Reply, Request
-from ..model.errors import BadReply, CallError
+from ..model.errors import CallError
 from ..protocol.jsonrpc import Push, read_object, read_string
-from ..protocol.legacy import SERVER_ASKS
 from ..protocol.modern import LOG_LEVELS
 from ..protocol.versions import Era
 
@@ -60,6 +59,16 @@ class Link(Protocol):
     welcome: Welcome
     lost: asyncio.Future[CallError]
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is under way or parked."""
+        ...
+
+    @property
+    def admits_askable(self) -> bool:
+        """Whether one more call may be sent whose caller can be asked something."""
+        ...
+
     async def request(self, request: Request, notify: Notify | None = None) -> Reply:
         """Ask, and hand on what belongs to the call meanwhile. Cancelling the task cancels at the server.
 
@@ -107,12 +116,6 @@ class Ear:
             level = read_string((read_object(push.params) or {}).get("level"))
             if level in LOG_LEVELS and LOG_LEVELS.index(level) >= self._level:
                 self._notify(push.method, push.params)
-
-
-def refused_ask(method: str) -> BadReply:
-    """How a call ends whose server asked for something its caller never offered."""
-    feature = SERVER_ASKS.get(method, method)
-    return BadReply(f"The server asked for {feature!r}, which the caller did not declare", outcome="failed")
 
 
 def tell(listener: Listener, push: Push) -> bool:

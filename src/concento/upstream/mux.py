@@ -13,9 +13,11 @@ from msgspec import Raw
 from ..model import meta
 from ..model.call import Notify, Reply, Request, RequestId
 from ..model.errors import BadReply, CallError, Unavailable
+from ..protocol.capabilities import needed_ability
 from ..protocol.jsonrpc import Push, encode_error, encode_result, parse_incoming, raw, read_object
-from ..protocol.legacy import SERVER_ASKS
-from .link import ACKNOWLEDGED, Ear, Listener, refused_ask, tell
+from .link import ACKNOWLEDGED, Listener, tell
+from .parking import Parking
+from .rounds import Rounds, refused_ask
 
 
 class Writer(Protocol):
@@ -32,26 +34,43 @@ class Writer(Protocol):
         ...
 
 
-class _Waiting:
+class _Waiting(Rounds):
     """One request that has no reply yet."""
 
-    __slots__ = ("acknowledged", "ear", "reply")
+    __slots__ = ("_mux", "_writer", "acknowledged", "id")
 
-    def __init__(self, reply: asyncio.Future[Reply], ear: Ear) -> None:
-        self.reply = reply
-        self.ear = ear
+    def __init__(
+        self, mux: "Mux", id: RequestId, writer: Writer, request: Request, notify: Notify | None, parking: Parking
+    ) -> None:
+        super().__init__(mux.loop, request, notify, parking)
+        self.id = id
         self.acknowledged: asyncio.Event | None = None
+        self._mux = mux
+        self._writer = writer
+
+    def say(self, message: bytes) -> None:
+        self._mux.send(message)
+
+    def withdraw(self) -> None:
+        if self._mux.forget(self):
+            self._mux.send(self._writer.cancel(self.id))
 
 
 class Mux:
     """Correlates requests and replies. `send` writes one message and must not block."""
 
-    def __init__(self, send: Callable[[bytes], None], listener: Listener) -> None:
+    def __init__(self, send: Callable[[bytes], None], listener: Listener, parking: Parking) -> None:
+        self.loop = asyncio.get_running_loop()
         self._send = send
         self._listener = listener
+        self._parking = parking
         self._ids = itertools.count(1)
         self._waiting: dict[RequestId, _Waiting] = {}
+        self._unclaimed: list[Push] = []
+        """Questions of the server's that may be any of several calls'."""
         self._ended: CallError | None = None
+        self.asks = False
+        """Whether the server ever asked something: from then on only one call at a time may be asked for it."""
         self.dropped = 0
         """Messages that belonged to nobody, or were no messages."""
 
@@ -67,22 +86,36 @@ class Mux:
         if self._ended is not None:
             raise Unavailable(self._ended.message, retry_after_s=1.0)
         id = next(self._ids)
-        waiting = _Waiting(asyncio.get_running_loop().create_future(), Ear(request, notify))
+        waiting = _Waiting(self, id, writer, request, notify, self._parking)
         waiting.acknowledged = acknowledged
         self._send(writer.request(id, request))
         self._waiting[id] = waiting
-        try:
-            return await waiting.reply
-        except asyncio.CancelledError:
-            if waiting.reply.cancelled():  # else the reply came in the same moment
-                self._cancel(writer, id)
-            raise
-        finally:
-            self._waiting.pop(id, None)
+        return await waiting.next()
 
-    def _cancel(self, writer: Writer, id: RequestId) -> None:
+    def send(self, message: bytes) -> None:
+        """Write a message, unless the transport is gone."""
         if self._ended is None:
-            self._send(writer.cancel(id))
+            self._send(message)
+
+    def forget(self, waiting: _Waiting) -> bool:
+        """Wait for it no more; False if nothing was waited for."""
+        if self._waiting.pop(waiting.id, None) is None:
+            return False
+        self._claim()
+        return True
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is under way, parked ones included."""
+        return any(waiting.acknowledged is None for waiting in self._waiting.values())
+
+    @property
+    def admits_askable(self) -> bool:
+        """Whether one more call may be sent whose caller can be asked something.
+
+        Nothing in a question says which call it is for. So a server that asks gets such calls one at a time.
+        """
+        return not self._unclaimed and not (self.asks and self._askable())
 
     def feed(self, text: bytes) -> None:
         """Take one message of the server."""
@@ -95,27 +128,27 @@ class Mux:
             if message.id is None:
                 self._hear(message)
             else:
-                self._answer(message, message.id)
+                self._take_question(message)
             return
-        waiting = None if message.id is None else self._waiting.get(message.id)
-        if waiting is None or waiting.reply.done():
+        waiting = None if message.id is None else self._waiting.pop(message.id, None)
+        if waiting is None or not waiting.settle(message.reply):
             self.dropped += 1
-        else:
-            waiting.reply.set_result(message.reply)
+        if self._unclaimed:
+            self._claim()
 
     def _hear_garbage(self, text: bytes, error: BadReply) -> None:
         """What is no message ends the request whose id it carries, if any: its reply will not come."""
         self.dropped += 1
-        owner = self._waiting.get(_token((read_object(text) or {}).get("id")) or 0)
-        if owner is not None and not owner.reply.done():
-            owner.reply.set_exception(error)
+        owner = self._waiting.pop(_token((read_object(text) or {}).get("id")) or 0, None)
+        if owner is not None:
+            owner.settle(error)
 
     def fail(self, error: CallError) -> None:
         """End every request that waits, since its server may have run it, and refuse new ones."""
         self._ended = error
-        for waiting in self._waiting.values():
-            if not waiting.reply.done():
-                waiting.reply.set_exception(BadReply(error.message))
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            one.settle(BadReply(error.message))
 
     def _hear(self, push: Push) -> None:
         if tell(self._listener, push):
@@ -138,17 +171,48 @@ class Mux:
         calls = [waiting for waiting in self._waiting.values() if waiting.acknowledged is None]
         return calls[0] if len(calls) == 1 else None
 
-    def _answer(self, push: Push, id: RequestId) -> None:
-        """Answer a request of the server's: `ping` yes, all else no, and the call that caused it ends."""
-        raw_id = bytes(raw(id))
-        if push.method == "ping":
-            self._send(encode_result(raw_id, b"{}"))
+    # -- questions
+
+    def _take_question(self, question: Push) -> None:
+        """Answer `ping`; ask a caller what it offered to be asked; refuse all else."""
+        if question.method == "ping":
+            self._send(encode_result(bytes(raw(question.id)), b"{}"))
             return
-        error = refused_ask(push.method)
-        self._send(encode_error(raw_id, -32601, error.message))
+        ability = needed_ability(question.method, question.params)
+        if ability is not None and self._askable():
+            self.asks = True
+            self._unclaimed.append(question)
+            self._claim()
+            return
+        self._refuse(question)
         caller = self._only_call()
-        if push.method in SERVER_ASKS and caller is not None and not caller.reply.done():
-            caller.reply.set_exception(error)
+        if ability is not None and caller is not None:
+            caller.settle(refused_ask(ability))
+            caller.withdraw()
+
+    def _askable(self) -> list[_Waiting]:
+        return [waiting for waiting in self._waiting.values() if waiting.profile.abilities]
+
+    def _claim(self) -> None:
+        """Give the open questions to the one call they can belong to.
+
+        Where several calls are under way, those that were not asked end by themselves, and who is left is who was
+        asked. As many questions as calls leave nobody to wait for: then all are refused, and it can't happen again,
+        since calls come one at a time from now on.
+        """
+        askable = self._askable()
+        if len(askable) == 1:
+            questions, self._unclaimed = self._unclaimed, []
+            for question in questions:
+                askable[0].ask(question)
+        elif len(self._unclaimed) >= len(askable):
+            questions, self._unclaimed = self._unclaimed, []
+            for question in questions:
+                self._refuse(question)
+
+    def _refuse(self, question: Push) -> None:
+        text = f"Nobody can be asked for {question.method[:64]!r} here"
+        self._send(encode_error(bytes(raw(question.id)), -32601, text))
 
 
 def _token(value: Raw | None) -> int | None:

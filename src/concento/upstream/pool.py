@@ -8,6 +8,7 @@ from ..model.config import Server
 from ..model.errors import Unavailable
 from .connect import Means
 from .link import Welcome
+from .parking import Parking
 from .server import Upstream
 from .tasks import Tasks
 
@@ -70,6 +71,11 @@ class Upstreams:
 
     def __iter__(self) -> Iterator[Upstream]:
         return iter(tuple(self._by_alias.values()))
+
+    @property
+    def parking(self) -> Parking:
+        """Where calls wait for input."""
+        return self._means.parking
 
     def get(self, alias: str) -> Upstream:
         """The server of that alias. Errors: Unavailable, if it was removed meanwhile."""

@@ -10,10 +10,10 @@ either before, and the child stays, or after, and wakes it. Its process ends bef
 
 import asyncio
 import random
-from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from ..model.call import NO_ABILITIES, Profile
 from ..model.config import ChildReplica, UrlReplica
 from ..model.errors import CallError, ConcentoError, Overloaded, Unavailable
 from ..model.inventory import ServerState
@@ -32,6 +32,12 @@ PARTITIONS_MAX: Final = 64
 """Isolated links one replica may hold at a time."""
 
 PARTITION_IDLE_S: Final = 600.0
+
+ASKABLE_MAX: Final = 16
+"""Links for callers of one profile that a replica may hold, for one principal where it is isolated."""
+
+OF: Final = "\0"
+"""Stands between a partition and the abilities that its link was made for."""
 
 START_SHARE: Final = 0.9
 """Of a call's time, how much it may wait for a child that it woke: then it is told so and may try again, rather than
@@ -73,7 +79,7 @@ class ReplicaLinks:
         self.isolated: dict[str, asyncio.Task[Connected]] = {}
         self.used_s: dict[str, float] = {}
         """When each link was last used, by partition; the main link's is ""."""
-        self._busy: Counter[str] = Counter()
+        self._asks_blindly = False
         self._ending: set[Link] = set()
         self._upstream = upstream
         self._idle_stop_s = server.idle_stop_s if is_child else None
@@ -161,8 +167,11 @@ class ReplicaLinks:
         if changed:
             self._upstream.on_health()
 
-    async def link(self, partition: str) -> Link:
-        """The link for a call, waiting where the server is just starting. Errors: Unavailable."""
+    async def link(self, partition: str, profile: Profile) -> tuple[str, Link]:
+        """The link for a call, and what it is called, waiting where the server is just starting.
+
+        Errors: Unavailable, Overloaded.
+        """
         self.wake()
         if self.main is None and self.state == "starting":
             with suppress(TimeoutError):
@@ -172,20 +181,26 @@ class ReplicaLinks:
             if self.state == "starting":
                 raise Unavailable(f"The server {alias!r} is still starting", retry_after_s=1.0)
             raise Unavailable(self.error or f"The server {alias!r} is not connected", retry_after_s=1.0)
-        return self.main.link if not partition else (await self._isolated_link(partition))
+        if self.main.suits(profile):
+            return partition, self.main.link if not partition else await self._isolated_link(partition, NO_ABILITIES)
+        return await self._askable_link(partition, profile)
 
-    def enter(self, partition: str) -> None:
-        """A call on an isolated link begins."""
-        self._busy[partition] += 1
+    async def _askable_link(self, partition: str, profile: Profile) -> tuple[str, Link]:
+        """A link that was made for callers of this profile.
 
-    def leave(self, partition: str, *, counts: bool) -> None:
-        """A call has ended; if it counts, the link was in use until now."""
-        if partition:
-            self._busy[partition] -= 1
-            if not self._busy[partition]:
-                del self._busy[partition]
-        if counts:
-            self.used(partition)
+        A server that asks, and can't say on whose behalf, gets one call at a time on each.
+        """
+        abilities = ",".join(sorted(profile.abilities))
+        for number in range(ASKABLE_MAX):
+            name = f"{partition}{OF}{abilities} {number}"
+            link = await self._isolated_link(name, profile)
+            self._asks_blindly = self._asks_blindly or link.asks_blindly
+            if not (self._asks_blindly and link.is_busy):
+                return name, link
+        alias = self._upstream.server.alias
+        raise Overloaded(
+            f"The server {alias!r} has {ASKABLE_MAX} calls that it may ask something for", retry_after_s=1.0
+        )
 
     def used(self, partition: str = "") -> None:
         """Somebody used the link until now: what is idle is counted from here."""
@@ -194,14 +209,14 @@ class ReplicaLinks:
             if partition in self.isolated:
                 self.used_s[partition] = now_s
 
-    async def _isolated_link(self, partition: str) -> Link:
+    async def _isolated_link(self, partition: str, profile: Profile) -> Link:
         self.used_s[partition] = self._upstream.clock.monotonic()
         making = self.isolated.get(partition)
         if making is None or (making.done() and not _usable(making)):
             if making is None and len(self.isolated) >= PARTITIONS_MAX:
                 await self._drop_idlest()
             making = self._upstream.tasks.start(
-                connect(self._upstream.server, self.spec, self._upstream.means, _Deaf())
+                connect(self._upstream.server, self.spec, self._upstream.means, _Deaf(), profile)
             )
             self.isolated[partition] = making
         try:
@@ -213,7 +228,7 @@ class ReplicaLinks:
 
     async def _drop_idlest(self) -> None:
         idle_before_s = self._upstream.clock.monotonic() - 1.0
-        idle = (name for name in self.isolated if name not in self._busy)
+        idle = (name for name, making in self.isolated.items() if not _is_busy(making))
         partition = min(idle, key=lambda name: self.used_s.get(name, 0.0), default=None)
         if partition is None or self.used_s.get(partition, 0.0) > idle_before_s:
             raise Overloaded(
@@ -236,10 +251,10 @@ class ReplicaLinks:
     async def reap(self) -> None:
         """Close the isolated links nobody used for long, then put the replica to sleep if nobody used all of it."""
         idle_s = PARTITION_IDLE_S
-        if self._idle_stop_s is not None and self._upstream.server.isolation == "principal":
+        if self._idle_stop_s is not None and self._upstream.server.isolation != "session":
             idle_s = min(idle_s, self._idle_stop_s)  # what a session's server remembers stays as long as the session
-        for partition in tuple(self.isolated):
-            if partition not in self._busy and self._idle_s(partition) >= idle_s:
+        for partition, making in tuple(self.isolated.items()):
+            if not _is_busy(making) and self._idle_s(partition) >= idle_s:
                 await self.drop(partition)
         if self.main is not None and self._may_sleep():
             self._sleep(self.main)
@@ -266,6 +281,10 @@ class ReplicaLinks:
     def stderr(self) -> tuple[str, ...]:
         """The last lines of the child's standard error."""
         return self.main.stderr() if self.main is not None else self._last_words
+
+
+def _is_busy(making: "asyncio.Task[Connected]") -> bool:
+    return not making.done() or (_usable(making) and making.result().link.is_busy)
 
 
 def _usable(making: "asyncio.Task[Connected]") -> bool:

@@ -5,7 +5,7 @@ import random
 from contextlib import suppress
 from typing import Protocol
 
-from ..model.call import Notify, Reply, Request
+from ..model.call import NO_ABILITIES, Notify, Reply, Request
 from ..model.clock import Clock
 from ..model.config import ChildReplica, Server
 from ..model.errors import CallError, ConcentoError, Unavailable
@@ -14,7 +14,7 @@ from ..transport.stdio import Child, ExitNotice
 from .connect import CHILD_WAIT_S, Means
 from .link import Link, Welcome
 from .places import Places
-from .replica import STEADY_S, ReplicaLinks, backoff_s
+from .replica import OF, STEADY_S, ReplicaLinks, backoff_s
 from .tasks import Tasks
 
 
@@ -121,17 +121,20 @@ class Upstream:
         if not self._places.take_now():
             await self._places.take()
         links.in_flight += 1
-        if partition:
-            links.enter(partition)
         self._idle.clear()
         try:
+            parked = None if request.state is None else self.means.parking.take(request.state)
+            if parked is not None:
+                return await parked.resume(request, notify)
             main = links.main
-            link = main.link if main is not None and not partition else await links.link(partition)
+            if main is not None and not partition and main.suits(request.profile):
+                return await main.link.request(request, notify)
+            partition, link = await links.link(partition, request.profile)
             return await link.request(request, notify)
         finally:
             links.in_flight -= 1
-            if partition or links.stops_when_idle:
-                links.leave(partition, counts=request.method not in _LISTS)
+            if links.stops_when_idle and request.method not in _LISTS:
+                links.used(partition)
             self._places.give_back()
             if not self._places.taken:
                 self._idle.set()
@@ -149,7 +152,7 @@ class Upstream:
     async def _subscribe_at(self, replica: ReplicaLinks, uris: frozenset[str]) -> None:
         if uris and replica.state == "asleep":
             with suppress(CallError, TimeoutError):
-                await asyncio.wait_for(replica.link(""), self.start_wait_s)
+                await asyncio.wait_for(replica.link("", NO_ABILITIES), self.start_wait_s)
         if replica.main is not None:
             with suppress(CallError):
                 await replica.main.link.subscribe(uris)
@@ -187,7 +190,7 @@ class Upstream:
     async def forget(self, session: str) -> None:
         """Close the links that were held for a session that is gone."""
         for replica in self.replicas:
-            for partition in [name for name in replica.isolated if name.endswith(f"/{session}")]:
+            for partition in [name for name in replica.isolated if name.partition(OF)[0].endswith(f"/{session}")]:
                 await replica.drop(partition)
 
     # -- a server started beside its URL

@@ -7,8 +7,9 @@ import msgspec
 from msgspec import Raw
 
 from .. import __version__
-from ..model.call import Failure, Reply, Request
+from ..model.call import Failure, Profile, Reply, Request
 from ..model.errors import BadReply
+from ..protocol.capabilities import legacy_capabilities
 from ..protocol.jsonrpc import raw, read_object, read_string
 from ..protocol.versions import LEGACY, MODERN
 from .link import Welcome
@@ -29,10 +30,11 @@ class _Supported(msgspec.Struct):
     supported: list[str] = []
 
 
-def greeting(revision: str = LEGACY[0]) -> Request:
-    """The legacy `initialize`; it declares no capability, since no caller's is known."""
+def greeting(profile: Profile) -> Request:
+    """The legacy `initialize`; it declares what the callers can do that the session will be used for."""
+    declared = raw(legacy_capabilities(profile))
     return Request(
-        "initialize", {"protocolVersion": revision, "capabilities": raw({}), "clientInfo": raw(CLIENT_INFO)}, {}
+        "initialize", {"protocolVersion": LEGACY[0], "capabilities": declared, "clientInfo": raw(CLIENT_INFO)}, {}
     )
 
 
