@@ -33,26 +33,27 @@ class Asking:
         self._numbers = itertools.count(1)
         self._open: dict[bytes, asyncio.Future[Answer]] = {}
 
-    async def call(self, call: Call, notify: Notify | None, send: Send | None) -> Reply:
-        """Make a call, and ask the agent on `send` whatever its server wants to know.
+    async def go_on(self, call: Call, asked: Result, notify: Notify | None, send: Send | None) -> Reply:
+        """Ask the agent on `send` what the server of a call wants to know, and call again, until there is an answer.
 
         Errors: any `CallError`; InvalidRequest, if the agent left no way to ask it.
         """
         pages: list[str] = []
         for _ in range(ROUNDS_MAX):
-            reply = await self._gateway.call(call, notify)
+            members = read_object(asked.raw) or {}
+            call = structs.replace(call, state=read_string(members.get("requestState")))
+            questions = read_object(members.get("inputRequests", EMPTY_OBJECT)) or {}
+            try:
+                answers = await self._ask_all(questions, pages, send)
+            except BaseException:
+                self._gateway.abandon(call)
+                raise
+            reply = await self._gateway.call(structs.replace(call, answers=answers), notify)
             if not isinstance(reply, Result) or reply.kind != INPUT_REQUIRED:
                 for page in pages:
                     _tell_done(page, send)
                 return reply
-            members = read_object(reply.raw) or {}
-            call = structs.replace(call, state=read_string(members.get("requestState")))
-            questions = read_object(members.get("inputRequests", EMPTY_OBJECT)) or {}
-            try:
-                call = structs.replace(call, answers=await self._ask_all(questions, pages, send))
-            except BaseException:
-                self._gateway.abandon(call)
-                raise
+            asked = reply
         self._gateway.abandon(call)
         raise BadReply(f"The server asked for input {ROUNDS_MAX} times during one call", outcome="failed")
 

@@ -15,7 +15,7 @@ from msgspec import Raw
 from ..gateway.call import Gateway
 from ..gateway.listen import Listening, Stream
 from ..gateway.lists import describe
-from ..model.call import Endpoint, Failure, Notify, Principal
+from ..model.call import INPUT_REQUIRED, Endpoint, Failure, Notify, Principal, Result
 from ..model.errors import CallError, InvalidParams, InvalidRequest, MethodNotFound
 from ..model.inventory import KINDS
 from ..model.limits import SESSION_IDLE_S, SESSIONS_MAX
@@ -95,10 +95,9 @@ class Session:
             session=self.id,
         )
         notify = None if send is None else _notifying(send)
-        if call.profile.abilities:
-            reply = await self._asking.call(call, notify, send or self.push)
-        else:
-            reply = await self._gateway.call(call, notify)
+        reply = await self._gateway.call(call, notify)
+        if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
+            reply = await self._asking.go_on(call, reply, notify, send or self.push)
         return (
             legacy_error(raw_id, reply) if isinstance(reply, Failure) else encode_result(raw_id, legacy.render(reply))
         )

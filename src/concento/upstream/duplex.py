@@ -133,9 +133,9 @@ class DuplexLink:
         return self.mux.is_busy
 
     @property
-    def admits_askable(self) -> bool:
-        """See `Link.admits_askable`."""
-        return self.welcome.era == "modern" or self.mux.admits_askable
+    def asks_blindly(self) -> bool:
+        """See `Link.asks_blindly`."""
+        return self.mux.asks
 
     async def subscribe(self, uris: frozenset[str]) -> None:
         """Have changes told from now on; see `Link.subscribe`."""

@@ -238,9 +238,9 @@ class ModernLink:
         return self._wire.pool.busy > 0
 
     @property
-    def admits_askable(self) -> bool:
-        """Always: such a server is asked for what this very request declares."""
-        return True
+    def asks_blindly(self) -> bool:
+        """Never: a server of this era asks in its reply."""
+        return False
 
     def _head(self, request: Request) -> bytes:
         """The request's head, kept for the next call of the same tool."""
@@ -397,9 +397,9 @@ class LegacyLink:
         return self._running > 0
 
     @property
-    def admits_askable(self) -> bool:
-        """Always: each request has a stream of its own, so that it is known which a question belongs to."""
-        return True
+    def asks_blindly(self) -> bool:
+        """Never: each request has a stream of its own, which its questions come on."""
+        return False
 
     async def converse(self, request: Request, hear: Callable[[Push], None], answer: Answering) -> Reply:
         """Send a request and wait for its reply; what the server asks meanwhile goes to `answer`."""

@@ -65,8 +65,8 @@ class Link(Protocol):
         ...
 
     @property
-    def admits_askable(self) -> bool:
-        """Whether one more call may be sent whose caller can be asked something."""
+    def asks_blindly(self) -> bool:
+        """Whether the server asked something here, where nothing says which call a question is for."""
         ...
 
     async def request(self, request: Request, notify: Notify | None = None) -> Reply:

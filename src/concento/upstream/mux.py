@@ -70,7 +70,7 @@ class Mux:
         """Questions of the server's that may be any of several calls'."""
         self._ended: CallError | None = None
         self.asks = False
-        """Whether the server ever asked something: from then on only one call at a time may be asked for it."""
+        """Whether the server ever asked something: nothing in a question says which call it is for."""
         self.dropped = 0
         """Messages that belonged to nobody, or were no messages."""
 
@@ -108,14 +108,6 @@ class Mux:
     def is_busy(self) -> bool:
         """Whether a call is under way, parked ones included."""
         return any(waiting.acknowledged is None for waiting in self._waiting.values())
-
-    @property
-    def admits_askable(self) -> bool:
-        """Whether one more call may be sent whose caller can be asked something.
-
-        Nothing in a question says which call it is for. So a server that asks gets such calls one at a time.
-        """
-        return not self._unclaimed and not (self.asks and self._askable())
 
     def feed(self, text: bytes) -> None:
         """Take one message of the server."""
@@ -197,8 +189,8 @@ class Mux:
         """Give the open questions to the one call they can belong to.
 
         Where several calls are under way, those that were not asked end by themselves, and who is left is who was
-        asked. As many questions as calls leave nobody to wait for: then all are refused, and it can't happen again,
-        since calls come one at a time from now on.
+        asked. As many questions as calls leave nobody to wait for: then all are refused. It can't happen again: a
+        server that asks is given such calls one at a time from then on.
         """
         askable = self._askable()
         if len(askable) == 1:

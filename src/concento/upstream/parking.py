@@ -31,7 +31,7 @@ class Parking:
     """All parked calls of a hub. `now` is monotonic time."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+        self.now = now
         self._parked: dict[str, tuple[Parked, float]] = {}
         self._per_owner: Counter[Principal] = Counter()
         self._timer: asyncio.TimerHandle | None = None
@@ -58,7 +58,7 @@ class Parking:
         """Keep a call; returns the token that it is taken by. Errors: Overloaded."""
         self.check_room(parked.owner, outcome="failed")
         token = secrets.token_urlsafe(24)
-        self._parked[token] = (parked, self._now() + INPUT_WAIT_S)
+        self._parked[token] = (parked, self.now() + INPUT_WAIT_S)
         self._per_owner[parked.owner] += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
@@ -83,7 +83,7 @@ class Parking:
 
     def sweep(self) -> None:
         """Give up what waited for too long."""
-        now_s = self._now()
+        now_s = self.now()
         for token in [token for token, (_, until_s) in self._parked.items() if until_s <= now_s]:
             self.abandon(token)
 
