@@ -221,7 +221,7 @@ async def test_questions_one_after_the_other_and_two_at_a_time(start: Start, kin
             seen = 0
             while reply.result["resultType"] == "input_required":
                 seen += len(reply.result["inputRequests"])
-                roots = {"roots": []}
+
                 answers = {
                     key: {"roots": []} if question["method"] == "roots/list" else answer()
                     for key, question in reply.result["inputRequests"].items()
