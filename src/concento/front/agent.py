@@ -24,10 +24,12 @@ from ..protocol.jsonrpc import (
 )
 from ..protocol.versions import LEGACY, is_modern
 from .answers import legacy_error, modern_error, retry_headers
+from .batch import answer_batch, batch_in, join
 from .http import Exchange
 from .identity import Hosts
 from .listening import serve_listen
 from .parser import HttpHead, HttpRequest, Refusal
+from .replay import EventLog
 from .session import Session, Sessions
 from .sse import SseSessions
 
@@ -115,7 +117,11 @@ class AgentFront:
         head = request.head.protocol()
         message = parse(request.body)
         if isinstance(message, Rejection):
-            exchange.reply(modern.status(message.error), modern_error(message.id, message.error))
+            session = self._session_of(request.head, endpoint)
+            if session is not None and (batch := batch_in(session, request.body)) is not None:
+                await self._in_batch(session, batch, exchange, streams=_accepts_stream(request.head))
+            else:
+                exchange.reply(modern.status(message.error), modern_error(message.id, message.error))
         elif not modern.is_addressed(message, head):
             await self._legacy(request.head, message, endpoint, ANONYMOUS, exchange)
         elif message.kind == "notification":
@@ -188,34 +194,73 @@ class AgentFront:
 
     async def _in_session(self, session: Session, message: Message, exchange: Exchange, *, streams: bool) -> None:
         exchange.survives = True  # an agent of this era that goes away has not cancelled
-        exchange.may_stream = streams and message.kind == "request"
-        text = await session.answer(message, exchange.event if streams else None)
-        exchange.reply(202 if text is None else 200, text or b"")
+        if streams and message.kind == "request":
+            exchange.may_stream = True
+            log = EventLog(session.logs, exchange)
+            log.finish(await session.answer(message, log.event))
+        else:
+            text = await session.answer(message, None)
+            exchange.reply(202 if text is None else 200, text or b"")
+
+    async def _in_batch(self, session: Session, messages: list[bytes], exchange: Exchange, *, streams: bool) -> None:
+        exchange.survives = True
+        exchange.may_stream = streams
+        replies = await answer_batch(session, messages, exchange.event if streams else None)
+        if exchange.streaming:
+            for reply in replies:
+                exchange.event(reply)
+            exchange.end()
+        else:
+            exchange.reply(200 if replies else 202, join(replies) if replies else b"")
+
+    def _session_of(self, head: HttpHead, endpoint: Endpoint) -> Session | None:
+        id = head.fields.get("mcp-session-id")
+        return None if id is None else self._sessions.find(id, endpoint, ANONYMOUS)
 
     async def _get(self, head: HttpHead, endpoint: Endpoint, exchange: Exchange) -> None:
         """The stream of a session on which the hub tells what belongs to no request."""
         id = head.fields.get("mcp-session-id")
-        session = self._sessions.find(id, endpoint, ANONYMOUS) if id is not None else None
+        session = self._session_of(head, endpoint)
         if not _accepts_stream(head):
             exchange.reply(406, b'{"error":"accept text/event-stream"}')
         elif id is None:
             exchange.reply(405, b"", (("allow", "POST"),))
         elif session is None:
             exchange.reply(404, _GONE)
-        elif session.push is not None:
+        elif (last_id := head.fields.get("last-event-id")) is not None:
+            await self._read_on(session, last_id, exchange)
+        elif session.has_stream:
             exchange.reply(409, b'{"error":"the session has a stream already"}')
         else:
-            stream = session.listen()
-            session.push = exchange.event
+            log = EventLog(session.logs, exchange)
             exchange.open_stream()
-            try:
-                await stream.ended.wait()
-            finally:
-                session.push = None
+            await self._stand(session, log, exchange)
+
+    async def _read_on(self, session: Session, last_id: str, exchange: Exchange) -> None:
+        """Go on with a stream that broke, from the event that the agent had last."""
+        found = session.logs.find(last_id)
+        if found is None:
+            exchange.reply(404, b'{"error":"the events of this stream are no longer kept"}')
+            return
+        log, place = found
+        log.read_on(exchange, place)
+        if log is session.standing:
+            await self._stand(session, log, exchange)
+        else:
+            await log.finished()
+
+    async def _stand(self, session: Session, log: EventLog, exchange: Exchange) -> None:
+        """Keep the stream open on which the hub tells what belongs to no request."""
+        stream = session.listen()
+        session.push, session.standing, session.has_stream = log.event, log, True
+        try:
+            await stream.ended.wait()
+        finally:
+            session.has_stream = False  # what is told meanwhile is kept: the agent may come back for it
 
     async def _delete(self, head: HttpHead, endpoint: Endpoint, exchange: Exchange) -> None:
         id = head.fields.get("mcp-session-id")
-        session = self._sessions.find(id, endpoint, ANONYMOUS) if id is not None else None
+        session = self._session_of(head, endpoint)
         if id is None:
             exchange.reply(400, _GONE)
         elif session is None:

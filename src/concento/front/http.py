@@ -47,7 +47,17 @@ class Exchange:
     `survives`: the agent may go away without ending the task that serves (legacy: a disconnect is no cancellation).
     """
 
-    __slots__ = ("_connection", "_head", "ended", "last_write_s", "may_stream", "streaming", "survives", "task")
+    __slots__ = (
+        "_connection",
+        "_head",
+        "ended",
+        "last_write_s",
+        "may_stream",
+        "primer",
+        "streaming",
+        "survives",
+        "task",
+    )
 
     def __init__(self, connection: "Connection", head: HttpHead) -> None:
         self._connection = connection
@@ -59,6 +69,8 @@ class Exchange:
         self.ended = False
         self.last_write_s = connection.listener.now_s
         self.survives = False
+        self.primer: Callable[[], bytes] | None = None
+        """Called when an event stream is opened; what it returns comes before the first event."""
 
     def disconnected(self) -> None:
         """The agent went away before the end."""
@@ -90,11 +102,13 @@ class Exchange:
             b"\r\n",
         ]
         self._write(b"".join(lines))
+        if self.primer is not None and (primer := self.primer()):
+            self._chunk(primer)
 
-    def event(self, data: bytes, event: str = "message") -> None:
+    def event(self, data: bytes, event: str = "message", id: str | None = None) -> None:
         """Send one event. A reader that lets too much wait loses the connection rather than an event."""
         self.open_stream()
-        self._chunk(encode_event(data, event))
+        self._chunk(encode_event(data, event, id))
 
     def keep_alive(self) -> None:
         """Send a comment, so that nothing between us takes the silence for an end."""

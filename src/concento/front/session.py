@@ -6,7 +6,7 @@ Source: specifications 2024-11-05 to 2025-11-25, basic/lifecycle; hardening T7, 
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -24,23 +24,38 @@ from ..protocol.jsonrpc import Message, encode_notification, encode_result, read
 from ..protocol.modern import LOG_LEVELS
 from .answers import legacy_error
 from .asking import Asking, Send
+from .replay import EventLog, EventStore, SessionLogs
 
 _encode = msgspec.json.Encoder().encode
 _RUNNING_MAX: Final = 1000
+_PRIMED_SINCE: Final = "2025-11-25"
+"""The revision in which an event may be empty but for its id; agents of older ones would take it for a message."""
 _MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"})
 
 
 class Session:
-    """One agent's session. `push` writes a message on the stream that belongs to no request; None if none is open."""
+    """One agent's session. `push` writes a message on the stream that belongs to no request; None if there is none.
+
+    `has_stream`: that stream is open now. `logs`: the streams the agent can come back to, `standing` that one of them.
+    """
 
     def __init__(
-        self, id: str, endpoint: Endpoint, principal: Principal, gateway: Gateway, listening: Listening
+        self,
+        id: str,
+        endpoint: Endpoint,
+        principal: Principal,
+        gateway: Gateway,
+        listening: Listening,
+        events: EventStore,
     ) -> None:
         self.id = id
         self.endpoint = endpoint
         self.principal = principal
         self.hello: legacy.Hello | None = None
         self.push: Callable[[bytes], None] | None = None
+        self.has_stream = False
+        self.logs = SessionLogs(events)
+        self.standing: EventLog | None = None
         self.used_s = 0.0
         self._gateway = gateway
         self._asking = Asking(gateway)
@@ -123,6 +138,7 @@ class Session:
         if view is None:
             raise InvalidParams("There is no such endpoint")
         self.hello = hello
+        self.logs.primes = hello.revision >= _PRIMED_SINCE
         return _encode({"protocolVersion": hello.revision, **describe(view)})
 
     async def _ping(self, _: Message) -> bytes:
@@ -172,7 +188,7 @@ class Session:
     @property
     def is_running(self) -> bool:
         """Whether a request or a stream is open."""
-        return bool(self._running) or self.push is not None
+        return bool(self._running) or self.has_stream
 
     async def end(self) -> None:
         """End the session: what runs is cancelled, what was subscribed is not any more."""
@@ -203,16 +219,20 @@ class Sessions:
         self._listening = listening
         self._now = now
         self._by_id: dict[str, Session] = {}
+        self._events = EventStore()
         self.count_max = SESSIONS_MAX
 
     def __len__(self) -> int:
         return len(self._by_id)
 
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._by_id.values()))
+
     def begin(self, endpoint: Endpoint, principal: Principal) -> Session | None:
         """A new session; None if there are too many."""
         if len(self._by_id) >= self.count_max:
             return None
-        session = Session(secrets.token_urlsafe(24), endpoint, principal, self._gateway, self._listening)
+        session = Session(secrets.token_urlsafe(24), endpoint, principal, self._gateway, self._listening, self._events)
         session.used_s = self._now()
         self._by_id[session.id] = session
         return session

@@ -10,6 +10,8 @@ from ..model.errors import InvalidRequest
 from ..protocol.jsonrpc import Message, Rejection, parse
 from ..upstream.tasks import Tasks
 from .answers import legacy_error
+from .asking import Send
+from .batch import answer_batch, batch_in, join
 from .http import Exchange
 from .parser import HttpRequest
 from .session import Session, Sessions
@@ -28,7 +30,7 @@ class SseSessions:
         if session is None:
             exchange.reply(503, b"", (("retry-after", "5"),))
             return
-        session.push = exchange.event
+        session.push, session.has_stream = exchange.event, True
         exchange.event(f"/messages?session={session.id}".encode(), "endpoint")
         try:
             await session.listen().ended.wait()
@@ -43,18 +45,23 @@ class SseSessions:
             exchange.reply(404, legacy_error(None, InvalidRequest("There is no such session; open /sse again")))
             return
         message = parse(request.body)
-        if isinstance(message, Rejection):
+        if not isinstance(message, Rejection):
+            self._tasks.start(_answer(session, session.push, message))
+            exchange.reply(202)
+        elif (batch := batch_in(session, request.body)) is not None:
+            self._tasks.start(_answer_batch(session, session.push, batch))
+            exchange.reply(202)
+        else:
             exchange.reply(400, legacy_error(message.id, message.error))
-            return
-        self._tasks.start(_answer(session, message))
-        exchange.reply(202)
 
 
-async def _answer(session: Session, message: Message) -> None:
-    def send(text: bytes) -> None:
-        if session.push is not None:
-            session.push(text)
-
+async def _answer(session: Session, send: Send, message: Message) -> None:
     text = await session.answer(message, send)
     if text is not None:
         send(text)
+
+
+async def _answer_batch(session: Session, send: Send, batch: list[bytes]) -> None:
+    replies = await answer_batch(session, batch, send)
+    if replies:
+        send(join(replies))

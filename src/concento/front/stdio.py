@@ -19,7 +19,9 @@ from ..protocol import modern
 from ..protocol.jsonrpc import Message, Rejection, encode_notification, encode_result, parse
 from ..upstream.tasks import Tasks
 from .answers import modern_error
+from .batch import answer_batch, batch_in, join
 from .listening import serve_listen
+from .replay import EventStore
 from .session import Session
 
 CALLS_MAX: Final = 256
@@ -33,8 +35,8 @@ class StdioAgent:
     def __init__(self, gateway: Gateway, listening: Listening) -> None:
         self._gateway = gateway
         self._listening = listening
-        self._session = Session("stdio", ALL, ANONYMOUS, gateway, listening)
-        self._session.push = self._write
+        self._session = Session("stdio", ALL, ANONYMOUS, gateway, listening, EventStore())
+        self._session.push, self._session.has_stream = self._write, True
         self._running: dict[bytes, asyncio.Task[None]] = {}
         self._tasks = Tasks("stdio")
         self._writer: asyncio.StreamWriter | None = None
@@ -87,7 +89,10 @@ class StdioAgent:
     def _take(self, line: bytes) -> None:
         message = parse(line)
         if isinstance(message, Rejection):
-            self._write(modern_error(message.id, message.error))
+            if (batch := batch_in(self._session, line)) is not None:
+                self._tasks.start(self._answer_batch(batch))
+            else:
+                self._write(modern_error(message.id, message.error))
         elif message.kind == "response":
             self._session.hear(message)
         elif message.kind == "notification" and message.method == "notifications/cancelled":
@@ -124,6 +129,11 @@ class StdioAgent:
             self._write(await self._modern(raw_id, modern.lift(message, None, ALL, ANONYMOUS)))
         except CallError as error:
             self._write(modern_error(raw_id, error))
+
+    async def _answer_batch(self, batch: list[bytes]) -> None:
+        replies = await answer_batch(self._session, batch, self._write)
+        if replies:
+            self._write(join(replies))
 
     async def _modern(self, raw_id: bytes, call: Call) -> bytes:
         if call.method == "subscriptions/listen":

@@ -99,3 +99,12 @@ PARKED_MAX: Final = 1000
 
 PARKED_PER_PRINCIPAL_MAX: Final = 100
 """Of these, those of one principal."""
+
+REPLAY_BYTES_MAX: Final = 64 * MIB
+"""Bytes of events kept for legacy agents that come back for a broken stream, in all; the oldest go first."""
+
+REPLAY_EVENTS_MAX: Final = 100_000
+"""Events kept for them, in all."""
+
+BATCH_MAX: Final = 100
+"""Messages in one JSON-RPC batch, which only agents of 2025-03-26 send."""

@@ -45,6 +45,9 @@ _JSON: Final = ("Content-Type", "application/json")
 _NOT_UNDERSTOOD: Final = frozenset({400, 401, 403, 404, 405, 406, 415})
 """HTTP statuses of a server that takes no requests of the era it was asked in, or none of ours any more."""
 
+_RETRY_S_MAX: Final = 10.0
+"""Longest pause a server may ask for before its stream is taken up again."""
+
 _HEADS_MAX: Final = 4096
 """Request heads kept per URL: one a tool that is called."""
 
@@ -99,9 +102,18 @@ class _Ask:
         self.answer = answer
         self.reply: Reply | None = None
         self.error: CallError | None = None
+        self.last: Event | None = None
+        """The last event that came with an id: where a stream that breaks is taken up again."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is waited for."""
+        return self.reply is not None or self.error is not None
 
     def hear(self, event: Event) -> bool | None:
         """Take one event; True once the reply is there."""
+        if event.id is not None:
+            self.last = event
         if not event.data:
             return None
         try:
@@ -432,7 +444,10 @@ class LegacyLink:
         id = next(self._ids)
         ask = _Ask(self._wire.alias, id, hear, self._listener, answer or self.answer)
         try:
-            return await self._wire.post(self._fields, self._writer.request(id, request), ask.hear), ask
+            response = await self._wire.post(self._fields, self._writer.request(id, request), ask.hear)
+            if response.status == 200 and not response.body and not ask.is_over and ask.last is not None:
+                response = await self._take_up(ask, ask.last)
+            return response, ask
         except asyncio.CancelledError:
             self.post_soon(self._writer.cancel(id))
             raise
@@ -442,6 +457,15 @@ class LegacyLink:
         finally:
             if ask.error is not None:
                 self.post_soon(self._writer.cancel(id))
+
+    async def _take_up(self, ask: _Ask, last: Event) -> Response:
+        """Go on with a stream that the server ended before the reply, until the reply or the call's deadline."""
+        while True:
+            await asyncio.sleep(min(RELISTEN_S if last.retry_ms is None else last.retry_ms / 1000, _RETRY_S_MAX))
+            response = await self._wire.get([*self._fields, ("Last-Event-ID", last.id or "")], ask.hear)
+            if response.status != 200 or ask.is_over or ask.last is None:
+                return response
+            last = ask.last
 
     def answer(self, push: Push) -> CallError | None:
         """Answer a request of the server's: `ping` yes, all else no. Returns how the call ends that caused it."""
