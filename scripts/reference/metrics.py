@@ -3,12 +3,11 @@
 import asyncio
 import sys
 
-from msgspec import Raw
 from prometheus_client.parser import text_string_to_metric_families
 
 from concento.app import Hub
 from concento.front.parser import Refusal
-from concento.model.call import ALL, ANONYMOUS, Call
+from concento.model.call import ALL, ANONYMOUS, NO_ABILITIES, Call
 from concento.model.config import Address, ChildReplica, Config, Server
 from concento.observe.access_log import Line
 from concento.observe.metrics import LABELS
@@ -54,7 +53,7 @@ async def scraped() -> str:
         await hub.listen(Address("127.0.0.1", 0))
         assert hub.listener is not None
         hub.listener.refused(Refusal(404, ""))
-        hub.records.close(hub.records.open(Call("tools/call", {}, {}, "now", ALL, ANONYMOUS, Raw(b"{}"))))
+        hub.records.close(hub.records.open(Call("tools/call", {}, {}, "now", ALL, ANONYMOUS, NO_ABILITIES)))
         return hub.metrics.text().decode()
     finally:
         await hub.close(drain_s=0)

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from concento.model.call import NO_ABILITIES
 from concento.upstream.duplex import DuplexLink
+from concento.upstream.parking import Parking
 
 VERSION = "2026-07-28"
 DISCOVERY = {"result": {"supportedVersions": [VERSION], "capabilities": {}}}
@@ -56,7 +58,7 @@ async def test_a_refused_probe_is_repeated_only_if_the_refusal_names_a_modern_re
 
     async def end() -> None: ...
 
-    link = DuplexLink("s", send, Heard(), end)
+    link = DuplexLink("s", send, Heard(), end, parking=Parking(lambda: 0.0), profile=NO_ABILITIES)
     try:
         assert (await link.greet()).era == era
         assert asked == [method for method, _ in dialogue]
