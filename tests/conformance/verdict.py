@@ -78,7 +78,7 @@ def reasons() -> dict[str, str]:
 def expectations(side: str, revision: str) -> Expected:
     """What the file says of a run of the hub: `side` is server or client."""
     known = reasons()
-    scenarios: dict[str, dict[str, list[str]]] = yaml.safe_load(FILE.read_text())[side].get(revision, {})
+    scenarios: dict[str, dict[str, list[str]]] = yaml.safe_load(FILE.read_text()).get(side, {}).get(revision, {})
     for name, kinds in scenarios.items():
         if unknown := kinds.keys() - known.keys():
             raise ValueError(f"{FILE.name}: {name} fails for {sorted(unknown)}; the reasons are {sorted(known)}")

@@ -58,8 +58,6 @@ def seal_questions(reply: Result, call: Call, alias: str, replica: int, seal: Se
 def open_state(call: Call, alias: str, seal: Seal, now_s: float) -> Held | None:
     """What was held of an earlier round of this call; None for its first. Errors: InvalidParams."""
     if call.state is None:
-        if call.answers is not None:
-            raise InvalidParams("The parameter 'inputResponses' comes with the 'requestState' that was given")
         return None
     text = seal.open(call.state, _context(call), chars_max=_SEALED_CHARS_MAX)
     held = None if text is None else _held.decode(text)

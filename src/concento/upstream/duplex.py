@@ -135,7 +135,7 @@ class DuplexLink:
     @property
     def asks_blindly(self) -> bool:
         """See `Link.asks_blindly`."""
-        return self.mux.asks
+        return self.mux.unclaimed.seen
 
     async def subscribe(self, uris: frozenset[str]) -> None:
         """Have changes told from now on; see `Link.subscribe`."""

@@ -23,7 +23,7 @@ from ..protocol.versions import MODERN
 from ..transport.http import HttpPool, OnEvent, Response
 from .link import ACKNOWLEDGED, Ear, Levels, Listener, Welcome, tell
 from .parking import Parking
-from .rounds import Rounds, check_state, refused_ask, with_pages
+from .rounds import Rounds, Unclaimed, check_state, refused_ask, with_pages
 from .tasks import Tasks
 from .welcome import (
     CLIENT_INFO,
@@ -370,6 +370,8 @@ class LegacyLink:
         self._parking = parking
         self._profile = profile
         self._running = 0
+        self._askable: list[_Streamed] = []
+        self._unclaimed = Unclaimed(lambda: self._askable, self._refuse)
 
     async def greet(self) -> int:
         """Make a session. Returns the HTTP status, so that 400, 404 and 405 can be told from success (200).
@@ -400,8 +402,16 @@ class LegacyLink:
         if not request.profile.abilities:
             return with_pages(await self.converse(request, Ear(request, notify).hear, self.answer), request)
         rounds = _Streamed(self, request, notify, self._parking)
-        rounds.task = self._tasks.start(rounds.run(request))
+        rounds.task = self._tasks.start(self._run(rounds, request))
         return with_pages(await rounds.next(), request)
+
+    async def _run(self, rounds: "_Streamed", request: Request) -> None:
+        self._askable.append(rounds)
+        try:
+            await rounds.run(request)
+        finally:
+            self._askable.remove(rounds)
+            self._unclaimed.assign()
 
     @property
     def is_busy(self) -> bool:
@@ -410,8 +420,8 @@ class LegacyLink:
 
     @property
     def asks_blindly(self) -> bool:
-        """Never: each request has a stream of its own, which its questions come on."""
-        return False
+        """See `Link.asks_blindly`: on the stream of no request's; else a question comes on its request's own."""
+        return self._unclaimed.seen
 
     async def converse(self, request: Request, hear: Callable[[Push], None], answer: Answering) -> Reply:
         """Send a request and wait for its reply; what the server asks meanwhile goes to `answer`."""
@@ -478,6 +488,9 @@ class LegacyLink:
         self.post_soon(encode_error(raw_id, -32601, error.message))
         return None if ability is None else error
 
+    def _refuse(self, push: Push) -> None:
+        self.answer(push)
+
     def post_soon(self, body: bytes) -> None:
         """Send a message that no reply is waited for."""
         self._tasks.start(self._wire.post(self._fields, body))
@@ -524,7 +537,8 @@ class LegacyLink:
             message = _read(event)
             if isinstance(message, Push):
                 if message.id is not None:
-                    self.answer(message)
+                    if not self._unclaimed.take(message):
+                        self.answer(message)
                 else:
                     tell(self._listener, message)
 

@@ -17,7 +17,7 @@ from ..protocol.capabilities import needed_ability
 from ..protocol.jsonrpc import Push, encode_error, encode_result, parse_incoming, raw, read_object
 from .link import ACKNOWLEDGED, Listener, tell
 from .parking import Parking
-from .rounds import Rounds, refused_ask
+from .rounds import Rounds, Unclaimed, refused_ask
 
 
 class Writer(Protocol):
@@ -66,11 +66,8 @@ class Mux:
         self._parking = parking
         self._ids = itertools.count(1)
         self._waiting: dict[RequestId, _Waiting] = {}
-        self._unclaimed: list[Push] = []
-        """Questions of the server's that may be any of several calls'."""
+        self.unclaimed = Unclaimed(self._askable, self._refuse)
         self._ended: CallError | None = None
-        self.asks = False
-        """Whether the server ever asked something: nothing in a question says which call it is for."""
         self.dropped = 0
         """Messages that belonged to nobody, or were no messages."""
 
@@ -101,7 +98,7 @@ class Mux:
         """Wait for it no more; False if nothing was waited for."""
         if self._waiting.pop(waiting.id, None) is None:
             return False
-        self._claim()
+        self.unclaimed.assign()
         return True
 
     @property
@@ -125,8 +122,7 @@ class Mux:
         waiting = None if message.id is None else self._waiting.pop(message.id, None)
         if waiting is None or not waiting.settle(message.reply):
             self.dropped += 1
-        if self._unclaimed:
-            self._claim()
+        self.unclaimed.assign()
 
     def _hear_garbage(self, text: bytes, error: BadReply) -> None:
         """What is no message ends the request whose id it carries, if any: its reply will not come."""
@@ -170,13 +166,10 @@ class Mux:
         if question.method == "ping":
             self._send(encode_result(bytes(raw(question.id)), b"{}"))
             return
-        ability = needed_ability(question.method, question.params)
-        if ability is not None and self._askable():
-            self.asks = True
-            self._unclaimed.append(question)
-            self._claim()
+        if self.unclaimed.take(question):
             return
         self._refuse(question)
+        ability = needed_ability(question.method, question.params)
         caller = self._only_call()
         if ability is not None and caller is not None:
             caller.settle(refused_ask(ability))
@@ -184,23 +177,6 @@ class Mux:
 
     def _askable(self) -> list[_Waiting]:
         return [waiting for waiting in self._waiting.values() if waiting.profile.abilities]
-
-    def _claim(self) -> None:
-        """Give the open questions to the one call they can belong to.
-
-        Where several calls are under way, those that were not asked end by themselves, and who is left is who was
-        asked. As many questions as calls leave nobody to wait for: then all are refused. It can't happen again: a
-        server that asks is given such calls one at a time from then on.
-        """
-        askable = self._askable()
-        if len(askable) == 1:
-            questions, self._unclaimed = self._unclaimed, []
-            for question in questions:
-                askable[0].ask(question)
-        elif len(self._unclaimed) >= len(askable):
-            questions, self._unclaimed = self._unclaimed, []
-            for question in questions:
-                self._refuse(question)
 
     def _refuse(self, question: Push) -> None:
         text = f"Nobody can be asked for {question.method[:64]!r} here"

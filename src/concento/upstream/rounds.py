@@ -5,6 +5,7 @@ server, parked, and the next round, begun by whoever brings the answers, waits f
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -121,6 +122,44 @@ class Rounds:
         questions = {key: _as_input(question) for key, question in (self._questions or {}).items()}
         asked = {"resultType": INPUT_REQUIRED, "inputRequests": questions, "requestState": token}
         return Result(raw(asked), INPUT_REQUIRED)
+
+
+class Unclaimed:
+    """Questions that don't say which call they are for, as on stdio or on a stream of no request's.
+
+    Where several calls are under way, those that were not asked end by themselves, and who is left is who was asked. As
+    many questions as calls leave nobody to wait for: then all are refused. It can't happen again: a server that asks so
+    is given such calls one at a time from then on.
+    """
+
+    def __init__(self, askable: Callable[[], Sequence[Rounds]], refuse: Callable[[Push], None]) -> None:
+        self.seen = False
+        """Whether there ever was one."""
+        self._askable = askable
+        self._refuse = refuse
+        self._questions: list[Push] = []
+
+    def take(self, question: Push) -> bool:
+        """Take a question; False if nobody can be asked it."""
+        if needed_ability(question.method, question.params) is None or not self._askable():
+            return False
+        self.seen = True
+        self._questions.append(question)
+        self.assign()
+        return True
+
+    def assign(self) -> None:
+        """Give the open questions to the one call they can be for. To be called whenever a call has ended, too."""
+        if not self._questions:
+            return
+        askable = self._askable()
+        if len(askable) == 1 or len(self._questions) >= len(askable):
+            questions, self._questions = self._questions, []
+            for question in questions:
+                if len(askable) == 1:
+                    askable[0].ask(question)
+                else:
+                    self._refuse(question)
 
 
 # -- what needs no open request
