@@ -56,7 +56,7 @@ class Hub:
         self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
         self.records = Records([metrics, *sinks], clock)
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
-        self.gateway = Gateway(self.current, self.upstreams, self.records, self.deadlines, self.federation, seal)
+        self.gateway = Gateway(self.current, self.upstreams, self.records, self.deadlines, self.federation, seal, store)
         self.listening = Listening(self.current, self.upstreams)
         self.sessions = Sessions(self.gateway, self.listening, clock.monotonic)
         self.hosts = Hosts(())
@@ -80,6 +80,7 @@ class Hub:
         sinks: list[Sink] = [access_log()] if access_log is not None else []
         hub = cls(store, eras, Seal(await _seal_key(store)), sinks, Metrics())
         await hub.configure(config)
+        await hub.gateway.tasks.recover()
         hub._tasks.start(hub._reap())
         return hub
 
@@ -117,6 +118,7 @@ class Hub:
         await self._tasks.close()
         await self.sessions.close()
         await self.federation.close()
+        await self.gateway.tasks.close()
         self.means.parking.close()
         await self.upstreams.close()
         self.watchdog.close()
@@ -132,6 +134,7 @@ class Hub:
         while True:
             await asyncio.sleep(REAP_EVERY_S)
             await self.sessions.reap()
+            await self.gateway.tasks.reap()
 
     def _note(self, note: str) -> None:
         if len(self.notes) < 1000:

@@ -14,6 +14,7 @@ import msgspec
 from ..model.call import Endpoint
 from ..model.config import Server
 from ..model.inventory import KINDS, WELL, Kind
+from ..model.task import TASKS_EXTENSION
 from ..protocol.jsonrpc import read_object
 from .names import SEPARATOR, may_be_bare
 from .patterns import Patterns
@@ -23,6 +24,7 @@ from .uris import resolve_uri
 INSTRUCTIONS_CHARS_MAX: Final = 32_768
 _NEAREST_MAX: Final = 3
 _NEAREST_OF_MAX: Final = 5000
+_NONE: Final = msgspec.Raw(b"{}")
 _COMPARED_MAX: Final = 100
 """Names compared in full: those that share most pairs of letters with the one asked for."""
 
@@ -76,6 +78,10 @@ class TenantView:
         return entry.own_raw if self._own_names else entry.raw
 
     # -- names
+
+    def shows(self, alias: str) -> bool:
+        """Whether a server is seen here."""
+        return alias in self._aliases
 
     def tool(self, name: str) -> Binding | None:
         """The tool of that name."""
@@ -192,6 +198,11 @@ class TenantView:
         for name in ("completions", "logging"):
             if any(name in capabilities for capabilities in declared):
                 merged[name] = {}
+        extensions: dict[str, Any] = {TASKS_EXTENSION: {}}
+        for capabilities in declared:
+            for name, settings in (read_object(capabilities.get("extensions", _NONE)) or {}).items():
+                extensions.setdefault(name, settings)
+        merged["extensions"] = extensions
         return merged
 
     def _merged_instructions(self) -> str | None:

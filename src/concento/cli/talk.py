@@ -124,7 +124,9 @@ class OwnHub:
         meta = {"progressToken": raw("cli")}
         call = Call("tools/call", params, meta, name, ALL, ANONYMOUS, NO_ABILITIES)
         try:
-            reply = await self._hub.gateway.call(call, lambda method, params: show_progress(json.loads(bytes(params))))
+            reply = await self._hub.gateway.call(
+                call, lambda method, params: show_progress(json.loads(bytes(params))) if method else None
+            )
         except CallError as error:
             raise CallFailed(error.message) from None
         if isinstance(reply, Failure):

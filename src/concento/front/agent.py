@@ -143,10 +143,12 @@ class AgentFront:
 
     async def _modern(self, raw_id: bytes, call: Call, exchange: Exchange, *, streams: bool) -> None:
         def notify(method: str, params: Raw) -> None:
-            exchange.event(encode_notification(method, params))
+            if method:
+                exchange.event(encode_notification(method, params))
 
         exchange.may_stream = streams
-        reply = await self._gateway.call(call, notify if streams else None)
+        makes = self._gateway.tasks if call.profile.tasks and call.method == "tools/call" else self._gateway
+        reply = await makes.call(call, notify if streams else None)
         if isinstance(reply, Failure):
             exchange.reply(modern.status(reply), modern_error(raw_id, reply))
         else:
@@ -197,7 +199,7 @@ class AgentFront:
         if streams and message.kind == "request":
             exchange.may_stream = True
             log = EventLog(session.logs, exchange)
-            log.finish(await session.answer(message, log.event))
+            log.finish(await session.answer(message, log.event, log.begin))
         else:
             text = await session.answer(message, None)
             exchange.reply(202 if text is None else 200, text or b"")

@@ -76,12 +76,16 @@ class EventLog:
         self._name = ""
         self._count = 0
         self._events: deque[tuple[int, bytes]] = deque()
-        exchange.primer = self._begin
+        exchange.primer = self._named
 
-    def _begin(self) -> bytes:
+    def _named(self) -> bytes:
         """The stream is opened: give it a name, and the agent what it needs to come back."""
         self._name = self._logs.add(self)
         return b"retry: %d\nid: %b-0\ndata: \n\n" % (_RETRY_MS, self._name.encode()) if self._logs.primes else b""
+
+    def begin(self) -> None:
+        """Begin the stream without an event, so that the agent can come back for what takes long."""
+        self._reader.open_stream()
 
     def event(self, data: bytes) -> None:
         """Send an event, and keep it."""

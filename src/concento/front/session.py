@@ -66,10 +66,12 @@ class Session:
         self._stream: Stream | None = None
         self._subscribed: dict[str, None] = {}
 
-    async def answer(self, message: Message, send: Send | None) -> bytes | None:
+    async def answer(
+        self, message: Message, send: Send | None, begin: Callable[[], None] | None = None
+    ) -> bytes | None:
         """The reply to one message; None for those that get none, and for a request that was cancelled.
 
-        `send` writes on the stream of this very request; None if it has none.
+        `send` writes on the stream of this very request, None if it has none; `begin` opens it without a message.
         """
         if message.kind != "request":
             self.hear(message)
@@ -81,7 +83,7 @@ class Session:
         assert task is not None
         self._running[raw_id] = task
         try:
-            return await self._reply(raw_id, message, send)
+            return await self._reply(raw_id, message, send, begin)
         except CallError as error:
             return legacy_error(raw_id, error)
         except asyncio.CancelledError:
@@ -93,7 +95,9 @@ class Session:
             self._running.pop(raw_id, None)
             self._cancelled.discard(raw_id)
 
-    async def _reply(self, raw_id: bytes, message: Message, send: Send | None) -> bytes:
+    async def _reply(
+        self, raw_id: bytes, message: Message, send: Send | None, begin: Callable[[], None] | None
+    ) -> bytes:
         own = _OWN.get(message.method)
         if own is not None:
             return encode_result(raw_id, await own(self, message))
@@ -109,7 +113,7 @@ class Session:
             log_level=self._log_level,
             session=self.id,
         )
-        notify = None if send is None else _notifying(send)
+        notify = None if send is None else _notifying(send, begin)
         reply = await self._gateway.call(call, notify)
         if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
             reply = await self._asking.go_on(call, reply, notify, send or self.push)
@@ -139,7 +143,9 @@ class Session:
             raise InvalidParams("There is no such endpoint")
         self.hello = hello
         self.logs.primes = hello.revision >= _PRIMED_SINCE
-        return _encode({"protocolVersion": hello.revision, **describe(view)})
+        described = describe(view)
+        described["capabilities"] = legacy.capabilities(described["capabilities"], hello.revision)
+        return _encode({"protocolVersion": hello.revision, **described})
 
     async def _ping(self, _: Message) -> bytes:
         return b"{}"
@@ -198,8 +204,14 @@ class Session:
             await self._listening.close(self._stream)
 
 
-def _notifying(send: Send) -> Notify:
-    return lambda method, params: send(encode_notification(method, params))
+def _notifying(send: Send, begin: Callable[[], None] | None) -> Notify:
+    def notify(method: str, params: Raw) -> None:
+        if method:
+            send(encode_notification(method, params))
+        elif begin is not None:
+            begin()
+
+    return notify
 
 
 _OWN: Final = {

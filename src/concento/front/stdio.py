@@ -138,13 +138,15 @@ class StdioAgent:
     async def _modern(self, raw_id: bytes, call: Call) -> bytes:
         if call.method == "subscriptions/listen":
             return await serve_listen(self._listening, raw_id, call, self._write)
-        reply = await self._gateway.call(call, self._notify)
+        makes = self._gateway.tasks if call.profile.tasks and call.method == "tools/call" else self._gateway
+        reply = await makes.call(call, self._notify)
         if isinstance(reply, Failure):
             return modern_error(raw_id, reply)
         return encode_result(raw_id, modern.render(call.method, reply))
 
     def _notify(self, method: str, params: Raw) -> None:
-        self._write(encode_notification(method, params))
+        if method:
+            self._write(encode_notification(method, params))
 
     def _write(self, text: bytes) -> None:
         if self._writer is not None and not self._writer.is_closing():

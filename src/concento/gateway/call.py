@@ -13,14 +13,16 @@ from msgspec import structs
 from ..catalog.view import TenantView
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
 from ..model.errors import CallError, InvalidParams, MethodNotFound, Unavailable
+from ..model.task import TASK
 from ..observe.record import Record, Records
 from ..routing.plan import plan
 from ..snapshot import Current, Freshness
+from ..store.contract import Store
 from ..upstream.pool import Upstreams
-from . import inputs, lists
+from . import inputs, lists, tasks
 from .deadline import Deadlines
 from .deliver import deliver
-from .resolve import RESOLVE, Resolve, Target
+from .resolve import RESOLVE, Resolve, Target, task_target
 
 
 class Gateway:
@@ -34,6 +36,7 @@ class Gateway:
         deadlines: Deadlines,
         freshness: Freshness,
         seal: lists.Seal,
+        store: Store,
     ) -> None:
         self.current = current
         self.upstreams = upstreams
@@ -42,6 +45,7 @@ class Gateway:
         self.freshness = freshness
         self.wall = records.wall
         self.seal = seal
+        self.tasks = tasks.CallTasks(self, store)
 
     async def call(self, call: Call, notify: Notify | None = None) -> Reply:
         """Answer one call; `notify` receives what its server says meanwhile.
@@ -58,7 +62,7 @@ class Gateway:
                 target = await self._resolved(resolve, view, call)
                 reply = await self._ask(target, call, notify, record)
             else:
-                reply = await self._tell(view, call)
+                reply = await self._tell(view, call, record)
             record.replied(reply)
             return reply
         except CallError as error:
@@ -91,6 +95,8 @@ class Gateway:
         reply = await deliver(upstream, attempts, request, call, notify, record, self.deadlines)
         if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
             return inputs.seal_questions(reply, call, target.alias, record.replica, self.seal, self.wall())
+        if isinstance(reply, Result) and reply.kind == TASK:
+            return tasks.publish_created(reply, target.alias, record.replica, call.principal, self.seal)
         return target.publish(reply)
 
     def abandon(self, call: Call) -> None:
@@ -103,8 +109,14 @@ class Gateway:
                 if held is not None and held.state is not None:
                     self.upstreams.parking.abandon(held.state)
 
-    async def _tell(self, view: TenantView, call: Call) -> Reply:
-        """Answer from what is known."""
+    async def _tell(self, view: TenantView, call: Call, record: Record) -> Reply:
+        """Answer from what is known, or from what is kept; a task of a server's is asked about there."""
+        if call.method in tasks.ABOUT_TASKS:
+            ref = tasks.open_ref(call, self.seal)
+            if not ref.alias:
+                return await self.tasks.answer(call)
+            reply = await self._ask(task_target(view, call, ref), call, None, record)
+            return tasks.publish_detailed(reply, call, ref.alias, view) if isinstance(reply, Result) else reply
         answer = TELL.get(call.method)
         if answer is None:
             raise MethodNotFound(f"There is no method {call.method[:64]!r} here")

@@ -8,18 +8,23 @@ import asyncio
 from collections.abc import Callable
 
 SWEEP_S = 0.05
+SLOW_S = 0.25
+"""A call that takes longer says so to its caller, who may want to be able to come back for it."""
 
 
 class Deadline:
     """The latest moment for one task. Use as a context manager around what may take long."""
 
-    __slots__ = ("_all", "_task", "at_s", "passed")
+    __slots__ = ("_all", "_task", "at_s", "on_slow", "passed", "slow_at_s")
 
-    def __init__(self, all: "Deadlines", task: "asyncio.Task[object]", at_s: float) -> None:
+    def __init__(self, all: "Deadlines", task: "asyncio.Task[object]", now_s: float, seconds: float) -> None:
         self._all = all
         self._task = task
-        self.at_s = at_s
+        self.at_s = now_s + seconds
         self.passed = False
+        self.on_slow: Callable[[], None] | None = None
+        """Called once after `SLOW_S`."""
+        self.slow_at_s = now_s + SLOW_S
 
     def expire(self) -> None:
         """Cancel the task."""
@@ -49,7 +54,7 @@ class Deadlines:
         """A deadline for the current task."""
         task = asyncio.current_task(self._loop)
         assert task is not None
-        return Deadline(self, task, self.now() + seconds)
+        return Deadline(self, task, self.now(), seconds)
 
     def add(self, deadline: Deadline) -> None:
         """Watch it."""
@@ -64,6 +69,10 @@ class Deadlines:
     def sweep(self) -> None:
         """Expire what is due."""
         now_s = self.now()
+        for slow in [one for one in self._waiting if one.on_slow is not None and one.slow_at_s <= now_s]:
+            on_slow, slow.on_slow = slow.on_slow, None
+            if on_slow is not None:
+                on_slow()
         for deadline in [deadline for deadline in self._waiting if deadline.at_s <= now_s]:
             self._waiting.discard(deadline)
             deadline.expire()

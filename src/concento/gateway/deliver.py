@@ -11,9 +11,12 @@ from msgspec import Raw
 from ..model import limits
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Request, Result
 from ..model.errors import BadReply, CallError, TimedOut
+from ..model.task import TASK
 from ..observe.record import Record
 from ..upstream.server import Upstream
 from .deadline import Deadlines
+
+_NOTHING: Final = Raw(b"{}")
 
 READS: Final = frozenset({"prompts/get", "resources/read", "completion/complete"})
 """Methods that change nothing, so that asking twice is safe."""
@@ -33,22 +36,24 @@ async def deliver(
     Units: the server's `timeout_s` from the last sign of progress, `CALL_MAX_S` in all, over all attempts.
     Errors: the last attempt's `CallError`; TimedOut with outcome `unknown` once something was sent.
     """
-    timeout_s = upstream.server.timeout_s
+    timeout_s = call.timeout_s or upstream.server.timeout_s
     partition = partition_of(upstream, call)
     deadline = deadlines.within(timeout_s)
-    latest_s = deadline.at_s - timeout_s + limits.CALL_MAX_S
+    latest_s = deadline.at_s - timeout_s + max(limits.CALL_MAX_S, call.timeout_s or 0.0)
 
     def hand_on(method: str, params: Raw) -> None:
         deadline.at_s = min(deadlines.now() + timeout_s, latest_s)
         if notify is not None:
             notify(method, params)
 
+    if notify is not None:
+        deadline.on_slow = lambda: notify("", _NOTHING)
     try:
         with deadline:
             for attempt, replica in enumerate(attempts, start=1):
                 record.attempts, record.replica = attempt, replica
                 try:
-                    return _checked(upstream, await upstream.request(replica, partition, request, hand_on))
+                    return _checked(upstream, call, await upstream.request(replica, partition, request, hand_on))
                 except CallError as error:
                     if error.fault == "caller":
                         raise
@@ -60,8 +65,10 @@ async def deliver(
         raise TimedOut(f"The server {upstream.server.alias!r} did not answer within {timeout_s:g} s") from None
 
 
-def _checked(upstream: Upstream, reply: Reply) -> Reply:
+def _checked(upstream: Upstream, call: Call, reply: Reply) -> Reply:
     if isinstance(reply, Result) and reply.kind not in (None, "complete", INPUT_REQUIRED):
+        if reply.kind == TASK and call.profile.tasks and call.method == "tools/call":
+            return reply
         told = f"The server {upstream.server.alias!r} answered with the result type {reply.kind!r}"
         raise BadReply(f"{told}, which the caller did not declare", outcome="failed")
     return reply

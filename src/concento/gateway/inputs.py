@@ -49,7 +49,7 @@ def seal_questions(reply: Result, call: Call, alias: str, replica: int, seal: Se
         raise _bad(alias, "asked for input in a form that the protocol does not have")
     if len(questions) > QUESTIONS_MAX or len(state or "") > STATE_CHARS_MAX:
         raise _bad(alias, f"asked for input with more than {QUESTIONS_MAX} questions or {STATE_CHARS_MAX} characters")
-    members["inputRequests"] = raw({key: _checked(question, call, alias) for key, question in questions.items()})
+    members["inputRequests"] = raw({key: checked(question, call, alias) for key, question in questions.items()})
     held = Held(alias, replica, state, now_s + INPUT_WAIT_S)
     members["requestState"] = raw(seal.close(_encode(held), _context(call)))
     return Result(Raw(_encode(members)), INPUT_REQUIRED)
@@ -68,7 +68,8 @@ def open_state(call: Call, alias: str, seal: Seal, now_s: float) -> Held | None:
     return held
 
 
-def _checked(question: Raw, call: Call, alias: str) -> Raw:
+def checked(question: Raw, call: Call, alias: str) -> Raw:
+    """A question with who asks it. Errors: BadReply, if it is none that this caller can be asked."""
     members = read_object(question) or {}
     method, params = read_string(members.get("method")), members.get("params", Raw(b"{}"))
     ability = None if method is None else needed_ability(method, params)

@@ -14,8 +14,10 @@ from ..catalog.view import Binding, TenantView
 from ..model.call import Call, Reply, Request, Result
 from ..model.errors import InvalidParams, Unavailable
 from ..model.inventory import Kind
+from ..model.task import TaskRef
 from ..protocol.headers import check_params, mirror_params
 from ..protocol.jsonrpc import raw
+from .tasks import unknown_task
 
 
 class Target(Struct, frozen=True):
@@ -72,6 +74,15 @@ def _completion(view: TenantView, call: Call) -> Target:
     alias, params = rewrite.own_completion_params(call.params, view)
     request = Request(call.method, params, call.meta, None, call.log_level, profile=call.profile, owner=call.principal)
     return Target(alias, request, None, None)
+
+
+def task_target(view: TenantView, call: Call, ref: TaskRef) -> Target:
+    """The server whose task a call is about, in its own id."""
+    if not view.shows(ref.alias):
+        raise unknown_task()
+    params = {**call.params, "taskId": raw(ref.own)}
+    request = Request(call.method, params, call.meta, ref.own, profile=call.profile, owner=call.principal)
+    return Target(ref.alias, request, None, None)
 
 
 def _target(

@@ -12,7 +12,10 @@ from msgspec import Raw, Struct
 RequestId = int | str
 
 Notify = Callable[[str, Raw], None]
-"""Takes one notification (method, params) that belongs to a running call; must not block."""
+"""Takes one notification (method, params) that belongs to a running call; must not block.
+
+An empty method is no notification: it says that the answer takes a while.
+"""
 
 
 class Principal(Struct, frozen=True):
@@ -46,6 +49,8 @@ class Profile(Struct, frozen=True):
 
     declared: Raw = Raw(b"{}")
     abilities: frozenset[Ability] = frozenset()
+    tasks: bool = False
+    """It takes a task in place of a result (the tasks extension)."""
 
 
 NO_ABILITIES = Profile()
@@ -75,6 +80,8 @@ class Call(Struct, frozen=True):
     """The `Mcp-Param-*` header fields the request came with; None where its transport or era mirrors nothing."""
     answers: "Mapping[str, Answer] | None" = None
     state: str | None = None
+    timeout_s: float | None = None
+    """How long it may take, where that is not the server's own `timeout_s`: a call that is a task."""
 
 
 class Request(Struct, frozen=True):

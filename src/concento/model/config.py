@@ -150,6 +150,10 @@ class Config:
     list_ttl_s: float = 60.0
     """How long the lists of a server that names no `ttlMs` are used unasked."""
     page_items_max: int = 1000
+    as_task_after_s: float | None = 10.0
+    """When a call goes on as a task, for agents that take tasks; None: never."""
+    task_max_s: float = 3600.0
+    task_ttl_s: float = 3600.0
     access_log: str = "auto"
     """`auto` (a file in the state folder on a terminal, else standard error), `stderr`, `off`, or a file's path."""
     servers: Mapping[str, Server] = field(default_factory=_nothing)

@@ -106,5 +106,11 @@ REPLAY_BYTES_MAX: Final = 64 * MIB
 REPLAY_EVENTS_MAX: Final = 100_000
 """Events kept for them, in all."""
 
+TASKS_MAX: Final = 1000
+"""Calls that may run as tasks of the hub's at a time, in all."""
+
+TASKS_PER_PRINCIPAL_MAX: Final = 100
+"""Of these, those of one principal."""
+
 BATCH_MAX: Final = 100
 """Messages in one JSON-RPC batch, which only agents of 2025-03-26 send."""

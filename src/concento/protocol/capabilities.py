@@ -11,15 +11,13 @@ import msgspec
 from msgspec import Raw
 
 from ..model.call import NO_ABILITIES, Ability, Profile
+from ..model.task import TASKS_EXTENSION
 from .jsonrpc import read_object, read_string
 
 _encode = msgspec.json.Encoder().encode
 
 _KEPT_MAX: Final = 512
 """Distinct declarations remembered: agents of one kind all declare the same."""
-
-_UNBRIDGED: Final = frozenset({"io.modelcontextprotocol/tasks"})
-"""Extensions that a server must not use, since the hub can't carry what it would answer."""
 
 _known: dict[bytes, Profile] = {b"{}": NO_ABILITIES}
 
@@ -68,9 +66,7 @@ def _read(declared: Raw) -> Profile:
         abilities.add("roots")
         members["roots"] = Raw(b"{}")  # changes of roots are never told
     extensions = read_object(members.get("extensions", Raw(b"{}"))) or {}
-    if extensions.keys() & _UNBRIDGED:
-        members["extensions"] = Raw(_encode({name: it for name, it in extensions.items() if name not in _UNBRIDGED}))
-    return Profile(Raw(_encode(members)), frozenset(abilities))
+    return Profile(Raw(_encode(members)), frozenset(abilities), TASKS_EXTENSION in extensions)
 
 
 def legacy_capabilities(profile: Profile) -> dict[str, Any]:

@@ -90,6 +90,18 @@ def render(result: Result) -> bytes | Raw:
     return _encode(members)
 
 
+def capabilities(offered: Mapping[str, Any], revision: str) -> dict[str, Any]:
+    """What an endpoint offers, as this era's agents are told it: without extensions, which came later."""
+    told = {name: settings for name, settings in offered.items() if name != "extensions"}
+    if revision >= TASKS_SINCE:
+        told["tasks"] = {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
+    return told
+
+
+TASKS_SINCE: Final = "2025-11-25"
+"""The revision that brought tasks, as an experiment."""
+
+
 def error_code(error: CallError | Failure) -> int:
     """The code an agent of this era is told."""
     return _FOREIGN_CODES.get(error.code, error.code)

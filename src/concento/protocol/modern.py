@@ -88,7 +88,7 @@ def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Pri
     answers, state = None, None
     if message.method in CAN_ASK and ("inputResponses" in params or "requestState" in params):
         params = dict(params)
-        answers, state = _answers(params.pop("inputResponses", None)), _state(params.pop("requestState", None))
+        answers, state = read_answers(params.pop("inputResponses", None)), _state(params.pop("requestState", None))
     return Call(
         method=message.method,
         params=params,
@@ -104,7 +104,8 @@ def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Pri
     )
 
 
-def _answers(given: Raw | None) -> dict[str, Answer]:
+def read_answers(given: Raw | None) -> dict[str, Answer]:
+    """The answers in `inputResponses`. Errors: InvalidParams."""
     answers = {} if given is None else read_once(given)
     if answers is None or any(bytes(answer)[:1] != b"{" for answer in answers.values()):
         raise InvalidParams("The parameter 'inputResponses' must be an object of result objects")

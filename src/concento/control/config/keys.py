@@ -429,9 +429,34 @@ LIST_TTL_S: Final = Key(
 PAGE_ITEMS_MAX: Final = Key(
     "page_items_max", Whole(1, 10_000), "Most items on one page of a list.", _HUB.page_items_max, example="200"
 )
+AS_TASK_AFTER_S: Final[Key[float | None]] = Key(
+    "as_task_after_s",
+    OrOff(Number(0, limits.CALL_MAX_S)),
+    "Seconds after which a call goes on as a task, for agents that take tasks; `off`: never.",
+    _HUB.as_task_after_s,
+    example="30",
+)
+TASK_MAX_S: Final = Key(
+    "task_max_s",
+    Number(0, 86_400, above=True),
+    "Seconds that a call which became a task may take; progress renews nothing here.",
+    _HUB.task_max_s,
+    example="7200",
+)
+TASK_TTL_S: Final = Key(
+    "task_ttl_s",
+    Number(0, 604_800, above=True),
+    "Seconds for which the outcome of a task is kept.",
+    _HUB.task_ttl_s,
+    example="86400",
+)
 DEFAULTS: Final = Key(
     "defaults",
-    Keys("defaults", TIMEOUT_S, START_WAIT_S, ISOLATION, LIST_TTL_S, PAGE_ITEMS_MAX, START, IDLE_STOP_S, SANDBOX),
+    Keys(
+        "defaults",
+        *(TIMEOUT_S, START_WAIT_S, ISOLATION, LIST_TTL_S, PAGE_ITEMS_MAX, START, IDLE_STOP_S, SANDBOX),
+        *(AS_TASK_AFTER_S, TASK_MAX_S, TASK_TTL_S),
+    ),
     "What holds where a server does not say it itself, and for lists.",
     example="{timeout_s: 60, start_wait_s: 5}",
 )

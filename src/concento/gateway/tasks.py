@@ -1,0 +1,425 @@
+"""Tasks of servers pass through; a long call to any server becomes a task of the hub's.
+
+The id that an agent gets is sealed: only its owner's requests open it, and it says whose task it is. So nothing has to
+be kept of servers' own tasks. The hub's are in the state store from before their id is told until their time is up.
+Source: the tasks extension (SEP-2663); hardening T5, T6, R31.
+"""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Raw, structs
+
+from ..catalog.rewrite import publish_result
+from ..catalog.view import TenantView
+from ..model.call import INPUT_REQUIRED, Answer, Call, Failure, Notify, Principal, Reply, Result
+from ..model.errors import BadReply, CallError, InvalidParams, MissingCapability, Overloaded, TimedOut
+from ..model.limits import INPUT_WAIT_S, TASKS_MAX, TASKS_PER_PRINCIPAL_MAX
+from ..model.seal import Seal
+from ..model.task import OVER, TASK, TASKS_EXTENSION, TaskError, TaskRef, TaskState
+from ..protocol import tasks as wire
+from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_string
+from ..protocol.modern import read_answers
+from ..store.contract import Store
+from ..upstream.tasks import Tasks
+from .inputs import checked
+
+if TYPE_CHECKING:
+    from .call import Gateway
+
+_SPACE: Final = "tasks"
+_encode = msgspec.json.Encoder().encode
+_state = msgspec.json.Decoder(TaskState)
+_ref = msgspec.json.Decoder(TaskRef)
+_UNKNOWN_OUTCOME: Final = Raw(b'{"outcome":"unknown","retryable":false}')
+
+Watcher = Callable[[TaskState], None]
+
+ABOUT_TASKS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+
+
+# -- ids
+
+
+def seal_ref(ref: TaskRef, principal: Principal, seal: Seal) -> str:
+    """The id under which an agent knows a task."""
+    return seal.close(_encode(ref), _context(principal))
+
+
+def open_ref(call: Call, seal: Seal) -> TaskRef:
+    """Whose task a call names. Errors: MissingCapability; InvalidParams, for what is not this caller's."""
+    if not call.profile.tasks:
+        raise missing_tasks()
+    ref = find_ref(call.name or "", call.principal, seal)
+    if ref is None:
+        raise unknown_task()
+    return ref
+
+
+def find_ref(id: str, principal: Principal, seal: Seal) -> TaskRef | None:
+    """Whose task an id is; None if it is not this principal's."""
+    opened = seal.open(id, _context(principal))
+    return None if opened is None else _ref.decode(opened)
+
+
+def missing_tasks() -> MissingCapability:
+    """How a request about tasks is answered whose caller did not declare them."""
+    needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {TASKS_EXTENSION: {}}}}
+    return MissingCapability(f"This needs the client capability {TASKS_EXTENSION}", data=needed)
+
+
+def unknown_task() -> InvalidParams:
+    """How a request about a task is answered that is not there, or not this caller's."""
+    return InvalidParams("There is no such task: its time is up, or it never was this caller's")
+
+
+def _context(principal: Principal) -> bytes:
+    return _encode(("task", principal.tenant, principal.subject, principal.agent))
+
+
+# -- servers' own
+
+
+def publish_created(reply: Result, alias: str, replica: int, principal: Principal, seal: Seal) -> Result:
+    """A server's handle as its owner gets it. Errors: BadReply."""
+    members: dict[str, Any] = dict(read_object(reply.raw) or {})
+    own = read_string(members.get("taskId"))
+    if not own:
+        raise BadReply(f"The server {alias!r} made a task without an id", outcome="failed")
+    members["taskId"] = seal_ref(TaskRef(alias, replica, own), principal, seal)
+    return Result(raw(members), TASK)
+
+
+def publish_detailed(reply: Result, call: Call, alias: str, view: TenantView) -> Result:
+    """A server's answer about a task as its owner gets it: the id it knows, its outcome with public URIs, and only
+    questions that it can be asked. Errors: BadReply."""
+    members: dict[str, Any] = dict(read_object(reply.raw) or {})
+    if "taskId" in members:
+        members["taskId"] = call.name
+    if "result" in members and view.endpoint.kind != "server":
+        members["result"] = Raw(publish_result("tools/call", members["result"], alias))
+    if "inputRequests" in members:
+        questions = read_object(members["inputRequests"]) or {}
+        members["inputRequests"] = {key: checked(question, call, alias) for key, question in questions.items()}
+    return Result(raw(members), reply.kind, reply.failed)
+
+
+# -- the hub's own
+
+
+class CallTask:
+    """One call that runs, and may become a task. Nobody is asked for input before it is one."""
+
+    def __init__(self, call: Call, owner: str, now_s: float, ttl_s: float) -> None:
+        self.call = call
+        self.state = TaskState("", owner, "working", now_s, now_s, ttl_s)
+        self.notify: Notify | None = None
+        self.runner: asyncio.Task[Reply] | None = None
+        self.key: str | None = None
+        """Under which it is kept; None until it is a task, whose questions go into its state."""
+        self.questions: dict[str, Raw] = {}
+        self.answers: dict[str, Answer] = {}
+        self.answered = asyncio.Event()
+
+
+class CallTasks:
+    """Makes tasks of calls that take long, and answers for them."""
+
+    def __init__(self, gateway: "Gateway", store: Store) -> None:
+        self._gateway = gateway
+        self._store = store
+        self._background = Tasks("calls that are tasks")
+        self._running: dict[str, CallTask] = {}
+        self._per_owner: Counter[str] = Counter()
+        self._watchers: dict[str, set[Watcher]] = {}
+        self.count_max = TASKS_MAX
+        self.per_owner_max = TASKS_PER_PRINCIPAL_MAX
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    async def recover(self) -> None:
+        """What ran when the hub ended has failed, and whether it took effect nobody knows."""
+        now_s = self._gateway.wall()
+        for key, value in (await self._store.items(_SPACE)).items():
+            state = _state.decode(value)
+            if now_s > state.created_s + state.ttl_s:
+                await self._store.delete(_SPACE, key)
+            elif state.status not in OVER:
+                lost = TaskError(-31006, "The hub was restarted while the call ran", _UNKNOWN_OUTCOME)
+                await self._keep(key, structs.replace(state, status="failed", error=lost, questions=None))
+
+    async def answer(self, call: Call) -> Reply:
+        """Answer a request about a task of the hub's. Errors: InvalidParams."""
+        id = call.name or ""
+        told: dict[str, Any] = {}
+        if call.method == "tasks/get":
+            told = wire.detailed(await self.get(id, call.principal))
+        elif call.method == "tasks/update":
+            await self.update(id, call.principal, read_answers(call.params.get("inputResponses")))
+        else:
+            await self.cancel(id, call.principal)
+        return Result(raw({"resultType": "complete", **told}), "complete")
+
+    async def call(self, call: Call, notify: Notify | None) -> Reply:
+        """Make a call; one that takes longer than its caller should wait goes on as a task, if there is room."""
+        config = self._gateway.current.snapshot.config
+        if config.as_task_after_s is None:
+            return await self._gateway.call(call, notify)
+        task = self._made(call, notify, config.task_max_s)
+        assert task.runner is not None
+        try:
+            done, _ = await asyncio.wait([task.runner], timeout=config.as_task_after_s)
+            if done or not self._has_room(task.state.owner):
+                return await task.runner
+            await self._adopt(task)
+        except asyncio.CancelledError:
+            task.runner.cancel()
+            raise
+        return wire.created(task.state)
+
+    async def start(self, call: Call, ttl_s: float | None = None) -> TaskState:
+        """Make a call as a task from the start. Errors: Overloaded."""
+        if not self._has_room(_owner(call.principal)):
+            raise Overloaded(f"{self.per_owner_max} tasks of this caller run already", retry_after_s=5.0)
+        task = self._made(call, None, self._gateway.current.snapshot.config.task_max_s, ttl_s)
+        await self._adopt(task)  # before its first step: the call is a task from the start
+        return task.state
+
+    async def get(self, id: str, principal: Principal) -> TaskState:
+        """A task of the hub's as it is now. Errors: InvalidParams."""
+        key = self._key(id, principal)
+        task = self._running.get(key)
+        if task is not None:
+            return structs.replace(task.state, id=id)
+        value = await self._store.get(_SPACE, key)
+        state = None if value is None else _state.decode(value)
+        if state is None or state.owner != _owner(principal) or self._gateway.wall() > state.created_s + state.ttl_s:
+            raise unknown_task()
+        return structs.replace(state, id=id)
+
+    async def list(self, principal: Principal) -> list[TaskState]:
+        """All tasks of a principal's that the hub holds, the oldest first."""
+        states = [_state.decode(value) for value in (await self._store.items(_SPACE)).values()]
+        now_s, owner = self._gateway.wall(), _owner(principal)
+        own = [state for state in states if state.owner == owner and now_s <= state.created_s + state.ttl_s]
+        return sorted(own, key=lambda state: state.created_s)
+
+    async def update(self, id: str, principal: Principal, answers: Mapping[str, Answer]) -> None:
+        """Bring answers; what was not asked, or was answered before, is ignored. Errors: InvalidParams."""
+        await self.get(id, principal)
+        task = self._running.get(self._key(id, principal))
+        if task is None:
+            return
+        for key, answer in answers.items():
+            if task.questions.pop(key, None) is not None:
+                task.answers[key] = answer
+        if task.questions:
+            await self._change(task, questions=raw(task.questions))
+        elif task.answers:
+            task.answered.set()
+
+    async def cancel(self, id: str, principal: Principal) -> None:
+        """End a task; one that is over stays as it is. Errors: InvalidParams."""
+        await self.get(id, principal)
+        task = self._running.get(self._key(id, principal))
+        if task is not None and task.runner is not None:
+            task.runner.cancel()
+
+    async def result(self, id: str, principal: Principal) -> TaskState:
+        """A task once it is over, or needs input. Errors: InvalidParams."""
+        changed = asyncio.Event()
+        watcher: Watcher = lambda state: changed.set()  # noqa: E731 - it has to be the same object twice
+        self.watch(id, principal, watcher)
+        try:
+            while (state := await self.get(id, principal)).status == "working":
+                await changed.wait()
+                changed.clear()
+            return state
+        finally:
+            self.unwatch(id, principal, watcher)
+
+    def watch(self, id: str, principal: Principal, watcher: Watcher) -> None:
+        """Call `watcher` whenever a task changes. It must not block."""
+        self._watchers.setdefault(self._key(id, principal), set()).add(watcher)
+
+    def unwatch(self, id: str, principal: Principal, watcher: Watcher) -> None:
+        """Call it no more."""
+        key = self._key(id, principal)
+        watchers = self._watchers.get(key, set())
+        watchers.discard(watcher)
+        if not watchers:
+            self._watchers.pop(key, None)
+
+    async def close(self) -> None:
+        """End what runs: nobody can come back for it before the hub is started again, which then says so."""
+        await self._background.close()
+
+    async def reap(self) -> None:
+        """Forget tasks whose time is up."""
+        now_s = self._gateway.wall()
+        for key, value in (await self._store.items(_SPACE)).items():
+            state = _state.decode(value)
+            if now_s > state.created_s + state.ttl_s and key not in self._running:
+                await self._store.delete(_SPACE, key)
+
+    # -- one task
+
+    def _made(self, call: Call, notify: Notify | None, max_s: float, ttl_s: float | None = None) -> CallTask:
+        config = self._gateway.current.snapshot.config
+        lifetime_s = max(config.task_ttl_s if ttl_s is None else min(ttl_s, config.task_ttl_s), 1.0)
+        task = CallTask(call, _owner(call.principal), self._gateway.wall(), lifetime_s + max_s)
+        task.notify = notify
+        task.runner = self._background.start(self._run(task, max_s))
+        return task
+
+    def _has_room(self, owner: str) -> bool:
+        return len(self._running) < self.count_max and self._per_owner[owner] < self.per_owner_max
+
+    async def _adopt(self, task: CallTask) -> None:
+        """Make it a task: kept before its id is told."""
+        key = task.key = secrets.token_urlsafe(16)
+        id = seal_ref(TaskRef("", 0, key), task.call.principal, self._gateway.seal)
+        task.state = structs.replace(task.state, id=id)
+        task.notify = None
+        self._running[key] = task
+        self._per_owner[task.state.owner] += 1
+        await self._keep(key, task.state)
+        assert task.runner is not None
+        self._background.start(self._finish(key, task, task.runner))
+
+    async def _run(self, task: CallTask, max_s: float) -> Reply:
+        call = structs.replace(task.call, timeout_s=max_s)
+        while True:
+            reply = await self._gateway.call(call, lambda method, params: self._hear(task, method, params))
+            if not isinstance(reply, Result) or reply.kind not in (INPUT_REQUIRED, TASK):
+                return reply
+            if task.key is None:
+                return reply
+            if reply.kind == TASK:
+                return await self._follow(task, reply)
+            call = await self._ask(task, call, reply)
+
+    async def _ask(self, task: CallTask, call: Call, reply: Result) -> Call:
+        """Show the questions in the task's state until they are answered; returns the call to go on with."""
+        members = read_object(reply.raw) or {}
+        task.questions = read_object(members.get("inputRequests", EMPTY_OBJECT)) or {}
+        task.answers = {}
+        going_on = structs.replace(call, state=read_string(members.get("requestState")))
+        if task.questions:
+            task.answered.clear()
+            await self._change(task, status="input_required", questions=raw(task.questions))
+            try:
+                async with asyncio.timeout(INPUT_WAIT_S):
+                    await task.answered.wait()
+            except TimeoutError:
+                self._gateway.abandon(going_on)
+                raise TimedOut(f"Nobody answered what the task asked within {INPUT_WAIT_S:g} s") from None
+            except asyncio.CancelledError:
+                self._gateway.abandon(going_on)
+                raise
+            await self._change(task, status="working", questions=None)
+        return structs.replace(going_on, answers=task.answers)
+
+    async def _follow(self, task: CallTask, reply: Result) -> Reply:
+        """The server made a task of its own out of the call: wait for that one."""
+        id = read_string((read_object(reply.raw) or {}).get("taskId")) or ""
+        about = structs.replace(
+            task.call, method="tasks/get", params={"taskId": raw(id)}, name=id, answers=None, state=None
+        )
+        while True:
+            found = await self._gateway.call(about)
+            if isinstance(found, Failure):
+                return found
+            members = read_object(found.raw) or {}
+            status = read_string(members.get("status"))
+            if status == "completed":
+                return Result(members.get("result", EMPTY_OBJECT))
+            if status == "failed":
+                error = msgspec.json.decode(members.get("error", Raw(b'{"code":-32603,"message":""}')), type=TaskError)
+                return Failure(error.code, error.message, error.data)
+            if status == "cancelled":
+                raise BadReply("The server cancelled the task", outcome="unknown")
+            if status == "input_required":
+                asked = Result(raw({"inputRequests": members.get("inputRequests", EMPTY_OBJECT)}), INPUT_REQUIRED)
+                answers = (await self._ask(task, about, asked)).answers
+                update = {"taskId": raw(id), "inputResponses": raw(answers)}
+                await self._gateway.call(structs.replace(about, method="tasks/update", params=update))
+            else:
+                await asyncio.sleep(_poll_s(members))
+
+    async def _finish(self, key: str, task: CallTask, runner: "asyncio.Task[Reply]") -> None:
+        """Keep how it ended."""
+        await asyncio.wait([runner])
+        if runner.cancelled():
+            ended = structs.replace(task.state, status="cancelled", questions=None)
+        elif (error := runner.exception()) is not None:
+            told = (
+                TaskError(error.code, error.message, raw({"outcome": error.outcome, "retryable": False}))
+                if isinstance(error, CallError)
+                else TaskError(-32603, "Internal error")
+            )
+            ended = structs.replace(task.state, status="failed", error=told, questions=None)
+        else:
+            reply = runner.result()
+            if isinstance(reply, Failure):
+                told = TaskError(reply.code, reply.message, reply.data)
+                ended = structs.replace(task.state, status="failed", error=told, questions=None)
+            else:
+                ended = structs.replace(task.state, status="completed", result=reply.raw, questions=None)
+        task.state = structs.replace(ended, updated_s=self._gateway.wall())
+        await self._keep(key, task.state)
+        del self._running[key]
+        self._per_owner[task.state.owner] -= 1
+        if not self._per_owner[task.state.owner]:
+            del self._per_owner[task.state.owner]
+        self._tell(key, task.state)
+
+    def _hear(self, task: CallTask, method: str, params: Raw) -> None:
+        if task.notify is not None:
+            task.notify(method, params)
+        elif task.key is not None and method == "notifications/progress":
+            task.state = structs.replace(task.state, message=_progress(params), updated_s=self._gateway.wall())
+
+    async def _change(self, task: CallTask, **changes: Any) -> None:
+        task.state = structs.replace(task.state, updated_s=self._gateway.wall(), **changes)
+        assert task.key is not None
+        await self._keep(task.key, task.state)
+        self._tell(task.key, task.state)
+
+    def _tell(self, key: str, state: TaskState) -> None:
+        for watcher in tuple(self._watchers.get(key, ())):
+            watcher(state)
+
+    async def _keep(self, key: str, state: TaskState) -> None:
+        await self._store.put(_SPACE, key, _encode(state))
+
+    def _key(self, id: str, principal: Principal) -> str:
+        ref = find_ref(id, principal, self._gateway.seal)
+        if ref is None or ref.alias:
+            raise unknown_task()
+        return ref.own
+
+
+def _owner(principal: Principal) -> str:
+    return f"{principal.tenant}/{principal.subject}/{principal.agent or ''}"
+
+
+def _progress(params: Raw) -> str:
+    members = msgspec.json.decode(params, type=dict[str, Any])
+    total = members.get("total")
+    share = f"{members.get('progress')}" + ("" if total is None else f" of {total}")
+    said = members.get("message")
+    return f"{share}: {said}" if isinstance(said, str) else share
+
+
+def _poll_s(members: Mapping[str, Raw]) -> float:
+    try:
+        wanted_ms = msgspec.json.decode(members.get("pollIntervalMs", Raw(b"1000")), type=float)
+    except msgspec.DecodeError:
+        wanted_ms = 1000.0
+    return min(max(wanted_ms / 1000, 0.05), 10.0)
