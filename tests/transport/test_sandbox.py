@@ -17,6 +17,7 @@ from tests.hub.conftest import Running, at, config, free_port, running
 from tests.peers import sdk_command
 from tests.transport.processes import ACTOR, CHILDREN, hub, marked
 
+from concento.model.call import NO_ABILITIES
 from concento.model.config import ChildReplica, Sandbox, Server
 from concento.model.errors import Unavailable
 from concento.testing import stdio_child
@@ -327,5 +328,5 @@ async def first_line(replica: ChildReplica) -> bytes:
 async def failure(hub: Running) -> str:
     await until(lambda: hub.hub.upstreams.get("s").health().state == "failing", "it fails")
     with pytest.raises(Unavailable) as caught:
-        await hub.hub.upstreams.get("s").replicas[0].link("")
+        await hub.hub.upstreams.get("s").replicas[0].link("", NO_ABILITIES)
     return str(caught.value)

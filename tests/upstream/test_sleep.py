@@ -19,6 +19,7 @@ from concento.testing.waiting import until
 from concento.transport.watchdog import Watchdog
 from concento.upstream.connect import Means
 from concento.upstream.link import Welcome
+from concento.upstream.parking import Parking
 from concento.upstream.server import Upstream
 
 CALL = Request("tools/call", {"name": raw("echo"), "arguments": raw({"text": "x"})}, {}, "echo")
@@ -41,7 +42,7 @@ class House:
         command = tuple(child_command(behaviour, record=self.record))
         specs = tuple(ChildReplica(command) for _ in range(replicas))
         server = Server("s", specs, **{"idle_stop_s": 60.0, **options})
-        self.upstream = Upstream(server, Means(self.watchdog), self, self.clock, 2.0)
+        self.upstream = Upstream(server, Means(self.watchdog, Parking(self.clock.monotonic)), self, self.clock, 2.0)
         self.upstream.start()
         return self.upstream
 

@@ -34,6 +34,8 @@ class Entry:
     raw: bytes
     own_raw: bytes
     params: tuple[ParamHeader, ...] = ()
+    task_only: bool = False
+    """A tool of a legacy server that runs as a task only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,25 @@ def _entry(
         members["description"] = raw(description)
     if (ui := _public_ui(alias, members.get("_meta"))) is not None:
         members["_meta"] = ui
-    return Entry(alias, item.key, public, _encode(members), item.raw, params)
+    return Entry(alias, item.key, public, _encode(members), item.raw, params, _is_task_only(item.raw))
+
+
+class _Execution(msgspec.Struct, frozen=True):
+    taskSupport: str = "forbidden"
+
+
+class _Executed(msgspec.Struct):
+    execution: _Execution = _Execution()
+
+
+def _is_task_only(tool: bytes) -> bool:
+    """Whether a tool's definition says that it runs as a task only."""
+    if b'"taskSupport"' not in tool:
+        return False
+    try:
+        return msgspec.json.decode(tool, type=_Executed).execution.taskSupport == "required"
+    except msgspec.DecodeError:
+        return False
 
 
 _OLD_UI = "ui/resourceUri"

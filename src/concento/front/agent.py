@@ -133,7 +133,9 @@ class AgentFront:
             try:
                 call = modern.lift(message, head, endpoint, ANONYMOUS)
                 if call.method == "subscriptions/listen":
-                    exchange.reply(200, await serve_listen(self._listening, raw_id, call, exchange.event))
+                    exchange.reply(
+                        200, await serve_listen(self._listening, self._gateway.tasks, raw_id, call, exchange.event)
+                    )
                 else:
                     await self._modern(raw_id, call, exchange, streams=_accepts_stream(request.head))
             except CallError as error:

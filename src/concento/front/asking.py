@@ -44,7 +44,7 @@ class Asking:
             call = structs.replace(call, state=read_string(members.get("requestState")))
             questions = read_object(members.get("inputRequests", EMPTY_OBJECT)) or {}
             try:
-                answers = await self._ask_all(questions, pages, send)
+                answers = await self.ask_all(questions, pages, send)
             except BaseException:
                 self._gateway.abandon(call)
                 raise
@@ -57,7 +57,8 @@ class Asking:
         self._gateway.abandon(call)
         raise BadReply(f"The server asked for input {ROUNDS_MAX} times during one call", outcome="failed")
 
-    async def _ask_all(self, questions: dict[str, Raw], pages: list[str], send: Send | None) -> dict[str, Answer]:
+    async def ask_all(self, questions: dict[str, Raw], pages: list[str], send: Send | None) -> dict[str, Answer]:
+        """The agent's answers. The ids of pages it was to open are added to `pages`. Errors: as `go_on`."""
         if not questions:
             await asyncio.sleep(_STATE_ONLY_PAUSE_S)  # the server asks for patience only
             return {}

@@ -7,6 +7,8 @@ import msgspec
 from msgspec import Raw
 
 from ..gateway.listen import Listening
+from ..gateway.tasks import CallTasks
+from ..gateway.watched import TASK_CHANGED, Watched
 from ..model import meta
 from ..model.call import Call
 from ..model.errors import InvalidParams
@@ -21,7 +23,9 @@ _FILTERS: Final[dict[str, Kind]] = {
 _ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 
 
-async def serve_listen(listening: Listening, raw_id: bytes, call: Call, send: Callable[[bytes], None]) -> bytes:
+async def serve_listen(
+    listening: Listening, tasks: CallTasks, raw_id: bytes, call: Call, send: Callable[[bytes], None]
+) -> bytes:
     """Acknowledge, tell of changes until the hub stops, and return the final answer. Cancelling ends it silently.
 
     The acknowledgement is sent only when every server confirmed, and before any change.
@@ -32,6 +36,7 @@ async def serve_listen(listening: Listening, raw_id: bytes, call: Call, send: Ca
         raise InvalidParams("The parameter 'notifications' must be an object")
     kinds = [kind for name, kind in _FILTERS.items() if wanted.get(name) == Raw(b"true")]
     uris = _strings(wanted.get("resourceSubscriptions"))
+    task_ids = _strings(wanted.get("taskIds"))
     stamp = {meta.SUBSCRIPTION_ID: Raw(raw_id)}
 
     def push(method: str, params: Raw) -> None:
@@ -39,16 +44,20 @@ async def serve_listen(listening: Listening, raw_id: bytes, call: Call, send: Ca
 
     held: list[tuple[str, Raw]] = []
     stream = listening.open(call.endpoint, call.principal, kinds, lambda *change: held.append(change))
+    watched = Watched(tasks, call, lambda params: stream.push(TASK_CHANGED, params))
     try:
         honoured: dict[str, object] = {name: True for name, kind in _FILTERS.items() if kind in kinds}
         if uris:
             honoured["resourceSubscriptions"] = await listening.subscribe(stream, uris)
+        if task_ids:
+            honoured["taskIds"] = watched.begin(task_ids)
         send(encode_notification(_ACKNOWLEDGED, {"notifications": honoured, "_meta": stamp}))
         stream.push = push
         for change in held:
             push(*change)
         await stream.ended.wait()
     finally:
+        await watched.close()
         await listening.close(stream)
     ended = b'{"resultType":"complete","_meta":{"%b":%b}}' % (meta.SUBSCRIPTION_ID.encode(), raw_id)
     return encode_result(raw_id, ended)
@@ -58,4 +67,4 @@ def _strings(raw: Raw | None) -> list[str]:
     try:
         return [] if raw is None else msgspec.json.decode(raw, type=list[str])
     except msgspec.DecodeError:
-        raise InvalidParams("resourceSubscriptions must be a list of URIs") from None
+        raise InvalidParams("resourceSubscriptions and taskIds must be lists of strings") from None

@@ -10,20 +10,22 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from ..gateway.call import Gateway
 from ..gateway.listen import Listening, Stream
 from ..gateway.lists import describe
-from ..model.call import INPUT_REQUIRED, Endpoint, Failure, Notify, Principal, Result
+from ..model.call import INPUT_REQUIRED, Call, Endpoint, Failure, Notify, Principal, Result
 from ..model.errors import CallError, InvalidParams, InvalidRequest, MethodNotFound
 from ..model.inventory import KINDS
 from ..model.limits import SESSION_IDLE_S, SESSIONS_MAX
 from ..protocol import legacy
 from ..protocol.jsonrpc import Message, encode_notification, encode_result, read_string
+from ..protocol.legacy import TASKS_SINCE
 from ..protocol.modern import LOG_LEVELS
 from .answers import legacy_error
 from .asking import Asking, Send
+from .legacy_tasks import ABOUT_TASKS, SessionTasks
 from .replay import EventLog, EventStore, SessionLogs
 
 _encode = msgspec.json.Encoder().encode
@@ -59,6 +61,7 @@ class Session:
         self.used_s = 0.0
         self._gateway = gateway
         self._asking = Asking(gateway)
+        self._tasks = SessionTasks(gateway, principal, self._asking)
         self._listening = listening
         self._log_level = "info"
         self._running: dict[bytes, asyncio.Task[Any]] = {}
@@ -103,6 +106,9 @@ class Session:
             return encode_result(raw_id, await own(self, message))
         if self.hello is None:
             raise InvalidRequest("The session begins with initialize")
+        about_task = ABOUT_TASKS.get(message.method)
+        if about_task is not None and self.hello.revision >= TASKS_SINCE:
+            return encode_result(raw_id, await about_task(self._tasks, message, send or self.push))
         if message.method in _MODERN_ONLY:
             raise MethodNotFound(f"There is no method {message.method!r} in this protocol revision")
         call = legacy.lift(
@@ -113,6 +119,8 @@ class Session:
             log_level=self._log_level,
             session=self.id,
         )
+        if call.method == "tools/call" and "task" in call.params and self.hello.revision >= TASKS_SINCE:
+            return encode_result(raw_id, await self._as_task(call))
         notify = None if send is None else _notifying(send, begin)
         reply = await self._gateway.call(call, notify)
         if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
@@ -131,6 +139,10 @@ class Session:
             if raw_id is not None and task is not None:
                 self._cancelled.add(bytes(raw_id))
                 task.cancel()
+
+    async def _as_task(self, call: Call) -> bytes:
+        params = {name: value for name, value in call.params.items() if name != "task"}
+        return await self._tasks.begin(structs.replace(call, params=params), call.params["task"])
 
     # -- requests the hub answers itself
 

@@ -137,7 +137,7 @@ class StdioAgent:
 
     async def _modern(self, raw_id: bytes, call: Call) -> bytes:
         if call.method == "subscriptions/listen":
-            return await serve_listen(self._listening, raw_id, call, self._write)
+            return await serve_listen(self._listening, self._gateway.tasks, raw_id, call, self._write)
         makes = self._gateway.tasks if call.profile.tasks and call.method == "tools/call" else self._gateway
         reply = await makes.call(call, self._notify)
         if isinstance(reply, Failure):

@@ -92,6 +92,7 @@ def _target(
     request = Request(
         *(call.method, params, call.meta, binding.own, call.log_level, headers),
         *(call.profile, call.principal, call.answers),
+        task_only=binding.entry is not None and binding.entry.task_only,
     )
     label = binding.own if call.method == "tools/call" else None
     return Target(binding.alias, request, label, None if view.endpoint.kind == "server" else call.method)

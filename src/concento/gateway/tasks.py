@@ -8,11 +8,11 @@ Source: the tasks extension (SEP-2663); hardening T5, T6, R31.
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import Raw, structs
+from msgspec import UNSET, Raw, UnsetType, structs
 
 from ..catalog.rewrite import publish_result
 from ..catalog.view import TenantView
@@ -20,7 +20,7 @@ from ..model.call import INPUT_REQUIRED, Answer, Call, Failure, Notify, Principa
 from ..model.errors import BadReply, CallError, InvalidParams, MissingCapability, Overloaded, TimedOut
 from ..model.limits import INPUT_WAIT_S, TASKS_MAX, TASKS_PER_PRINCIPAL_MAX
 from ..model.seal import Seal
-from ..model.task import OVER, TASK, TASKS_EXTENSION, TaskError, TaskRef, TaskState
+from ..model.task import OVER, TASK, TASKS_EXTENSION, TaskError, TaskRef, TaskState, TaskStatus
 from ..protocol import tasks as wire
 from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_string
 from ..protocol.modern import read_answers
@@ -130,7 +130,7 @@ class CallTasks:
     """Makes tasks of calls that take long, and answers for them."""
 
     def __init__(self, gateway: "Gateway", store: Store) -> None:
-        self._gateway = gateway
+        self.gateway = gateway
         self._store = store
         self._background = Tasks("calls that are tasks")
         self._running: dict[str, CallTask] = {}
@@ -144,14 +144,14 @@ class CallTasks:
 
     async def recover(self) -> None:
         """What ran when the hub ended has failed, and whether it took effect nobody knows."""
-        now_s = self._gateway.wall()
+        now_s = self.gateway.wall()
         for key, value in (await self._store.items(_SPACE)).items():
             state = _state.decode(value)
             if now_s > state.created_s + state.ttl_s:
                 await self._store.delete(_SPACE, key)
             elif state.status not in OVER:
                 lost = TaskError(-31006, "The hub was restarted while the call ran", _UNKNOWN_OUTCOME)
-                await self._keep(key, structs.replace(state, status="failed", error=lost, questions=None))
+                await self._keep(key, structs.replace(state, status="failed", error=lost, questions=UNSET))
 
     async def answer(self, call: Call) -> Reply:
         """Answer a request about a task of the hub's. Errors: InvalidParams."""
@@ -167,9 +167,9 @@ class CallTasks:
 
     async def call(self, call: Call, notify: Notify | None) -> Reply:
         """Make a call; one that takes longer than its caller should wait goes on as a task, if there is room."""
-        config = self._gateway.current.snapshot.config
+        config = self.gateway.current.snapshot.config
         if config.as_task_after_s is None:
-            return await self._gateway.call(call, notify)
+            return await self.gateway.call(call, notify)
         task = self._made(call, notify, config.task_max_s)
         assert task.runner is not None
         try:
@@ -186,7 +186,7 @@ class CallTasks:
         """Make a call as a task from the start. Errors: Overloaded."""
         if not self._has_room(_owner(call.principal)):
             raise Overloaded(f"{self.per_owner_max} tasks of this caller run already", retry_after_s=5.0)
-        task = self._made(call, None, self._gateway.current.snapshot.config.task_max_s, ttl_s)
+        task = self._made(call, None, self.gateway.current.snapshot.config.task_max_s, ttl_s)
         await self._adopt(task)  # before its first step: the call is a task from the start
         return task.state
 
@@ -198,14 +198,14 @@ class CallTasks:
             return structs.replace(task.state, id=id)
         value = await self._store.get(_SPACE, key)
         state = None if value is None else _state.decode(value)
-        if state is None or state.owner != _owner(principal) or self._gateway.wall() > state.created_s + state.ttl_s:
+        if state is None or state.owner != _owner(principal) or self.gateway.wall() > state.created_s + state.ttl_s:
             raise unknown_task()
         return structs.replace(state, id=id)
 
     async def list(self, principal: Principal) -> list[TaskState]:
         """All tasks of a principal's that the hub holds, the oldest first."""
         states = [_state.decode(value) for value in (await self._store.items(_SPACE)).values()]
-        now_s, owner = self._gateway.wall(), _owner(principal)
+        now_s, owner = self.gateway.wall(), _owner(principal)
         own = [state for state in states if state.owner == owner and now_s <= state.created_s + state.ttl_s]
         return sorted(own, key=lambda state: state.created_s)
 
@@ -230,13 +230,23 @@ class CallTasks:
         if task is not None and task.runner is not None:
             task.runner.cancel()
 
+    async def settled(self, id: str, principal: Principal) -> TaskState:
+        """A task once it is over. Errors: InvalidParams."""
+        return await self._awaited(id, principal, OVER)
+
     async def result(self, id: str, principal: Principal) -> TaskState:
         """A task once it is over, or needs input. Errors: InvalidParams."""
+        return await self._awaited(id, principal, OVER | {"input_required"})
+
+    async def _awaited(self, id: str, principal: Principal, statuses: Collection[TaskStatus]) -> TaskState:
         changed = asyncio.Event()
-        watcher: Watcher = lambda state: changed.set()  # noqa: E731 - it has to be the same object twice
+
+        def watcher(state: TaskState) -> None:
+            changed.set()
+
         self.watch(id, principal, watcher)
         try:
-            while (state := await self.get(id, principal)).status == "working":
+            while (state := await self.get(id, principal)).status not in statuses:
                 await changed.wait()
                 changed.clear()
             return state
@@ -261,7 +271,7 @@ class CallTasks:
 
     async def reap(self) -> None:
         """Forget tasks whose time is up."""
-        now_s = self._gateway.wall()
+        now_s = self.gateway.wall()
         for key, value in (await self._store.items(_SPACE)).items():
             state = _state.decode(value)
             if now_s > state.created_s + state.ttl_s and key not in self._running:
@@ -270,9 +280,9 @@ class CallTasks:
     # -- one task
 
     def _made(self, call: Call, notify: Notify | None, max_s: float, ttl_s: float | None = None) -> CallTask:
-        config = self._gateway.current.snapshot.config
+        config = self.gateway.current.snapshot.config
         lifetime_s = max(config.task_ttl_s if ttl_s is None else min(ttl_s, config.task_ttl_s), 1.0)
-        task = CallTask(call, _owner(call.principal), self._gateway.wall(), lifetime_s + max_s)
+        task = CallTask(call, _owner(call.principal), self.gateway.wall(), lifetime_s + max_s)
         task.notify = notify
         task.runner = self._background.start(self._run(task, max_s))
         return task
@@ -283,7 +293,7 @@ class CallTasks:
     async def _adopt(self, task: CallTask) -> None:
         """Make it a task: kept before its id is told."""
         key = task.key = secrets.token_urlsafe(16)
-        id = seal_ref(TaskRef("", 0, key), task.call.principal, self._gateway.seal)
+        id = seal_ref(TaskRef("", 0, key), task.call.principal, self.gateway.seal)
         task.state = structs.replace(task.state, id=id)
         task.notify = None
         self._running[key] = task
@@ -295,7 +305,7 @@ class CallTasks:
     async def _run(self, task: CallTask, max_s: float) -> Reply:
         call = structs.replace(task.call, timeout_s=max_s)
         while True:
-            reply = await self._gateway.call(call, lambda method, params: self._hear(task, method, params))
+            reply = await self.gateway.call(call, lambda method, params: self._hear(task, method, params))
             if not isinstance(reply, Result) or reply.kind not in (INPUT_REQUIRED, TASK):
                 return reply
             if task.key is None:
@@ -317,12 +327,12 @@ class CallTasks:
                 async with asyncio.timeout(INPUT_WAIT_S):
                     await task.answered.wait()
             except TimeoutError:
-                self._gateway.abandon(going_on)
+                self.gateway.abandon(going_on)
                 raise TimedOut(f"Nobody answered what the task asked within {INPUT_WAIT_S:g} s") from None
             except asyncio.CancelledError:
-                self._gateway.abandon(going_on)
+                self.gateway.abandon(going_on)
                 raise
-            await self._change(task, status="working", questions=None)
+            await self._change(task, status="working", questions=UNSET)
         return structs.replace(going_on, answers=task.answers)
 
     async def _follow(self, task: CallTask, reply: Result) -> Reply:
@@ -332,7 +342,7 @@ class CallTasks:
             task.call, method="tasks/get", params={"taskId": raw(id)}, name=id, answers=None, state=None
         )
         while True:
-            found = await self._gateway.call(about)
+            found = await self.gateway.call(about)
             if isinstance(found, Failure):
                 return found
             members = read_object(found.raw) or {}
@@ -341,14 +351,14 @@ class CallTasks:
                 return Result(members.get("result", EMPTY_OBJECT))
             if status == "failed":
                 error = msgspec.json.decode(members.get("error", Raw(b'{"code":-32603,"message":""}')), type=TaskError)
-                return Failure(error.code, error.message, error.data)
+                return Failure(error.code, error.message, _or_none(error.data))
             if status == "cancelled":
                 raise BadReply("The server cancelled the task", outcome="unknown")
             if status == "input_required":
                 asked = Result(raw({"inputRequests": members.get("inputRequests", EMPTY_OBJECT)}), INPUT_REQUIRED)
                 answers = (await self._ask(task, about, asked)).answers
                 update = {"taskId": raw(id), "inputResponses": raw(answers)}
-                await self._gateway.call(structs.replace(about, method="tasks/update", params=update))
+                await self.gateway.call(structs.replace(about, method="tasks/update", params=update))
             else:
                 await asyncio.sleep(_poll_s(members))
 
@@ -356,22 +366,22 @@ class CallTasks:
         """Keep how it ended."""
         await asyncio.wait([runner])
         if runner.cancelled():
-            ended = structs.replace(task.state, status="cancelled", questions=None)
+            ended = structs.replace(task.state, status="cancelled", questions=UNSET)
         elif (error := runner.exception()) is not None:
             told = (
                 TaskError(error.code, error.message, raw({"outcome": error.outcome, "retryable": False}))
                 if isinstance(error, CallError)
                 else TaskError(-32603, "Internal error")
             )
-            ended = structs.replace(task.state, status="failed", error=told, questions=None)
+            ended = structs.replace(task.state, status="failed", error=told, questions=UNSET)
         else:
             reply = runner.result()
             if isinstance(reply, Failure):
-                told = TaskError(reply.code, reply.message, reply.data)
-                ended = structs.replace(task.state, status="failed", error=told, questions=None)
+                told = TaskError(reply.code, reply.message, UNSET if reply.data is None else reply.data)
+                ended = structs.replace(task.state, status="failed", error=told, questions=UNSET)
             else:
-                ended = structs.replace(task.state, status="completed", result=reply.raw, questions=None)
-        task.state = structs.replace(ended, updated_s=self._gateway.wall())
+                ended = structs.replace(task.state, status="completed", result=reply.raw, questions=UNSET)
+        task.state = structs.replace(ended, updated_s=self.gateway.wall())
         await self._keep(key, task.state)
         del self._running[key]
         self._per_owner[task.state.owner] -= 1
@@ -383,10 +393,10 @@ class CallTasks:
         if task.notify is not None:
             task.notify(method, params)
         elif task.key is not None and method == "notifications/progress":
-            task.state = structs.replace(task.state, message=_progress(params), updated_s=self._gateway.wall())
+            task.state = structs.replace(task.state, message=_progress(params), updated_s=self.gateway.wall())
 
     async def _change(self, task: CallTask, **changes: Any) -> None:
-        task.state = structs.replace(task.state, updated_s=self._gateway.wall(), **changes)
+        task.state = structs.replace(task.state, updated_s=self.gateway.wall(), **changes)
         assert task.key is not None
         await self._keep(task.key, task.state)
         self._tell(task.key, task.state)
@@ -399,10 +409,14 @@ class CallTasks:
         await self._store.put(_SPACE, key, _encode(state))
 
     def _key(self, id: str, principal: Principal) -> str:
-        ref = find_ref(id, principal, self._gateway.seal)
+        ref = find_ref(id, principal, self.gateway.seal)
         if ref is None or ref.alias:
             raise unknown_task()
         return ref.own
+
+
+def _or_none(data: Raw | UnsetType) -> Raw | None:
+    return None if data is UNSET else data
 
 
 def _owner(principal: Principal) -> str:

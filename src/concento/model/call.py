@@ -103,6 +103,8 @@ class Request(Struct, frozen=True):
     answers: "Mapping[str, Answer] | None" = None
     state: str | None = None
     """What the server gave with its questions, as it gave it."""
+    task_only: bool = False
+    """A legacy server runs this as a task only."""
 
 
 class Result(Struct, frozen=True):

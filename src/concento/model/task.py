@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 TASKS_EXTENSION = "io.modelcontextprotocol/tasks"
 TASK = "task"
@@ -17,7 +17,7 @@ class TaskError(Struct, frozen=True):
 
     code: int
     message: str
-    data: Raw | None = None
+    data: Raw | UnsetType = UNSET
 
 
 class TaskState(Struct, frozen=True):
@@ -30,9 +30,9 @@ class TaskState(Struct, frozen=True):
     updated_s: float
     ttl_s: float
     message: str | None = None
-    result: Raw | None = None
+    result: Raw | UnsetType = UNSET
     error: TaskError | None = None
-    questions: Raw | None = None
+    questions: Raw | UnsetType = UNSET
 
 
 class TaskRef(Struct, frozen=True, array_like=True):

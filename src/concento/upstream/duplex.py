@@ -14,6 +14,7 @@ from ..model.call import Notify, Profile, Reply, Request
 from ..model.errors import CallError, Unavailable
 from ..protocol import legacy, modern
 from ..protocol.versions import LEGACY, MODERN, Era
+from .as_task import run_as_task
 from .link import Levels, Listener, Welcome
 from .mux import Mux, Writer
 from .parking import Parking
@@ -122,6 +123,8 @@ class DuplexLink:
         if self.welcome.era == "modern":
             return await self.mux.request(self._writer, request, notify)
         check_state(request)
+        if request.task_only:
+            return await run_as_task(self, request, notify)
         level = self._levels.to_set(request, self.welcome)
         if level is not None:
             await self.mux.request(self._writer, Request("logging/setLevel", {"level": level}, {}))

@@ -21,6 +21,7 @@ from ..protocol.jsonrpc import Response as IncomingResponse
 from ..protocol.sse import Event
 from ..protocol.versions import MODERN
 from ..transport.http import HttpPool, OnEvent, Response
+from .as_task import run_as_task
 from .link import ACKNOWLEDGED, Ear, Levels, Listener, Welcome, tell
 from .parking import Parking
 from .rounds import Rounds, Unclaimed, check_state, refused_ask, with_pages
@@ -399,6 +400,8 @@ class LegacyLink:
     async def request(self, request: Request, notify: Notify | None = None) -> Reply:
         """Ask; a session that the server forgot is made anew, once. See `Link.request`."""
         check_state(request)
+        if request.task_only:
+            return await run_as_task(self, request, notify)
         if not request.profile.abilities:
             return with_pages(await self.converse(request, Ear(request, notify).hear, self.answer), request)
         rounds = _Streamed(self, request, notify, self._parking)

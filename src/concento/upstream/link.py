@@ -23,6 +23,7 @@ CHANGES = {
 """Notifications that say a list changed, and which."""
 
 UPDATED = "notifications/resources/updated"
+TASK_CHANGED = "notifications/tasks"
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 
 
@@ -107,7 +108,9 @@ class Ear:
         """Hand on one notification of the call's own stream."""
         if self._notify is None:
             return
-        if push.method == "notifications/progress":
+        if push.method == TASK_CHANGED:
+            self._notify(push.method, push.params)
+        elif push.method == "notifications/progress":
             if self._token is not None:
                 params = read_object(push.params) or {}
                 params[meta.PROGRESS_TOKEN] = self._token

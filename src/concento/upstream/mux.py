@@ -15,7 +15,7 @@ from ..model.call import Notify, Reply, Request, RequestId
 from ..model.errors import BadReply, CallError, Unavailable
 from ..protocol.capabilities import needed_ability
 from ..protocol.jsonrpc import Push, encode_error, encode_result, parse_incoming, raw, read_object
-from .link import ACKNOWLEDGED, Listener, tell
+from .link import ACKNOWLEDGED, TASK_CHANGED, Listener, tell
 from .parking import Parking
 from .rounds import Rounds, Unclaimed, refused_ask
 
@@ -146,10 +146,12 @@ class Mux:
             owner = self._waiting.get(_token(params.get("progressToken")) or 0)
             if owner is not None:
                 owner.ear.hear(push)
-        elif push.method == ACKNOWLEDGED:
+        elif push.method in (ACKNOWLEDGED, TASK_CHANGED):
             subscription = (read_object(params.get("_meta", Raw(b"{}"))) or {}).get(meta.SUBSCRIPTION_ID)
             owner = self._waiting.get(_token(subscription) or 0)
-            if owner is not None and owner.acknowledged is not None:
+            if owner is not None and push.method == TASK_CHANGED:
+                owner.ear.hear(push)
+            elif owner is not None and owner.acknowledged is not None:
                 owner.acknowledged.set()
         elif push.method == "notifications/message" and (owner := self._only_call()) is not None:
             owner.ear.hear(push)

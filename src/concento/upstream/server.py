@@ -139,6 +139,11 @@ class Upstream:
             if not self._places.taken:
                 self._idle.set()
 
+    async def listen(self, replica: int, request: Request, notify: Notify) -> None:
+        """Hear what a listen request of a caller's own brings, until cancelled. It takes no call's place."""
+        _, link = await self.replicas[replica].link("", request.profile)
+        await link.request(request, notify)
+
     async def subscribe(self, uris: frozenset[str]) -> None:
         """Have changes of exactly these resources told. A server that can't be reached is told when it is back.
 

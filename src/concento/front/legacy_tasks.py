@@ -1,0 +1,106 @@
+"""Tasks as agents of 2025-11-25 know them: asked for by the call itself, their outcome fetched apart.
+
+They are the hub's own, whatever server the call goes to. Source: specification 2025-11-25, basic/utilities/tasks.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from ..gateway.call import Gateway
+from ..model.call import Call, Failure, Principal
+from ..model.errors import CallError, InvalidParams
+from ..model.task import TaskState
+from ..protocol import tasks as wire
+from ..protocol.jsonrpc import EMPTY_OBJECT, Message, read_object, read_string
+from .asking import Asking, Send
+
+_encode = msgspec.json.Encoder().encode
+_RELATED: Final = "io.modelcontextprotocol/related-task"
+
+
+class TaskFailed(CallError):
+    """The outcome of a task is the error that its call was answered with."""
+
+    fault = "upstream"
+    outcome = "failed"
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message, data=None if failure.data is None else msgspec.json.decode(failure.data))
+        self.code = failure.code  # type: ignore[misc]  # each has the code that its server chose
+
+
+class SessionTasks:
+    """The tasks that one session's requests are about."""
+
+    def __init__(self, gateway: Gateway, principal: Principal, asking: Asking) -> None:
+        self._tasks = gateway.tasks
+        self._principal = principal
+        self._asking = asking
+
+    async def begin(self, call: Call, wanted: Raw) -> bytes:
+        """Make a call as a task. Errors: InvalidParams, Overloaded."""
+        try:
+            ttl_ms = msgspec.json.decode(wanted, type=_Wanted).ttl
+        except msgspec.DecodeError:
+            raise InvalidParams("The parameter 'task' must be an object, and its 'ttl' a number") from None
+        state = await self._tasks.start(call, None if ttl_ms is None else ttl_ms / 1000)
+        return _encode({"task": wire.legacy(state)})
+
+    async def get(self, message: Message, _: Send | None) -> bytes:
+        """How a task is."""
+        return _encode(wire.legacy(await self._tasks.get(_id(message), self._principal)))
+
+    async def list(self, message: Message, _: Send | None) -> bytes:
+        """All tasks of this agent's that are kept."""
+        return _encode({"tasks": [wire.legacy(state) for state in await self._tasks.list(self._principal)]})
+
+    async def cancel(self, message: Message, _: Send | None) -> bytes:
+        """End a task. Errors: InvalidParams, if it is over."""
+        state = await self._tasks.get(_id(message), self._principal)
+        if state.status not in ("working", "input_required"):
+            raise InvalidParams(f"The task is {state.status} already")
+        await self._tasks.cancel(state.id, self._principal)
+        return _encode(wire.legacy(await self._tasks.settled(state.id, self._principal)))
+
+    async def result(self, message: Message, send: Send | None) -> bytes:
+        """The outcome of a task, waited for; what its server asks meanwhile is asked on this request's stream."""
+        id = _id(message)
+        while (state := await self._tasks.result(id, self._principal)).status == "input_required":
+            questions = read_object(EMPTY_OBJECT if state.questions is UNSET else state.questions) or {}
+            answers = await self._asking.ask_all(questions, [], send)
+            await self._tasks.update(id, self._principal, answers)
+        return _outcome(state)
+
+
+def _outcome(state: TaskState) -> bytes:
+    if state.status == "completed":
+        members: dict[str, Any] = wire.legacy_result(EMPTY_OBJECT if state.result is UNSET else state.result)
+        about = read_object(members.get("_meta", EMPTY_OBJECT)) or {}
+        return _encode({**members, "_meta": {**about, _RELATED: {"taskId": state.id}}})
+    if state.error is not None:
+        raise TaskFailed(
+            Failure(state.error.code, state.error.message, None if state.error.data is UNSET else state.error.data)
+        )
+    raise InvalidParams("The task was cancelled")
+
+
+def _id(message: Message) -> str:
+    id = read_string(message.params.get("taskId"))
+    if id is None:
+        raise InvalidParams("The parameter 'taskId' must be a string")
+    return id
+
+
+class _Wanted(msgspec.Struct):
+    ttl: float | None = None
+
+
+ABOUT_TASKS: Final[Mapping[str, Callable[[SessionTasks, Message, Send | None], Awaitable[bytes]]]] = {
+    "tasks/get": SessionTasks.get,
+    "tasks/list": SessionTasks.list,
+    "tasks/cancel": SessionTasks.cancel,
+    "tasks/result": SessionTasks.result,
+}
