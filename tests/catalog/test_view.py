@@ -38,7 +38,8 @@ def test_a_view_says_nothing_of_servers_it_can_not_reach() -> None:
     other = offering("b", instructions="of b", capabilities=b'{"prompts":{},"completions":{}}')
     view = TenantView((seen, other, unknown("bare", prefix="never"), unknown("c")), VIEW, Patterns(["a.*"]))
     assert view.instructions is None
-    assert view.capabilities == {"tools": {"listChanged": True}, "logging": {}}
+    tasks: dict[str, object] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+    assert view.capabilities == {"tools": {"listChanged": True}, "logging": {}, **tasks}
     assert view.troubles() == {}
     assert view.ttl_ms("tools", 1010.0) == 50_000
     for name in ("c__x", "x", "a__y", "s://c!x"):

@@ -41,8 +41,20 @@ async def ask(
     """One request with a whole reply: its fields and its JSON."""
     send(wire, headers, body, method, path)
     fields = await head(wire)
-    text = await wire[0].readexactly(int(fields.get("content-length", "0")))
+    if "transfer-encoding" in fields:
+        text = await last_event(wire)
+    else:
+        text = await wire[0].readexactly(int(fields.get("content-length", "0")))
     return fields, json.loads(text) if text else None
+
+
+async def last_event(wire: Wire) -> bytes:
+    """What the last event of a stream says, in which a reply that takes longer comes."""
+    said = b""
+    while size := int(await wire[0].readuntil(b"\r\n"), 16):
+        said += (await wire[0].readexactly(size + 2))[:-2]
+    await wire[0].readuntil(b"\r\n")
+    return [line.removeprefix(b"data: ") for line in said.splitlines() if line.startswith(b"data: ")][-1]
 
 
 def send(wire: Wire, headers: dict[str, str], body: bytes = b"", method: str = "POST", path: str = "/mcp") -> None:
