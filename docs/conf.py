@@ -24,7 +24,7 @@ MENU: Final = {
         *("reference/configuration", "reference/cli", "reference/errors"),
         *("reference/metrics", "reference/limits", "reference/meta"),
     ],
-    "How it works": ["architecture", "conformance", "hardening", "decisions/README"],
+    "How it works": ["architecture", "compatibility", "conformance", "hardening", "decisions/README"],
 }
 """Every page, in the order of the menu on each page; those that are there."""
 

@@ -134,7 +134,7 @@ TOOLS: list[dict[str, Any]] = [
     {
         "name": "ask",
         "description": "Needs something of the client: elicitation, sampling or roots",
-        "inputSchema": _object(kind={"enum": ["elicitation", "sampling", "roots"]}),
+        "inputSchema": _object(kind={"enum": ["elicitation", "url", "sampling", "roots"]}),
     },
 ]
 UNKNOWN_KEYS = {"schema_2020": {"x-unknown": {"kept": True}, "vendorRank": 1}}
@@ -164,6 +164,15 @@ ASKED: dict[str, dict[str, Any]] = {
     "elicitation": {
         "method": "elicitation/create",
         "params": {"mode": "form", "message": "Which colour?", "requestedSchema": _object(colour=STRING)},
+    },
+    "url": {
+        "method": "elicitation/create",
+        "params": {
+            "mode": "url",
+            "message": "Connect",
+            "url": "https://example.com/connect",
+            "elicitationId": "page-1",
+        },
     },
     "sampling": {
         "method": "sampling/createMessage",
@@ -405,9 +414,12 @@ class Fixture(Server[Any]):
             if kind in answers:
                 return _structured(answer=answers[kind], state=ctx.params.get("requestState"))
             declared = ctx.params["_meta"].get("io.modelcontextprotocol/clientCapabilities") or {}
-            if kind not in declared:
-                raise MCPError(-32021, f"This needs {kind}", {"requiredCapabilities": {kind: {}}})
-            wanted = {kind: ASKED[kind]}
+            needed = "elicitation" if kind == "url" else kind
+            if needed not in declared:
+                raise MCPError(-32021, f"This needs {needed}", {"requiredCapabilities": {needed: {}}})
+            question = ASKED[kind]
+            params = {name: value for name, value in question["params"].items() if name != "elicitationId"}
+            wanted = {kind: {**question, "params": params}}
             return {"resultType": "input_required", "inputRequests": wanted, "requestState": f"state of {kind}"}
         # The request-scoped channel: on HTTP, the stream of this very call.
         asked = ASKED[kind]
