@@ -42,10 +42,11 @@ IMPOSSIBLE: Final = {
 }
 """Servers that can't be, with the clause of the specification."""
 
-INTRODUCTION: Final = """\
-Every agent uses every server, whatever protocol revision either speaks. *Modern* is the stateless revision 2026-07-28, \
-*legacy* are those with sessions, 2025-11-25 and older. Each ✓ is a test that names its cell, run before a server of the \
-official SDK: `make test ARGS=tests/hub/test_matrix.py`."""
+INTRODUCTION: Final = (
+    "Every agent uses every server, whatever protocol revision either speaks. *Modern* is the stateless revision "
+    "2026-07-28, *legacy* are those with sessions, 2025-11-25 and older. Each ✓ is a test that names its cell, run "
+    "before a server of the official SDK: `make test ARGS=tests/hub/test_matrix.py`."
+)
 
 DIFFERENCES: Final = (
     "A server over stdio or HTTP+SSE does not say which call a question is for. From its first question on it"

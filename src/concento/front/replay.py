@@ -75,12 +75,12 @@ class EventLog:
         self._reader: Exchange = exchange
         self._name = ""
         self._count = 0
-        self._events: deque[tuple[int, bytes]] = deque()
         exchange.primer = self._named
 
     def _named(self) -> bytes:
         """The stream is opened: give it a name, and the agent what it needs to come back."""
         self._name = self._logs.add(self)
+        self._events: deque[tuple[int, bytes]] = deque()
         return b"retry: %d\nid: %b-0\ndata: \n\n" % (_RETRY_MS, self._name.encode()) if self._logs.primes else b""
 
     def begin(self) -> None:
