@@ -57,9 +57,9 @@ DIFFERENCES: Final = (
     "1,000 in all. A restart of the hub loses it, and the agent is told so. Nothing is run twice.",
     "A legacy agent that answers a question with an error has a legacy server told that error. A modern "
     "server can't be told, and the call ends.",
-    "A legacy server that remembers earlier calls needs `stateful: true` or `isolation:`, see "
-    "[servers](servers.md). Modern agents have no session: those of one principal share what such a server "
-    "remembers.",
+    "A legacy server that remembers earlier calls needs `stateful: true` or `isolation:`, see [servers](servers.md). "
+    "Modern agents have no session of themselves: they ask for a handle, or share what it remembers with all of their "
+    "principal.",
     "Client-hosted tasks and `notifications/roots/list_changed` have no modern counterpart and end at the "
     "hub, which asks for the roots whenever a server wants them.",
 )

@@ -2,19 +2,27 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from ..catalog.search import ToolIndex
 from ..catalog.slices import Entry, Slice
 from ..front.identity import Hosts
-from ..model.config import ChildReplica, Replica, Server
+from ..model.config import ChildReplica, Isolation, Replica, Server
 from ..observe.metrics import Metrics
 from ..protocol.jsonrpc import read_object, read_string
 from ..snapshot import Current
 from ..upstream.pool import Upstreams
 
 STDERR_LINES = 20
+
+REMEMBERS: Mapping[Isolation, str] = {
+    "shared": "all callers share what its server remembers between calls",
+    "principal": "what its server remembers between calls belongs to one principal",
+    "session": "what its server remembers between calls belongs to one session; an agent without sessions has that of "
+    "its principal, or asks for a handle (`dev.concento/session`)",
+}
 
 
 class Hub(Protocol):
@@ -99,6 +107,7 @@ def tool(hub: Hub, name: str) -> dict[str, Any] | None:
         **_tool(entry),
         "definition": json.loads(entry.raw, parse_float=_number, parse_int=_number),
         "isolation": server.isolation,
+        "state": REMEMBERS[server.isolation],
         "timeout_s": server.timeout_s,
         "replicas": [_replica(replica) for replica in server.replicas],
     }

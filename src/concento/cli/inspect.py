@@ -34,6 +34,7 @@ def command(tool: str, config: str | None, as_json: bool) -> None:
         return
     click.echo(f"{found['name']}  ({found['own_name']} of {found['server']})")
     click.echo(f"  server: {', '.join(found['replicas'])}; isolation {found['isolation']}; {found['timeout_s']:g} s")
+    click.echo(f"  state: {found['state']}")
     if found["description"]:
         click.echo(f"\n{found['description'].strip()}\n")
     click.echo(json.dumps(found["definition"].get("inputSchema"), indent=2, ensure_ascii=False))

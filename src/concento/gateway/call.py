@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import structs
 
 from ..catalog.view import TenantView
+from ..model import meta
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
 from ..model.errors import CallError, InvalidParams, MethodNotFound, Unavailable
 from ..model.task import TASK
@@ -19,7 +20,7 @@ from ..routing.plan import plan
 from ..snapshot import Current, Freshness
 from ..store.contract import Store
 from ..upstream.pool import Upstreams
-from . import inputs, lists, tasks
+from . import affinity, inputs, lists, tasks
 from .deadline import Deadlines
 from .deliver import deliver
 from .resolve import RESOLVE, Resolve, Target, task_target
@@ -88,16 +89,24 @@ class Gateway:
         record.server, record.tool = target.alias, target.label
         upstream = self.upstreams.get(target.alias)
         attempts = plan(upstream.readings(), upstream.server.balance, upstream.turn())
-        request = target.request
+        request, handle = target.request, None
+        if meta.SESSION in call.meta:
+            call, handle = affinity.in_session(upstream, call, self.seal)
+            request = structs.replace(request, meta=call.meta)
+        partition = affinity.partition_of(upstream, call)
+        if partition and len(attempts) > 1:
+            attempts = affinity.steady(attempts, [one.usable for one in upstream.readings()], partition)
         if (held := inputs.open_state(call, target.alias, self.seal, self.wall())) is not None:
             request = structs.replace(request, state=held.state)
             attempts = (held.replica, *(one for one in attempts if one != held.replica))
-        reply = await deliver(upstream, attempts, request, call, notify, record, self.deadlines)
+        reply = await deliver(upstream, attempts, partition, request, call, notify, record, self.deadlines)
         if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
-            return inputs.seal_questions(reply, call, target.alias, record.replica, self.seal, self.wall())
-        if isinstance(reply, Result) and reply.kind == TASK:
-            return tasks.publish_created(reply, target.alias, record.replica, call.principal, self.seal)
-        return target.publish(reply)
+            reply = inputs.seal_questions(reply, call, target.alias, record.replica, self.seal, self.wall())
+        elif isinstance(reply, Result) and reply.kind == TASK:
+            reply = tasks.publish_created(reply, target.alias, record.replica, call.principal, self.seal)
+        else:
+            reply = target.publish(reply)
+        return reply if handle is None else affinity.with_handle(reply, handle)
 
     def abandon(self, call: Call) -> None:
         """End a call that waits for input which will not come."""

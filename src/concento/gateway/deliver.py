@@ -25,6 +25,7 @@ READS: Final = frozenset({"prompts/get", "resources/read", "completion/complete"
 async def deliver(
     upstream: Upstream,
     attempts: Sequence[int],
+    partition: str,
     request: Request,
     call: Call,
     notify: Notify | None,
@@ -37,7 +38,6 @@ async def deliver(
     Errors: the last attempt's `CallError`; TimedOut with outcome `unknown` once something was sent.
     """
     timeout_s = call.timeout_s or upstream.server.timeout_s
-    partition = partition_of(upstream, call)
     deadline = deadlines.within(timeout_s)
     latest_s = deadline.at_s - timeout_s + max(limits.CALL_MAX_S, call.timeout_s or 0.0)
 
@@ -72,15 +72,3 @@ def _checked(upstream: Upstream, call: Call, reply: Reply) -> Reply:
         told = f"The server {upstream.server.alias!r} answered with the result type {reply.kind!r}"
         raise BadReply(f"{told}, which the caller did not declare", outcome="failed")
     return reply
-
-
-def partition_of(upstream: Upstream, call: Call) -> str:
-    """Which of the server's links a call may use: all callers share one, or each principal or session has its own."""
-    isolation = upstream.server.isolation
-    if isolation == "shared":
-        return ""
-    principal = call.principal
-    owner = f"{principal.tenant}/{principal.subject}/{principal.agent or ''}"
-    if isolation == "session" and call.session is not None:
-        return f"{owner}/{call.session}"
-    return owner

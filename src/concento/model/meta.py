@@ -26,5 +26,8 @@ BAGGAGE: Final = "baggage"
 OWN_PREFIX: Final = "dev.concento/"
 SERVERS: Final = "dev.concento/servers"
 """On list results: per server that is missing or stale, `{alias: {"state": ..., "error": ...}}`."""
+SESSION: Final = "dev.concento/session"
+"""On a call to a server that remembers earlier calls, by an agent without a session: `new`, or the handle that its
+result brought. On that result: the handle."""
 SERVER: Final = "dev.concento/server"
 """On a question that a server asks its caller: the alias of the server, so that people can be told who asks."""

@@ -144,6 +144,10 @@ class Upstream:
         _, link = await self.replicas[replica].link("", request.profile)
         await link.request(request, notify)
 
+    def holds(self, partition: str) -> bool:
+        """Whether a link of that partition is there, for callers of whatever profile."""
+        return any(name.partition(OF)[0] == partition for replica in self.replicas for name in replica.isolated)
+
     async def subscribe(self, uris: frozenset[str]) -> None:
         """Have changes of exactly these resources told. A server that can't be reached is told when it is back.
 

@@ -1,0 +1,76 @@
+"""Which of a server's links a call may use, and what brings a caller back to the same one.
+
+A server that remembers earlier calls has links of their own for sessions or principals (`isolation`). Agents of the
+session era have a session; others may ask for one of such a server with `"dev.concento/session": "new"` in `_meta`.
+The result's `_meta` has a handle, which they put there from then on. Sealed, it is good for them and that server alone.
+"""
+
+import secrets
+import zlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, structs
+
+from ..model import meta
+from ..model.call import Call, Principal, Reply, Result
+from ..model.errors import InvalidParams
+from ..model.seal import Seal
+from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_string
+from ..upstream.server import Upstream
+
+_encode = msgspec.json.Encoder().encode
+_NEW: Final = "new"
+
+
+def partition_of(upstream: Upstream, call: Call) -> str:
+    """The links a call may use, by name: all callers share one, or each principal or session has its own."""
+    isolation = upstream.server.isolation
+    if isolation == "shared":
+        return ""
+    owner = _owner(call.principal)
+    return f"{owner}/{call.session}" if isolation == "session" and call.session is not None else owner
+
+
+def in_session(upstream: Upstream, call: Call, seal: Seal) -> tuple[Call, str | None]:
+    """A call that brings a handle, or asks for one, as a call in that session, and the handle to answer with.
+
+    Errors: InvalidParams, if the server keeps no sessions, the handle is not this caller's, or its session has ended.
+    """
+    wanted = read_string(call.meta.get(meta.SESSION))
+    alias = upstream.server.alias
+    if wanted is None or upstream.server.isolation != "session":
+        raise InvalidParams(
+            f"The server {alias!r} has no sessions; leave out {meta.SESSION!r}, or set `stateful: true` for the server"
+        )
+    context = _encode(("session", alias, _owner(call.principal)))
+    kept = {key: value for key, value in call.meta.items() if key != meta.SESSION}
+    if wanted == _NEW:
+        session = f"handle-{secrets.token_urlsafe(12)}"
+        return structs.replace(call, session=session, meta=kept), seal.close(session.encode(), context)
+    opened = seal.open(wanted, context)
+    held = None if opened is None else structs.replace(call, session=opened.decode(), meta=kept)
+    if held is None or not upstream.holds(partition_of(upstream, held)):
+        raise InvalidParams(f"The session at {alias!r} has ended, or is not this caller's; begin one with {_NEW!r}")
+    return held, wanted
+
+
+def steady(attempts: Sequence[int], usable: Sequence[bool], partition: str) -> Sequence[int]:
+    """The replicas in the order that brings a partition to the same one each time, as long as that one is usable."""
+    home = zlib.crc32(partition.encode()) % len(usable)
+    return (home, *(one for one in attempts if one != home)) if usable[home] else attempts
+
+
+def with_handle(reply: Reply, handle: str) -> Reply:
+    """A result that tells the handle of its session."""
+    if not isinstance(reply, Result):
+        return reply
+    members: dict[str, Any] = dict(read_object(reply.raw) or {})
+    about = read_object(members.get("_meta", EMPTY_OBJECT)) or {}
+    members["_meta"] = {**about, meta.SESSION: raw(handle)}
+    return structs.replace(reply, raw=Raw(_encode(members)))
+
+
+def _owner(principal: Principal) -> str:
+    return f"{principal.tenant}/{principal.subject}/{principal.agent or ''}"
