@@ -114,6 +114,7 @@ class Hub:
         if self.listener is not None:
             self.listener.draining = True
             self.listening.end_all()
+            self.sessions.end_streams()
             cut = await self.listener.drain(drain_s)
         await self._tasks.close()
         await self.sessions.close()

@@ -275,3 +275,40 @@ async def test_a_batch_has_a_bound(start: Start, count: int) -> None:
         async with RawAgent(hub.mcp) as agent:
             headers, _ = legacy_request("x", session=await begin(agent, "2025-03-26"), version="2025-03-26")
             assert (await agent.post(None, batch(*[("ping", None, 1)] * count), headers)).status == 400
+
+
+async def test_events_that_are_no_longer_kept_are_told_of_rather_than_left_out(start: Start) -> None:
+    steps = Steps()
+    async with ScriptedHttpServer(modern_mcp(on_call=steps)) as server:
+        hub = await start(config(at("s", server.url)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            session = await begin(agent)
+            (kept,) = hub.hub.sessions
+            kept.logs.store.events_max = 2
+            headers, body = legacy_request("tools/call", CALL, id=7, session=session)
+            for _ in range(3):
+                steps.go.release()
+            whole = await agent.post(None, body, headers)
+            ids = [event.id for event in whole.events]
+            assert (await agent.get(headers=get(session, ids[0]))).status == 404
+            assert (await agent.get(headers=get(session, ids[-2]))).message["id"] == 7
+
+
+async def test_standing_streams_that_are_taken_up_again_leave_no_task(start: Start) -> None:
+    async with ScriptedHttpServer(modern_mcp()) as server:
+        hub = await start(config(at("s", server.url)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            session = await begin(agent)
+            async with agent.stream("GET", None, b"", get(session)) as stream:
+                primer = await anext(stream)
+                assert hub.hub.listener is not None
+                for _ in range(5):
+                    async with agent.stream("GET", None, b"", get(session, primer.id)):
+                        pass
+                await until(lambda: not hub.hub.listener.running, "all have ended")  # type: ignore[union-attr]
+            async with agent.stream("GET", None, b"", get(session, primer.id)) as stream:
+                await agent.request("DELETE", None, b"", {"Mcp-Session-Id": session})
+                with pytest.raises(StopAsyncIteration):
+                    await stream.next_message()

@@ -168,8 +168,9 @@ async def test_parked_calls_are_counted_exactly(asking: Any) -> None:
     asked = [await first_round(agent) for _ in range(3)]
     one_more = await agent.modern("tools/call", CALL, caps=CAPS)
     assert one_more.error["code"] == -31004
+    assert one_more.error["data"]["outcome"] == "not_sent"
     assert len(hub.hub.means.parking) == 3
-    await until(lambda: len(cancelled(server)) == 1, "the one more was ended at its server")
+    assert len(server.hits("tools/call")) == 3
     assert (await retry(agent, asked[0])).result["resultType"] == "complete"
     assert (await first_round(agent))["requestState"]
     for waiting in asked[1:]:
@@ -500,3 +501,95 @@ async def test_a_legacy_agent_hears_when_the_page_it_opened_was_done_with(start:
         assert done["method"] == "notifications/elicitation/complete"
         assert done["params"]["elicitationId"] == question["params"]["elicitationId"]
         assert json.loads(result["result"]["content"][0]["text"]) == {"a": {"action": "accept"}}
+
+
+# -- what a careful reader found
+
+
+@pytest.mark.parametrize("status", [404, 400, 503])
+async def test_a_stream_that_is_not_gone_on_with_is_no_reason_to_call_again(start: Start, status: int) -> None:
+    """R12: whatever the server answers then, the call may have run."""
+
+    async def lets_go(exchange: Exchange) -> None:
+        await exchange.conn.start_events()
+        await exchange.conn.chunk(b"id: e1\nretry: 10\ndata: \n\n")
+        await exchange.conn.end_events()
+
+    class Forgetful(legacy_mcp):
+        async def __call__(self, hit: Any, conn: Any) -> None:
+            if hit.method == "GET" and hit.header("Last-Event-ID"):
+                await conn.respond(status)
+            else:
+                await super().__call__(hit, conn)
+
+    async with ScriptedHttpServer(Forgetful(on_call=lets_go)) as server:
+        hub = await start(config(at("s", server.url, server.url)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            failed = await agent.modern("tools/call", CALL)
+        assert failed.error["code"] == -31006
+        assert failed.error["data"]["outcome"] == "unknown"
+        assert len(server.hits("tools/call")) == 1
+
+
+async def test_a_question_that_can_not_be_put_gives_the_call_up(start: Start) -> None:
+    """R34: nothing stays parked for a caller that never hears of it."""
+    page = {"mode": "url", "message": "Connect", "url": "http://example.com/", "elicitationId": "1"}
+    async with ScriptedHttpServer(legacy_mcp(on_call=asks("elicitation/create", page), streamed=True)) as server:
+        hub = await start(config(at("s", server.url)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            refused = await agent.modern("tools/call", CALL, caps={"elicitation": {"url": {}}})
+        assert refused.error["code"] == -31006
+        assert len(hub.hub.means.parking) == 0
+        await until(lambda: cancelled(server), "the server was told")
+
+
+async def test_an_error_for_an_answer_ends_the_call_where_a_modern_server_asked(start: Start) -> None:
+    async def asks_for_roots(exchange: Exchange) -> dict[str, Any]:
+        return {"resultType": "input_required", "inputRequests": {"a": {"method": "roots/list"}}}
+
+    async with ScriptedHttpServer(modern_mcp(on_call=asks_for_roots)) as server:
+        hub = await start(config(at("s", server.url)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            headers, body = legacy_initialize(caps={"roots": {}})
+            session = (await agent.post(None, body, headers)).header("mcp-session-id")
+            headers, body = legacy_request("tools/call", CALL, id=7, session=session)
+            async with agent.stream("POST", None, body, headers) as stream:
+                question = await stream.next_message()
+                headers, _ = legacy_request("x", session=session)
+                error = {"jsonrpc": "2.0", "id": question["id"], "error": {"code": -1, "message": "no"}}
+                await agent.post(None, error, headers)
+                assert (await stream.next_message())["error"]["code"] == -32602
+        assert len(server.hits("tools/call")) == 1
+
+
+async def test_pages_wanted_after_a_question_become_questions_too(start: Start) -> None:
+    page = {"mode": "url", "message": "Connect", "url": "https://example.com/c", "elicitationId": "e1"}
+
+    async def asks_and_wants_a_page(exchange: Exchange) -> None:
+        await exchange.ask("elicitation/create", FORM)
+        await exchange.error(-32042, "Open these", {"elicitations": [page]})
+
+    async with ScriptedHttpServer(legacy_mcp(on_call=asks_and_wants_a_page, streamed=True)) as server:
+        hub = await start(config(at("s", server.url)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            caps: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}}
+            asked = await first_round(agent, caps=caps)
+            answers = {key: answer() for key in asked["inputRequests"]}
+            params = {**CALL, "inputResponses": answers, "requestState": asked["requestState"]}
+            again = await agent.modern("tools/call", params, caps=caps)
+        assert again.result["resultType"] == "input_required"
+
+
+async def test_a_slow_reader_of_few_places_still_gets_its_answers_through(start: Start) -> None:
+    """Parked calls hold their connections; the answers need one more."""
+    async with ScriptedHttpServer(legacy_mcp(on_call=asks("elicitation/create", FORM), streamed=True)) as server:
+        hub = await start(config(at("s", server.url, concurrency_max=1)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            asked = [await first_round(agent) for _ in range(20)]
+            for one in asked:
+                assert (await retry(agent, one)).result["resultType"] == "complete"

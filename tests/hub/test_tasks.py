@@ -475,3 +475,41 @@ async def test_a_tool_that_only_runs_as_a_task_is_called_like_any_other(start: S
         async with RawAgent(hub.mcp) as agent:
             reply = await agent.modern("tools/call", {"name": "s__echo", "arguments": {}})
             assert reply.result["content"][0]["text"] == "at last"
+
+
+async def test_a_servers_own_task_is_asked_about_at_the_replica_that_made_it(start: Start) -> None:
+    one, two = TaskServer(), TaskServer()
+    async with ScriptedHttpServer(one.mcp()) as first, ScriptedHttpServer(two.mcp()) as second:
+        hub = await start(config(at("s", first.url, second.url)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            id = (await agent.modern("tools/call", CALL, caps=TASKS)).result["taskId"]
+            for _ in range(4):
+                assert (await about(agent, "tasks/get", id)).result["status"] == "working"
+        asked = [len(server.hits("tasks/get")) for server in (first, second)]
+        assert sorted(asked) == [0, 4]
+        assert [len(server.hits("tools/call")) for server in (first, second)] == [count // 4 for count in asked]
+
+
+async def test_a_task_that_only_asks_for_patience_does_not_spin(start: Start) -> None:
+    async def patience(exchange: Exchange) -> Any:
+        if "requestState" not in exchange.params:
+            return {"resultType": "input_required", "requestState": "later"}
+        return await echo(exchange)
+
+    gate = Gate(patience)
+    async with slow(start, modern_mcp, gate) as (_, server, agent):
+        id = await handle(agent, gate)
+        gate.open.set()
+        assert (await over(agent, id))["status"] == "completed"
+        assert len(server.hits("tools/call")) == 2
+
+
+async def test_no_room_for_a_task_leaves_the_servers_own_timeout(start: Start) -> None:
+    gate = Gate()
+    async with ScriptedHttpServer(modern_mcp(on_call=gate)) as server:
+        hub = await start(config(at("s", server.url, timeout_s=0.3), as_task_after_s=0.0))
+        await hub.ready("s")
+        hub.hub.gateway.tasks.per_owner_max = 0
+        async with RawAgent(hub.mcp) as agent:
+            assert (await agent.modern("tools/call", CALL, caps=TASKS)).error["code"] == -31002

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from concento.model.call import Failure, Reply, Request, Result
+from concento.model.call import Failure, Principal, Profile, Reply, Request, Result
 from concento.model.errors import BadReply, CallError, TimedOut, Unavailable
 from concento.protocol import legacy, modern
 from concento.testing.waiting import until
@@ -359,3 +359,38 @@ async def test_a_request_that_can_not_be_sent_leaves_nothing_behind() -> None:
     with pytest.raises(TimedOut):
         await mux.request(LEGACY, Request("tools/call", {}, {}))
     assert not mux._waiting
+
+
+# ---- questions
+
+
+ASKABLE = Profile(Raw(b'{"elicitation":{}}'), frozenset({"elicitation"}))
+
+
+def askable(dialogue: Dialogue, owner: str) -> "asyncio.Task[Reply]":
+    request = Request("tools/call", {"name": owner}, {}, profile=ASKABLE, owner=Principal(owner))
+    return asyncio.ensure_future(dialogue.mux.request(LEGACY, request))  # noqa: TID251 - awaited by the test
+
+
+async def test_a_question_for_a_call_that_was_given_up_is_asked_of_nobody(dialogue: Dialogue) -> None:
+    """T6: who is left need not be who was asked."""
+    a, b = askable(dialogue, "a"), askable(dialogue, "b")
+    await asyncio.sleep(0)
+    dialogue.says(id="q", method="elicitation/create", params={"message": "secret of a"})
+    a.cancel()
+    await asyncio.wait([a])
+    assert not b.done()
+    refusals = [sent for sent in dialogue.sent if sent.get("id") == "q"]
+    assert [sent["error"]["code"] for sent in refusals] == [-32601]
+    dialogue.says(id=dialogue.sent[1]["id"], result={})
+    assert await b == Result(Raw(b"{}"), links=False)
+
+
+async def test_a_question_and_a_cancellation_at_once_leave_nothing(dialogue: Dialogue) -> None:
+    a = askable(dialogue, "a")
+    await asyncio.sleep(0)
+    dialogue.says(id="q", method="elicitation/create", params={"message": "?"})
+    a.cancel()
+    await asyncio.wait([a])
+    assert not dialogue.mux.is_busy
+    assert [sent.get("method") for sent in dialogue.sent if "id" not in sent] == ["notifications/cancelled"]

@@ -201,7 +201,11 @@ class AgentFront:
         if streams and message.kind == "request":
             exchange.may_stream = True
             log = EventLog(session.logs, exchange)
-            log.finish(await session.answer(message, log.event, log.begin))
+            try:
+                log.finish(await session.answer(message, log.event, log.begin))
+            except BaseException:
+                log.cut()
+                raise
         else:
             text = await session.answer(message, None)
             exchange.reply(202 if text is None else 200, text or b"")
@@ -251,16 +255,17 @@ class AgentFront:
         if log is session.standing:
             await self._stand(session, log, exchange)
         else:
-            await log.finished()
+            await log.read_by(exchange)
 
     async def _stand(self, session: Session, log: EventLog, exchange: Exchange) -> None:
         """Keep the stream open on which the hub tells what belongs to no request."""
-        stream = session.listen()
+        session.listen()
         session.push, session.standing, session.has_stream = log.event, log, True
         try:
-            await stream.ended.wait()
+            await log.read_by(exchange)
         finally:
-            session.has_stream = False  # what is told meanwhile is kept: the agent may come back for it
+            if session.standing is log and not log.is_read:
+                session.has_stream = False  # what is told meanwhile is kept: the agent may come back for it
 
     async def _delete(self, head: HttpHead, endpoint: Endpoint, exchange: Exchange) -> None:
         id = head.fields.get("mcp-session-id")

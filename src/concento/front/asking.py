@@ -8,7 +8,6 @@ Source: specification 2025-11-25, client/elicitation, client/sampling, client/ro
 import asyncio
 import itertools
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 from msgspec import Raw, structs
@@ -16,13 +15,11 @@ from msgspec import Raw, structs
 from ..gateway.call import Gateway
 from ..model.call import INPUT_REQUIRED, Answer, Call, Failure, Notify, Reply, Result
 from ..model.errors import BadReply, InvalidRequest, TimedOut
-from ..model.limits import INPUT_WAIT_S, ROUNDS_MAX
+from ..model.limits import INPUT_WAIT_S, ROUNDS_MAX, STATE_ONLY_PAUSE_S
 from ..protocol.jsonrpc import EMPTY_OBJECT, Message, encode_notification, encode_request, raw, read_object, read_string
 
 Send = Callable[[bytes], None]
 """Writes a message on a stream of the agent's; must not block."""
-
-_STATE_ONLY_PAUSE_S: Final = 1.0
 
 
 class Asking:
@@ -45,22 +42,23 @@ class Asking:
             questions = read_object(members.get("inputRequests", EMPTY_OBJECT)) or {}
             try:
                 answers = await self.ask_all(questions, pages, send)
+                reply = await self._gateway.call(structs.replace(call, answers=answers), notify)
             except BaseException:
-                self._gateway.abandon(call)
+                self._gateway.abandon(call)  # of no effect where the answers have arrived
                 raise
-            reply = await self._gateway.call(structs.replace(call, answers=answers), notify)
             if not isinstance(reply, Result) or reply.kind != INPUT_REQUIRED:
                 for page in pages:
                     _tell_done(page, send)
                 return reply
             asked = reply
-        self._gateway.abandon(call)
+        last = read_string((read_object(asked.raw) or {}).get("requestState"))
+        self._gateway.abandon(structs.replace(call, state=last))
         raise BadReply(f"The server asked for input {ROUNDS_MAX} times during one call", outcome="failed")
 
     async def ask_all(self, questions: dict[str, Raw], pages: list[str], send: Send | None) -> dict[str, Answer]:
         """The agent's answers. The ids of pages it was to open are added to `pages`. Errors: as `go_on`."""
         if not questions:
-            await asyncio.sleep(_STATE_ONLY_PAUSE_S)  # the server asks for patience only
+            await asyncio.sleep(STATE_ONLY_PAUSE_S)  # the server asks for patience only
             return {}
         if send is None:
             raise InvalidRequest(
@@ -87,7 +85,9 @@ class Asking:
             raise TimedOut(f"The agent did not answer what it was asked within {INPUT_WAIT_S:g} s") from None
         finally:
             for _, raw_id in asked:
-                self._open.pop(raw_id, None)
+                waiting = self._open.pop(raw_id)
+                if not waiting.done() or waiting.cancelled():  # nobody waits for it any more
+                    send(encode_notification("notifications/cancelled", {"requestId": Raw(raw_id)}))
 
     def take(self, message: Message) -> None:
         """Take a response of the agent's; one to nothing that was asked is ignored."""

@@ -10,26 +10,16 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from ..gateway.call import Gateway
-from ..model.call import Call, Failure, Principal
-from ..model.errors import CallError, InvalidParams
+from ..model import meta
+from ..model.call import Call, Failure, Principal, Result
+from ..model.errors import InvalidParams
 from ..model.task import TaskState
+from ..protocol import legacy
 from ..protocol import tasks as wire
 from ..protocol.jsonrpc import EMPTY_OBJECT, Message, read_object, read_string
 from .asking import Asking, Send
 
 _encode = msgspec.json.Encoder().encode
-_RELATED: Final = "io.modelcontextprotocol/related-task"
-
-
-class TaskFailed(CallError):
-    """The outcome of a task is the error that its call was answered with."""
-
-    fault = "upstream"
-    outcome = "failed"
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message, data=None if failure.data is None else msgspec.json.decode(failure.data))
-        self.code = failure.code  # type: ignore[misc]  # each has the code that its server chose
 
 
 class SessionTasks:
@@ -65,7 +55,7 @@ class SessionTasks:
         await self._tasks.cancel(state.id, self._principal)
         return _encode(wire.legacy(await self._tasks.settled(state.id, self._principal)))
 
-    async def result(self, message: Message, send: Send | None) -> bytes:
+    async def result(self, message: Message, send: Send | None) -> bytes | Failure:
         """The outcome of a task, waited for; what its server asks meanwhile is asked on this request's stream."""
         id = _id(message)
         while (state := await self._tasks.result(id, self._principal)).status == "input_required":
@@ -75,15 +65,15 @@ class SessionTasks:
         return _outcome(state)
 
 
-def _outcome(state: TaskState) -> bytes:
+def _outcome(state: TaskState) -> bytes | Failure:
     if state.status == "completed":
-        members: dict[str, Any] = wire.legacy_result(EMPTY_OBJECT if state.result is UNSET else state.result)
+        result = Result(EMPTY_OBJECT if state.result is UNSET else state.result, "complete")
+        members: dict[str, Any] = dict(read_object(legacy.render(result)) or {})
         about = read_object(members.get("_meta", EMPTY_OBJECT)) or {}
-        return _encode({**members, "_meta": {**about, _RELATED: {"taskId": state.id}}})
+        return _encode({**members, "_meta": {**about, meta.RELATED_TASK: {"taskId": state.id}}})
     if state.error is not None:
-        raise TaskFailed(
-            Failure(state.error.code, state.error.message, None if state.error.data is UNSET else state.error.data)
-        )
+        data = state.error.data
+        return Failure(state.error.code, state.error.message, None if data is UNSET else data)
     raise InvalidParams("The task was cancelled")
 
 
@@ -98,7 +88,7 @@ class _Wanted(msgspec.Struct):
     ttl: float | None = None
 
 
-ABOUT_TASKS: Final[Mapping[str, Callable[[SessionTasks, Message, Send | None], Awaitable[bytes]]]] = {
+ABOUT_TASKS: Final[Mapping[str, Callable[[SessionTasks, Message, Send | None], Awaitable[bytes | Failure]]]] = {
     "tasks/get": SessionTasks.get,
     "tasks/list": SessionTasks.list,
     "tasks/cancel": SessionTasks.cancel,

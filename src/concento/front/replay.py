@@ -47,17 +47,20 @@ class SessionLogs:
     def add(self, log: "EventLog") -> str:
         """Name a stream that begins, so that it can be found; the oldest one is forgotten where there are too many."""
         if len(self._logs) >= _LOGS_MAX:
-            self._logs.popitem(last=False)
+            oldest = next((name for name, kept in self._logs.items() if kept.has_ended), next(iter(self._logs)))
+            del self._logs[oldest]
         self._names += 1
         name = str(self._names)
         self._logs[name] = log
         return name
 
     def find(self, event_id: str) -> "tuple[EventLog, int] | None":
-        """The stream that an event was sent on, and its place there."""
+        """The stream that an event was sent on, and its place there; None if what came after it is no longer kept."""
         name, _, place = event_id.partition("-")
         log = self._logs.get(name)
-        return (log, int(place)) if log is not None and place.isdecimal() and len(place) < 12 else None
+        if log is None or not place.isdecimal() or len(place) >= 12 or not log.follows(int(place)):
+            return None
+        return log, int(place)
 
 
 class EventLog:
@@ -66,11 +69,11 @@ class EventLog:
     It costs next to nothing until the stream begins, which for most replies it never does.
     """
 
-    __slots__ = ("_count", "_end", "_events", "_finished", "_logs", "_name", "_reader")
+    __slots__ = ("_change", "_count", "_events", "_finished", "_logs", "_name", "_reader")
 
     def __init__(self, logs: SessionLogs, exchange: Exchange) -> None:
         self._finished = False
-        self._end: asyncio.Event | None = None
+        self._change: asyncio.Event | None = None
         self._logs = logs
         self._reader: Exchange = exchange
         self._name = ""
@@ -104,10 +107,7 @@ class EventLog:
             return
         if reply is not None:
             self.event(reply)
-        self._finished = True
-        self._reader.end()
-        if self._end is not None:
-            self._end.set()
+        self._finish()
 
     def read_on(self, exchange: Exchange, after: int) -> None:
         """Send a connection what came after an event, and go on with it from there."""
@@ -117,14 +117,44 @@ class EventLog:
                 exchange.event(data, id=f"{self._name}-{number}")
         self._reader.end()  # a message goes on one stream only
         self._reader = exchange
+        self._changed()
         if self._finished:
             exchange.end()
 
-    async def finished(self) -> None:
-        """Wait for its last event."""
-        self._end = self._end or asyncio.Event()
-        if not self._finished:
-            await self._end.wait()
+    @property
+    def has_ended(self) -> bool:
+        """Whether its last event was sent."""
+        return self._finished
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody reads it right now."""
+        return not self._reader.ended
+
+    def follows(self, place: int) -> bool:
+        """Whether all that came after a place is still kept."""
+        return place >= self._count - len(self._events)
+
+    def cut(self) -> None:
+        """Nothing more will be sent on it, the reply neither."""
+        if self._name:
+            self._finish()
+
+    async def read_by(self, exchange: Exchange) -> None:
+        """Wait until it ends, or somebody else reads it."""
+        self._change = self._change or asyncio.Event()
+        while self._reader is exchange and not self._finished:
+            self._change.clear()
+            await self._change.wait()
+
+    def _finish(self) -> None:
+        self._finished = True
+        self._reader.end()
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._change is not None:
+            self._change.set()
 
     def forget_oldest(self) -> int:
         """Drop the oldest event; returns its size."""

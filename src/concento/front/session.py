@@ -108,8 +108,9 @@ class Session:
             raise InvalidRequest("The session begins with initialize")
         about_task = ABOUT_TASKS.get(message.method)
         if about_task is not None and self.hello.revision >= TASKS_SINCE:
-            return encode_result(raw_id, await about_task(self._tasks, message, send or self.push))
-        if message.method in _MODERN_ONLY:
+            told = await about_task(self._tasks, message, send or self.push)
+            return legacy_error(raw_id, told) if isinstance(told, Failure) else encode_result(raw_id, told)
+        if message.method in _MODERN_ONLY or message.method.startswith("tasks/"):
             raise MethodNotFound(f"There is no method {message.method!r} in this protocol revision")
         call = legacy.lift(
             message,
@@ -212,6 +213,8 @@ class Session:
         """End the session: what runs is cancelled, what was subscribed is not any more."""
         for task in tuple(self._running.values()):
             task.cancel()
+        if self.standing is not None:
+            self.standing.cut()
         if self._stream is not None:
             await self._listening.close(self._stream)
 
@@ -248,6 +251,12 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def end_streams(self) -> None:
+        """End the streams that belong to no request: the hub is stopping."""
+        for session in self._by_id.values():
+            if session.standing is not None:
+                session.standing.cut()
 
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._by_id.values()))

@@ -113,6 +113,8 @@ class StdioAgent:
         task = self._running.get(bytes(raw_id)) if raw_id is not None else None
         if task is not None:
             task.cancel()
+        else:
+            self._session.hear(message)  # it may be one of a batch
 
     async def _answer(self, message: Message) -> None:
         if not modern.is_addressed(message, None):

@@ -19,6 +19,7 @@ from ..observe.record import Record, Records
 from ..routing.plan import plan
 from ..snapshot import Current, Freshness
 from ..store.contract import Store
+from ..upstream.parking import no_longer_awaited
 from ..upstream.pool import Upstreams
 from . import affinity, inputs, lists, tasks
 from .deadline import Deadlines
@@ -84,8 +85,10 @@ class Gateway:
             await self.freshness.refresh(view, "tools")
             return resolve(self.current.snapshot.view(call.endpoint, call.principal) or view, call)
 
-    async def _ask(self, target: Target, call: Call, notify: Notify | None, record: Record) -> Reply:
-        """Have a server answer."""
+    async def _ask(
+        self, target: Target, call: Call, notify: Notify | None, record: Record, replica: int | None = None
+    ) -> Reply:
+        """Have a server answer: a replica of the plan's, or that one alone."""
         record.server, record.tool = target.alias, target.label
         upstream = self.upstreams.get(target.alias)
         attempts = plan(upstream.readings(), upstream.server.balance, upstream.turn())
@@ -96,17 +99,33 @@ class Gateway:
         partition = affinity.partition_of(upstream, call)
         if partition and len(attempts) > 1:
             attempts = affinity.steady(attempts, [one.usable for one in upstream.readings()], partition)
+        if replica is not None:
+            attempts = (replica,)
         if (held := inputs.open_state(call, target.alias, self.seal, self.wall())) is not None:
+            if held.parked and held.state not in self.upstreams.parking:
+                raise no_longer_awaited()
             request = structs.replace(request, state=held.state)
-            attempts = (held.replica, *(one for one in attempts if one != held.replica))
+            if held.replica < len(upstream.replicas):
+                attempts = (held.replica, *(one for one in attempts if one != held.replica))
         reply = await deliver(upstream, attempts, partition, request, call, notify, record, self.deadlines)
         if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
-            reply = inputs.seal_questions(reply, call, target.alias, record.replica, self.seal, self.wall())
+            reply = self._asked(reply, call, target.alias, record.replica)
         elif isinstance(reply, Result) and reply.kind == TASK:
             reply = tasks.publish_created(reply, target.alias, record.replica, call.principal, self.seal)
         else:
             reply = target.publish(reply)
         return reply if handle is None else affinity.with_handle(reply, handle)
+
+    def _asked(self, reply: Result, call: Call, alias: str, replica: int) -> Result:
+        """The server's questions as the caller gets them. What can't be asked of it is given up at the server, too."""
+        state = inputs.state_of(reply)
+        parked = state in self.upstreams.parking
+        try:
+            return inputs.seal_questions(reply, call, alias, replica, self.seal, self.wall(), parked=parked)
+        except CallError:
+            if state is not None and parked:
+                self.upstreams.parking.abandon(state)
+            raise
 
     def abandon(self, call: Call) -> None:
         """End a call that waits for input which will not come."""
@@ -124,7 +143,9 @@ class Gateway:
             ref = tasks.open_ref(call, self.seal)
             if not ref.alias:
                 return await self.tasks.answer(call)
-            reply = await self._ask(task_target(view, call, ref), call, None, record)
+            if ref.replica >= len(self.upstreams.get(ref.alias).replicas):
+                raise tasks.unknown_task()
+            reply = await self._ask(task_target(view, call, ref), call, None, record, ref.replica)
             return tasks.publish_detailed(reply, call, ref.alias, view) if isinstance(reply, Result) else reply
         answer = TELL.get(call.method)
         if answer is None:

@@ -37,15 +37,26 @@ async def deliver(
     Units: the server's `timeout_s` from the last sign of progress, `CALL_MAX_S` in all, over all attempts.
     Errors: the last attempt's `CallError`; TimedOut with outcome `unknown` once something was sent.
     """
-    timeout_s = call.timeout_s or upstream.server.timeout_s
+    patience = call.patience
+    timeout_s = upstream.server.timeout_s
+    if patience is not None and patience.granted_s is not None:
+        timeout_s = patience.granted_s
     deadline = deadlines.within(timeout_s)
-    latest_s = deadline.at_s - timeout_s + max(limits.CALL_MAX_S, call.timeout_s or 0.0)
+    latest_s = deadline.at_s - timeout_s + max(limits.CALL_MAX_S, timeout_s)
 
     def hand_on(method: str, params: Raw) -> None:
         deadline.at_s = min(deadlines.now() + timeout_s, latest_s)
         if notify is not None:
             notify(method, params)
 
+    if patience is not None:
+
+        def granted(seconds: float) -> None:
+            nonlocal timeout_s, latest_s
+            timeout_s = seconds
+            deadline.at_s = latest_s = deadlines.now() + seconds
+
+        patience.on_grant = granted
     if notify is not None:
         deadline.on_slow = lambda: notify("", _NOTHING)
     try:

@@ -15,29 +15,33 @@ from msgspec import Raw, Struct
 from ..model import meta
 from ..model.call import INPUT_REQUIRED, Call, Result
 from ..model.errors import BadReply, InvalidParams
-from ..model.limits import INPUT_WAIT_S, QUESTIONS_MAX, STATE_CHARS_MAX
+from ..model.limits import INPUT_WAIT_S, QUESTIONS_MAX, STATE_BYTES_MAX
 from ..model.seal import Seal
 from ..protocol.capabilities import needed_ability
 from ..protocol.jsonrpc import raw, read_object, read_string
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_SEALED_CHARS_MAX: Final = 2 * STATE_CHARS_MAX
+_SEALED_CHARS_MAX: Final = 4 * STATE_BYTES_MAX
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Held(Struct, frozen=True):
-    """What goes out sealed: which server and replica asked, its own state, and until when the answer is taken."""
+    """What goes out sealed: which server and replica asked, its own state, until when the answer is taken, and whether
+    the call is parked under that state."""
 
     alias: str
     replica: int
     state: str | None
     until_s: float
+    parked: bool
 
 
 _held = msgspec.json.Decoder(Held)
 
 
-def seal_questions(reply: Result, call: Call, alias: str, replica: int, seal: Seal, now_s: float) -> Result:
+def seal_questions(
+    reply: Result, call: Call, alias: str, replica: int, seal: Seal, now_s: float, *, parked: bool
+) -> Result:
     """The server's questions as the agent gets them. `now_s` is wall time: the state outlives the process.
 
     Errors: BadReply, if a question is none that this caller can be asked.
@@ -47,12 +51,19 @@ def seal_questions(reply: Result, call: Call, alias: str, replica: int, seal: Se
     questions = read_object(members.get("inputRequests", Raw(b"{}")))
     if questions is None or ("requestState" in members and state is None) or (not questions and state is None):
         raise _bad(alias, "asked for input in a form that the protocol does not have")
-    if len(questions) > QUESTIONS_MAX or len(state or "") > STATE_CHARS_MAX:
-        raise _bad(alias, f"asked for input with more than {QUESTIONS_MAX} questions or {STATE_CHARS_MAX} characters")
+    if len(questions) > QUESTIONS_MAX or len((state or "").encode(errors="replace")) > STATE_BYTES_MAX:
+        raise _bad(
+            alias, f"asked for input with more than {QUESTIONS_MAX} questions or {STATE_BYTES_MAX} bytes of state"
+        )
     members["inputRequests"] = raw({key: checked(question, call, alias) for key, question in questions.items()})
-    held = Held(alias, replica, state, now_s + INPUT_WAIT_S)
+    held = Held(alias, replica, state, now_s + INPUT_WAIT_S, parked)
     members["requestState"] = raw(seal.close(_encode(held), _context(call)))
     return Result(Raw(_encode(members)), INPUT_REQUIRED)
+
+
+def state_of(reply: Result) -> str | None:
+    """The state that came with questions, as their server gave it."""
+    return read_string((read_object(reply.raw) or {}).get("requestState"))
 
 
 def open_state(call: Call, alias: str, seal: Seal, now_s: float) -> Held | None:

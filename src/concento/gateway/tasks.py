@@ -9,16 +9,17 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType, structs
+from msgspec import UNSET, Raw, structs
 
 from ..catalog.rewrite import publish_result
 from ..catalog.view import TenantView
-from ..model.call import INPUT_REQUIRED, Answer, Call, Failure, Notify, Principal, Reply, Result
+from ..model.call import INPUT_REQUIRED, Answer, Call, Failure, Notify, Patience, Principal, Reply, Result
 from ..model.errors import BadReply, CallError, InvalidParams, MissingCapability, Overloaded, TimedOut
-from ..model.limits import INPUT_WAIT_S, TASKS_MAX, TASKS_PER_PRINCIPAL_MAX
+from ..model.limits import INPUT_WAIT_S, ROUNDS_MAX, STATE_ONLY_PAUSE_S, TASKS_MAX, TASKS_PER_PRINCIPAL_MAX
 from ..model.seal import Seal
 from ..model.task import OVER, TASK, TASKS_EXTENSION, TaskError, TaskRef, TaskState, TaskStatus
 from ..protocol import tasks as wire
@@ -27,14 +28,16 @@ from ..protocol.modern import read_answers
 from ..store.contract import Store
 from ..upstream.tasks import Tasks
 from .inputs import checked
+from .kept_tasks import KeptTasks
 
 if TYPE_CHECKING:
     from .call import Gateway
 
-_SPACE: Final = "tasks"
 _encode = msgspec.json.Encoder().encode
-_state = msgspec.json.Decoder(TaskState)
 _ref = msgspec.json.Decoder(TaskRef)
+_CANCEL_WAIT_S: Final = 5.0
+_POLL_PAUSE_S: Final = 1.0
+_POLL_FAILURES_MAX: Final = 5
 _UNKNOWN_OUTCOME: Final = Raw(b'{"outcome":"unknown","retryable":false}')
 
 Watcher = Callable[[TaskState], None]
@@ -118,6 +121,7 @@ class CallTask:
         self.call = call
         self.state = TaskState("", owner, "working", now_s, now_s, ttl_s)
         self.notify: Notify | None = None
+        self.patience = Patience()
         self.runner: asyncio.Task[Reply] | None = None
         self.key: str | None = None
         """Under which it is kept; None until it is a task, whose questions go into its state."""
@@ -131,7 +135,7 @@ class CallTasks:
 
     def __init__(self, gateway: "Gateway", store: Store) -> None:
         self.gateway = gateway
-        self._store = store
+        self._kept = KeptTasks(store)
         self._background = Tasks("calls that are tasks")
         self._running: dict[str, CallTask] = {}
         self._per_owner: Counter[str] = Counter()
@@ -144,14 +148,11 @@ class CallTasks:
 
     async def recover(self) -> None:
         """What ran when the hub ended has failed, and whether it took effect nobody knows."""
-        now_s = self.gateway.wall()
-        for key, value in (await self._store.items(_SPACE)).items():
-            state = _state.decode(value)
-            if now_s > state.created_s + state.ttl_s:
-                await self._store.delete(_SPACE, key)
-            elif state.status not in OVER:
+        for key, state in (await self._kept.load(self.gateway.wall())).items():
+            if state.status not in OVER:
                 lost = TaskError(-31006, "The hub was restarted while the call ran", _UNKNOWN_OUTCOME)
-                await self._keep(key, structs.replace(state, status="failed", error=lost, questions=UNSET))
+                failed = structs.replace(state, status="failed", error=lost, questions=UNSET)
+                await self._kept.put(key, failed, self._running)
 
     async def answer(self, call: Call) -> Reply:
         """Answer a request about a task of the hub's. Errors: InvalidParams."""
@@ -170,7 +171,7 @@ class CallTasks:
         config = self.gateway.current.snapshot.config
         if config.as_task_after_s is None:
             return await self.gateway.call(call, notify)
-        task = self._made(call, notify, config.task_max_s)
+        task = self._made(call, notify)
         assert task.runner is not None
         try:
             done, _ = await asyncio.wait([task.runner], timeout=config.as_task_after_s)
@@ -186,7 +187,7 @@ class CallTasks:
         """Make a call as a task from the start. Errors: Overloaded."""
         if not self._has_room(_owner(call.principal)):
             raise Overloaded(f"{self.per_owner_max} tasks of this caller run already", retry_after_s=5.0)
-        task = self._made(call, None, self.gateway.current.snapshot.config.task_max_s, ttl_s)
+        task = self._made(call, None, ttl_s)
         await self._adopt(task)  # before its first step: the call is a task from the start
         return task.state
 
@@ -196,18 +197,16 @@ class CallTasks:
         task = self._running.get(key)
         if task is not None:
             return structs.replace(task.state, id=id)
-        value = await self._store.get(_SPACE, key)
-        state = None if value is None else _state.decode(value)
+        state = await self._kept.get(key)
         if state is None or state.owner != _owner(principal) or self.gateway.wall() > state.created_s + state.ttl_s:
             raise unknown_task()
         return structs.replace(state, id=id)
 
     async def list(self, principal: Principal) -> list[TaskState]:
         """All tasks of a principal's that the hub holds, the oldest first."""
-        states = [_state.decode(value) for value in (await self._store.items(_SPACE)).values()]
         now_s, owner = self.gateway.wall(), _owner(principal)
-        own = [state for state in states if state.owner == owner and now_s <= state.created_s + state.ttl_s]
-        return sorted(own, key=lambda state: state.created_s)
+        states = [await self._kept.get(key) for key in self._kept.of(owner)]
+        return [state for state in states if state is not None and now_s <= state.created_s + state.ttl_s]
 
     async def update(self, id: str, principal: Principal, answers: Mapping[str, Answer]) -> None:
         """Bring answers; what was not asked, or was answered before, is ignored. Errors: InvalidParams."""
@@ -271,20 +270,16 @@ class CallTasks:
 
     async def reap(self) -> None:
         """Forget tasks whose time is up."""
-        now_s = self.gateway.wall()
-        for key, value in (await self._store.items(_SPACE)).items():
-            state = _state.decode(value)
-            if now_s > state.created_s + state.ttl_s and key not in self._running:
-                await self._store.delete(_SPACE, key)
+        await self._kept.reap(self.gateway.wall(), self._running)
 
     # -- one task
 
-    def _made(self, call: Call, notify: Notify | None, max_s: float, ttl_s: float | None = None) -> CallTask:
+    def _made(self, call: Call, notify: Notify | None, ttl_s: float | None = None) -> CallTask:
         config = self.gateway.current.snapshot.config
         lifetime_s = max(config.task_ttl_s if ttl_s is None else min(ttl_s, config.task_ttl_s), 1.0)
-        task = CallTask(call, _owner(call.principal), self.gateway.wall(), lifetime_s + max_s)
+        task = CallTask(call, _owner(call.principal), self.gateway.wall(), lifetime_s + config.task_max_s)
         task.notify = notify
-        task.runner = self._background.start(self._run(task, max_s))
+        task.runner = self._background.start(self._run(task))
         return task
 
     def _has_room(self, owner: str) -> bool:
@@ -296,23 +291,36 @@ class CallTasks:
         id = seal_ref(TaskRef("", 0, key), task.call.principal, self.gateway.seal)
         task.state = structs.replace(task.state, id=id)
         task.notify = None
+        task.patience.grant(self.gateway.current.snapshot.config.task_max_s)
         self._running[key] = task
         self._per_owner[task.state.owner] += 1
-        await self._keep(key, task.state)
         assert task.runner is not None
+        try:
+            await self._kept.put(key, task.state, self._running)
+        except BaseException:
+            task.runner.cancel()
+            self._forget(key, task)
+            raise
         self._background.start(self._finish(key, task, task.runner))
 
-    async def _run(self, task: CallTask, max_s: float) -> Reply:
-        call = structs.replace(task.call, timeout_s=max_s)
-        while True:
+    def _forget(self, key: str, task: CallTask) -> None:
+        del self._running[key]
+        self._per_owner[task.state.owner] -= 1
+        if not self._per_owner[task.state.owner]:
+            del self._per_owner[task.state.owner]
+
+    async def _run(self, task: CallTask) -> Reply:
+        call = structs.replace(task.call, patience=task.patience)
+        for _ in range(ROUNDS_MAX):
             reply = await self.gateway.call(call, lambda method, params: self._hear(task, method, params))
-            if not isinstance(reply, Result) or reply.kind not in (INPUT_REQUIRED, TASK):
-                return reply
-            if task.key is None:
+            if not isinstance(reply, Result) or reply.kind not in (INPUT_REQUIRED, TASK) or task.key is None:
                 return reply
             if reply.kind == TASK:
-                return await self._follow(task, reply)
+                async with asyncio.timeout(self.gateway.current.snapshot.config.task_max_s):
+                    return await self._follow(task, reply)
             call = await self._ask(task, call, reply)
+        self.gateway.abandon(call)
+        raise BadReply(f"The server asked for input {ROUNDS_MAX} times during one call", outcome="failed")
 
     async def _ask(self, task: CallTask, call: Call, reply: Result) -> Call:
         """Show the questions in the task's state until they are answered; returns the call to go on with."""
@@ -333,6 +341,8 @@ class CallTasks:
                 self.gateway.abandon(going_on)
                 raise
             await self._change(task, status="working", questions=UNSET)
+        else:
+            await asyncio.sleep(STATE_ONLY_PAUSE_S)  # the server asks for patience only
         return structs.replace(going_on, answers=task.answers)
 
     async def _follow(self, task: CallTask, reply: Result) -> Reply:
@@ -341,8 +351,27 @@ class CallTasks:
         about = structs.replace(
             task.call, method="tasks/get", params={"taskId": raw(id)}, name=id, answers=None, state=None
         )
+        try:
+            return await self._poll(task, about)
+        except asyncio.CancelledError:
+            with suppress(CallError, TimeoutError):
+                cancel = self.gateway.call(structs.replace(about, method="tasks/cancel"))
+                await asyncio.shield(asyncio.wait_for(cancel, _CANCEL_WAIT_S))
+            raise
+
+    async def _poll(self, task: CallTask, about: Call) -> Reply:
+        answered: set[str] = set()
+        failures = 0
         while True:
-            found = await self.gateway.call(about)
+            try:
+                found = await self.gateway.call(about)
+                failures = 0
+            except CallError as error:
+                failures += 1
+                if failures > _POLL_FAILURES_MAX:
+                    raise BadReply(f"The task can't be asked for any more: {error.message}") from None
+                await asyncio.sleep(_POLL_PAUSE_S)
+                continue
             if isinstance(found, Failure):
                 return found
             members = read_object(found.raw) or {}
@@ -350,17 +379,19 @@ class CallTasks:
             if status == "completed":
                 return Result(members.get("result", EMPTY_OBJECT))
             if status == "failed":
-                error = msgspec.json.decode(members.get("error", Raw(b'{"code":-32603,"message":""}')), type=TaskError)
-                return Failure(error.code, error.message, _or_none(error.data))
+                told = msgspec.json.decode(members.get("error", Raw(b'{"code":-32603,"message":""}')), type=TaskError)
+                return Failure(told.code, told.message, None if told.data is UNSET else told.data)
             if status == "cancelled":
                 raise BadReply("The server cancelled the task", outcome="unknown")
-            if status == "input_required":
-                asked = Result(raw({"inputRequests": members.get("inputRequests", EMPTY_OBJECT)}), INPUT_REQUIRED)
-                answers = (await self._ask(task, about, asked)).answers
-                update = {"taskId": raw(id), "inputResponses": raw(answers)}
+            questions = read_object(members.get("inputRequests", EMPTY_OBJECT)) or {}
+            open_ones = {key: question for key, question in questions.items() if key not in answered}
+            if status == "input_required" and open_ones:
+                asked = Result(raw({"inputRequests": open_ones}), INPUT_REQUIRED)
+                answers = (await self._ask(task, about, asked)).answers or {}
+                answered |= answers.keys()
+                update = {**about.params, "inputResponses": raw(answers)}
                 await self.gateway.call(structs.replace(about, method="tasks/update", params=update))
-            else:
-                await asyncio.sleep(_poll_s(members))
+            await asyncio.sleep(_poll_s(members))
 
     async def _finish(self, key: str, task: CallTask, runner: "asyncio.Task[Reply]") -> None:
         """Keep how it ended."""
@@ -382,12 +413,11 @@ class CallTasks:
             else:
                 ended = structs.replace(task.state, status="completed", result=reply.raw, questions=UNSET)
         task.state = structs.replace(ended, updated_s=self.gateway.wall())
-        await self._keep(key, task.state)
-        del self._running[key]
-        self._per_owner[task.state.owner] -= 1
-        if not self._per_owner[task.state.owner]:
-            del self._per_owner[task.state.owner]
-        self._tell(key, task.state)
+        try:
+            await self._kept.put(key, task.state, self._running)
+        finally:
+            self._forget(key, task)
+            self._tell(key, task.state)
 
     def _hear(self, task: CallTask, method: str, params: Raw) -> None:
         if task.notify is not None:
@@ -398,25 +428,18 @@ class CallTasks:
     async def _change(self, task: CallTask, **changes: Any) -> None:
         task.state = structs.replace(task.state, updated_s=self.gateway.wall(), **changes)
         assert task.key is not None
-        await self._keep(task.key, task.state)
+        await self._kept.put(task.key, task.state, self._running)
         self._tell(task.key, task.state)
 
     def _tell(self, key: str, state: TaskState) -> None:
         for watcher in tuple(self._watchers.get(key, ())):
             watcher(state)
 
-    async def _keep(self, key: str, state: TaskState) -> None:
-        await self._store.put(_SPACE, key, _encode(state))
-
     def _key(self, id: str, principal: Principal) -> str:
         ref = find_ref(id, principal, self.gateway.seal)
         if ref is None or ref.alias:
             raise unknown_task()
         return ref.own
-
-
-def _or_none(data: Raw | UnsetType) -> Raw | None:
-    return None if data is UNSET else data
 
 
 def _owner(principal: Principal) -> str:

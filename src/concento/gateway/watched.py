@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw, structs
 
 from ..model.call import Call, Request, Result
-from ..model.errors import CallError
+from ..model.errors import CallError, InvalidParams
+from ..model.limits import SUBSCRIPTION_URIS_MAX
 from ..model.task import TaskState
 from ..protocol import tasks as wire
 from ..protocol.jsonrpc import raw, read_object, read_string
 from ..upstream.tasks import Tasks
+from .affinity import partition_of
 from .tasks import CallTasks, find_ref, missing_tasks, publish_detailed
 
 if TYPE_CHECKING:
@@ -38,7 +40,10 @@ class Watched:
             raise missing_tasks()
         honoured: list[str] = []
         servers: defaultdict[tuple[str, int], dict[str, str]] = defaultdict(dict)
-        for id in dict.fromkeys(ids):
+        wanted = list(dict.fromkeys(ids))
+        if len(wanted) > SUBSCRIPTION_URIS_MAX:
+            raise InvalidParams(f"At most {SUBSCRIPTION_URIS_MAX} tasks can be listened to")
+        for id in wanted:
             ref = find_ref(id, self._call.principal, self._gateway.seal)
             if ref is None:
                 continue
@@ -74,7 +79,8 @@ class Watched:
         wanted = raw({"taskIds": list(by_own)})
         request = Request("subscriptions/listen", {"notifications": wanted}, {}, profile=self._call.profile)
         with suppress(CallError):
-            await self._gateway.upstreams.get(alias).listen(replica, request, notify)
+            upstream = self._gateway.upstreams.get(alias)
+            await upstream.listen(replica, partition_of(upstream, self._call), request, notify)
 
     async def close(self) -> None:
         """Tell no more."""

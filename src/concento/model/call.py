@@ -80,8 +80,24 @@ class Call(Struct, frozen=True):
     """The `Mcp-Param-*` header fields the request came with; None where its transport or era mirrors nothing."""
     answers: "Mapping[str, Answer] | None" = None
     state: str | None = None
-    timeout_s: float | None = None
-    """How long it may take, where that is not the server's own `timeout_s`: a call that is a task."""
+    patience: "Patience | None" = None
+    """How long it may take, for a call that may become a task; others have their server's `timeout_s`."""
+
+
+class Patience:
+    """The time of a call that may become a task: its server's `timeout_s`, until it is granted more."""
+
+    __slots__ = ("granted_s", "on_grant")
+
+    def __init__(self) -> None:
+        self.granted_s: float | None = None
+        self.on_grant: Callable[[float], None] | None = None
+
+    def grant(self, seconds: float) -> None:
+        """Let it take so long from now on."""
+        self.granted_s = seconds
+        if self.on_grant is not None:
+            self.on_grant(seconds)
 
 
 class Request(Struct, frozen=True):

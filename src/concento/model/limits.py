@@ -91,8 +91,11 @@ QUESTIONS_MAX: Final = 16
 ROUNDS_MAX: Final = 32
 """Times a server may ask during one call of a legacy agent, which the hub answers for."""
 
-STATE_CHARS_MAX: Final = 65_536
+STATE_BYTES_MAX: Final = 65_536
 """Longest `requestState` that is kept for a server."""
+
+STATE_ONLY_PAUSE_S: Final = 1.0
+"""Pause before a call is made anew whose server asked for patience only."""
 
 PARKED_MAX: Final = 1000
 """Calls of legacy servers that may wait for input at a time, in all; one more is refused."""
@@ -110,6 +113,12 @@ TASKS_MAX: Final = 1000
 """Calls that may run as tasks of the hub's at a time, in all."""
 
 TASKS_PER_PRINCIPAL_MAX: Final = 100
+"""Of these, those of one principal."""
+
+TASKS_KEPT_MAX: Final = 5000
+"""Tasks whose outcome is kept, in all; the oldest that are over go first."""
+
+TASKS_KEPT_PER_PRINCIPAL_MAX: Final = 500
 """Of these, those of one principal."""
 
 BATCH_MAX: Final = 100

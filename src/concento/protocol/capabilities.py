@@ -17,7 +17,8 @@ from .jsonrpc import read_object, read_string
 _encode = msgspec.json.Encoder().encode
 
 _KEPT_MAX: Final = 512
-"""Distinct declarations remembered: agents of one kind all declare the same."""
+_KEPT_BYTES_MAX: Final = 4096
+"""Distinct declarations remembered, and how long each may be: agents of one kind all declare the same."""
 
 _known: dict[bytes, Profile] = {b"{}": NO_ABILITIES}
 
@@ -28,7 +29,7 @@ def read_profile(declared: Raw) -> Profile:
     profile = _known.get(text)
     if profile is None:
         profile = _read(declared)
-        if len(_known) < _KEPT_MAX:
+        if len(text) <= _KEPT_BYTES_MAX and len(_known) < _KEPT_MAX:
             _known[text] = profile
     return profile
 

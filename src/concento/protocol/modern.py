@@ -104,6 +104,17 @@ def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Pri
     )
 
 
+def _results(answers: Mapping[str, Answer]) -> Mapping[str, Answer]:
+    """Answers as this era has them: results only. Errors: InvalidParams, if the agent answered with an error."""
+    for key, answer in answers.items():
+        if isinstance(answer, Failure):
+            raise InvalidParams(
+                f"The agent answered the question {key!r} with an error, which a server of this revision can't be told"
+                f": {answer.message[:200]}"
+            )
+    return answers
+
+
 def read_answers(given: Raw | None) -> dict[str, Answer]:
     """The answers in `inputResponses`. Errors: InvalidParams."""
     answers = {} if given is None else read_once(given)
@@ -188,7 +199,7 @@ class Writer:
             stamped[meta.CLIENT_CAPABILITIES] = request.profile.declared
         params: dict[str, Any] = {**request.params, "_meta": stamped}
         if request.answers:
-            params["inputResponses"] = request.answers
+            params["inputResponses"] = _results(request.answers)
         if request.state is not None:
             params["requestState"] = request.state
         return encode_request(id, request.method, params)

@@ -7,7 +7,7 @@ import datetime
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from ..model.call import Result
 from ..model.task import TASK, TaskState
@@ -39,14 +39,10 @@ def legacy(state: TaskState) -> dict[str, Any]:
     """A task as 2025-11-25 puts it: without its outcome, which is asked for apart."""
     told = _modern(state)
     told["ttl"], told["pollInterval"] = told.pop("ttlMs"), told.pop("pollIntervalMs")
+    result = {} if state.result is UNSET else read_object(state.result) or {}
+    if result.get("isError") == Raw(b"true"):
+        told["status"] = "failed"  # in that revision a tool that failed is a task that failed
     return told
-
-
-def legacy_result(result: Raw) -> dict[str, Any]:
-    """A task's outcome without the fields that came later."""
-    members: dict[str, Any] = dict(read_object(result) or {})
-    members.pop("resultType", None)
-    return members
 
 
 def _modern(state: TaskState) -> dict[str, Any]:

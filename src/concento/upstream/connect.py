@@ -15,6 +15,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from ..model.call import NO_ABILITIES, Profile
 from ..model.config import ChildReplica, Replica, Server, UrlReplica
 from ..model.errors import BadReply, CallError, Unavailable
+from ..model.limits import PARKED_MAX
 from ..protocol.sse import Event
 from ..protocol.versions import Era
 from ..transport.http import HttpPool
@@ -40,7 +41,7 @@ _TARGET_CHARS: Final = "/?&=%:;,@!$'()*+~.-_"
 """What stands in a request target as it is."""
 
 _STREAMS: Final = 8
-"""Connections of a pool beyond the calls it may carry: listen streams, notifications, renewals."""
+"""Connections of a pool beyond the calls it may carry and those that are parked: listen streams, notifications."""
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ async def _connect_url(server: Server, replica: UrlReplica, means: Means, listen
         replica.url,
         name=server.alias,
         ssl_context=means.ssl_context,
-        connections_max=server.concurrency_max + _STREAMS,
+        connections_max=server.concurrency_max + PARKED_MAX + _STREAMS,
     )
     wire = Wire(pool, target, dict(replica.headers), server.alias)
     try:

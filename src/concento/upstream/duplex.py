@@ -124,7 +124,7 @@ class DuplexLink:
             return await self.mux.request(self._writer, request, notify)
         check_state(request)
         if request.task_only:
-            return await run_as_task(self, request, notify)
+            return await run_as_task(self, self.mux.parking, request, notify)
         level = self._levels.to_set(request, self.welcome)
         if level is not None:
             await self.mux.request(self._writer, Request("logging/setLevel", {"level": level}, {}))

@@ -198,6 +198,7 @@ class ModernLink:
         self._listening: asyncio.Task[None] | None = None
         self._tasks = Tasks(wire.alias)
         self._heads: dict[tuple[str, str | None], bytes] = {}
+        self._running = 0
         self._uris: frozenset[str] = frozenset()
 
     async def greet(self) -> Welcome | None:
@@ -228,11 +229,14 @@ class ModernLink:
         id = next(self._ids)
         ask = self._ask(id, Ear(request, notify).hear)
         body = self._writer.request(id, request)
+        self._running += 1
         try:
             response = await self._wire.pool.request(self._head(request), body, ask.hear)
         except Unavailable as error:
             self._lose(error)
             raise
+        finally:
+            self._running -= 1
         try:
             reply = ask.result(response)
         except Unavailable as error:
@@ -247,8 +251,8 @@ class ModernLink:
 
     @property
     def is_busy(self) -> bool:
-        """See `Link.is_busy`: nothing is parked at a server of this era, and its pool ends with its last reply."""
-        return self._wire.pool.busy > 0
+        """See `Link.is_busy`; nothing is parked at a server of this era."""
+        return self._running > 0
 
     @property
     def asks_blindly(self) -> bool:
@@ -401,25 +405,28 @@ class LegacyLink:
         """Ask; a session that the server forgot is made anew, once. See `Link.request`."""
         check_state(request)
         if request.task_only:
-            return await run_as_task(self, request, notify)
+            return await run_as_task(self, self._parking, request, notify)
         if not request.profile.abilities:
             return with_pages(await self.converse(request, Ear(request, notify).hear, self.answer), request)
         rounds = _Streamed(self, request, notify, self._parking)
+        self._askable.append(rounds)
         rounds.task = self._tasks.start(self._run(rounds, request))
         return with_pages(await rounds.next(), request)
 
     async def _run(self, rounds: "_Streamed", request: Request) -> None:
-        self._askable.append(rounds)
         try:
             await rounds.run(request)
-        finally:
             self._askable.remove(rounds)
             self._unclaimed.assign()
+        except asyncio.CancelledError:
+            self._askable.remove(rounds)
+            self._unclaimed.refuse_all()
+            raise
 
     @property
     def is_busy(self) -> bool:
         """See `Link.is_busy`."""
-        return self._running > 0
+        return self._running > 0 or bool(self._askable)
 
     @property
     def asks_blindly(self) -> bool:
@@ -475,9 +482,17 @@ class LegacyLink:
         """Go on with a stream that the server ended before the reply, until the reply or the call's deadline."""
         while True:
             await asyncio.sleep(min(RELISTEN_S if last.retry_ms is None else last.retry_ms / 1000, _RETRY_S_MAX))
-            response = await self._wire.get([*self._fields, ("Last-Event-ID", last.id or "")], ask.hear)
-            if response.status != 200 or ask.is_over or ask.last is None:
+            try:
+                response = await self._wire.get([*self._fields, ("Last-Event-ID", last.id or "")], ask.hear)
+            except CallError:
+                raise BadReply(
+                    f"The server {self._wire.alias!r} broke its stream and can't be asked for the rest"
+                ) from None
+            if ask.is_over or ask.last is None:
                 return response
+            if response.status != 200:  # whatever it says now, the call may have run
+                told = f"The server {self._wire.alias!r} broke its stream and does not go on with it"
+                raise BadReply(f"{told} (HTTP {response.status})")
             last = ask.last
 
     def answer(self, push: Push) -> CallError | None:

@@ -63,7 +63,7 @@ class Mux:
         self.loop = asyncio.get_running_loop()
         self._send = send
         self._listener = listener
-        self._parking = parking
+        self.parking = parking
         self._ids = itertools.count(1)
         self._waiting: dict[RequestId, _Waiting] = {}
         self.unclaimed = Unclaimed(self._askable, self._refuse)
@@ -83,7 +83,9 @@ class Mux:
         if self._ended is not None:
             raise Unavailable(self._ended.message, retry_after_s=1.0)
         id = next(self._ids)
-        waiting = _Waiting(self, id, writer, request, notify, self._parking)
+        waiting = _Waiting(self, id, writer, request, notify, self.parking)
+        if acknowledged is None and request.method == "subscriptions/listen":
+            acknowledged = asyncio.Event()  # a caller's own; no call waits for it
         waiting.acknowledged = acknowledged
         self._send(writer.request(id, request))
         self._waiting[id] = waiting
@@ -98,7 +100,7 @@ class Mux:
         """Wait for it no more; False if nothing was waited for."""
         if self._waiting.pop(waiting.id, None) is None:
             return False
-        self.unclaimed.assign()
+        self.unclaimed.refuse_all()
         return True
 
     @property

@@ -41,8 +41,14 @@ class Parking:
     def __len__(self) -> int:
         return len(self._parked)
 
+    def __contains__(self, token: object) -> bool:
+        return token in self._parked
+
     def check_room(self, owner: Principal, *, outcome: Outcome = "not_sent") -> None:
-        """Errors: Overloaded, if not one more call of this owner's may be parked."""
+        """Errors: Overloaded, if not one more call of this owner's may be parked.
+
+        Asked before a call is sent that is likely to be parked, so that nothing runs which could not be gone on with.
+        """
         for count, most, whose in (
             (len(self._parked), self.count_max, "the hub"),
             (self._per_owner[owner], self.per_owner_max, "this caller"),
@@ -89,7 +95,9 @@ class Parking:
 
     def _sweep(self) -> None:
         self.sweep()
-        self._timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep) if self._parked else None
+        self._timer = None
+        if self._parked:
+            self._timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 
     def close(self) -> None:
         """Give up everything."""

@@ -79,6 +79,8 @@ class ReplicaLinks:
         self.isolated: dict[str, asyncio.Task[Connected]] = {}
         self.used_s: dict[str, float] = {}
         """When each link was last used, by partition; the main link's is ""."""
+        self.asks = False
+        """Whether a call to it was ever parked: others are likely to be, too."""
         self._asks_blindly = False
         self._ending: set[Link] = set()
         self._upstream = upstream
@@ -215,6 +217,7 @@ class ReplicaLinks:
         if making is None or (making.done() and not _usable(making)):
             if making is None and len(self.isolated) >= PARTITIONS_MAX:
                 await self._drop_idlest()
+                return await self._isolated_link(partition, profile)  # somebody may have made it meanwhile
             making = self._upstream.tasks.start(
                 connect(self._upstream.server, self.spec, self._upstream.means, _Deaf(), profile)
             )

@@ -27,7 +27,7 @@ class Rounds:
     """A request from sending it to its reply. Who carries it says how to `say` something to the server and how to
     `withdraw` the request."""
 
-    __slots__ = ("_early", "_loop", "_over", "_parking", "_questions", "ear", "owner", "profile", "turn")
+    __slots__ = ("_asked", "_early", "_loop", "_over", "_parking", "_questions", "ear", "owner", "profile", "turn")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, request: Request, notify: Notify | None, parking: Parking
@@ -42,6 +42,7 @@ class Rounds:
         self._over = False
         self._early: Reply | CallError | None = None
         self._questions: dict[str, Push] | None = None
+        self._asked = 0
 
     def say(self, message: bytes) -> None:
         """Write a message to the server."""
@@ -74,7 +75,8 @@ class Rounds:
             self.settle(error)
             self.withdraw()
             return
-        asked[f"{question.method.partition('/')[0]}-{question.id}"] = question
+        self._asked += 1
+        asked[f"{question.method.partition('/')[0]}-{self._asked}"] = question
         self._questions = asked
         if not self.turn.done():
             self.turn.set_result(None)
@@ -86,13 +88,16 @@ class Rounds:
         try:
             reply = await self.turn
         except asyncio.CancelledError:
-            if self.turn.cancelled():  # else the reply came in the same moment
-                self.withdraw()
+            if not self._over:  # else the reply came in the same moment
+                self.give_up()
             raise
         return self._park() if reply is None else reply
 
     async def resume(self, request: Request, notify: Notify | None) -> Reply:
         """Bring answers, and wait for the reply or for more questions; what was not answered is asked again."""
+        return without_task(with_pages(await self._go_on(request, notify), request))
+
+    async def _go_on(self, request: Request, notify: Notify | None) -> Reply:
         self.ear = Ear(request, notify)
         self.turn = self._loop.create_future()
         questions = self._questions or {}
@@ -119,17 +124,21 @@ class Rounds:
         except Overloaded:
             self.give_up()
             raise
+        self.ear = _DEAF  # whoever listened has had an answer
         questions = {key: _as_input(question) for key, question in (self._questions or {}).items()}
         asked = {"resultType": INPUT_REQUIRED, "inputRequests": questions, "requestState": token}
         return Result(raw(asked), INPUT_REQUIRED)
 
 
+_DEAF: Final = Ear(Request("", {}, {}), None)
+
+
 class Unclaimed:
     """Questions that don't say which call they are for, as on stdio or on a stream of no request's.
 
-    Where several calls are under way, those that were not asked end by themselves, and who is left is who was asked. As
-    many questions as calls leave nobody to wait for: then all are refused. It can't happen again: a server that asks so
-    is given such calls one at a time from then on.
+    Where several calls are under way, those that were not asked are answered, and who is left is who was asked. As many
+    questions as calls leave nobody to wait for, and a call that was given up may be the one that was asked: then all
+    are refused. It can't happen again: a server that asks so is given such calls one at a time from then on.
     """
 
     def __init__(self, askable: Callable[[], Sequence[Rounds]], refuse: Callable[[Push], None]) -> None:
@@ -148,18 +157,23 @@ class Unclaimed:
         self.assign()
         return True
 
+    def refuse_all(self) -> None:
+        """A call was given up, and nobody can say any more whose the open questions are."""
+        questions, self._questions = self._questions, []
+        for question in questions:
+            self._refuse(question)
+
     def assign(self) -> None:
-        """Give the open questions to the one call they can be for. To be called whenever a call has ended, too."""
+        """Give the open questions to the one call they can be for. To be called whenever a call was answered, too."""
         if not self._questions:
             return
         askable = self._askable()
-        if len(askable) == 1 or len(self._questions) >= len(askable):
+        if len(askable) == 1:
             questions, self._questions = self._questions, []
             for question in questions:
-                if len(askable) == 1:
-                    askable[0].ask(question)
-                else:
-                    self._refuse(question)
+                askable[0].ask(question)
+        elif len(self._questions) >= len(askable):
+            self.refuse_all()
 
 
 # -- what needs no open request
@@ -201,6 +215,16 @@ def with_pages(reply: Reply, request: Request) -> Reply:
     return Result(raw(asked), INPUT_REQUIRED) if questions else reply
 
 
+def without_task(reply: Reply) -> Reply:
+    """A reply without the id of the server's task that it belongs to."""
+    if not isinstance(reply, Result) or meta.RELATED_TASK.encode() not in bytes(reply.raw):
+        return reply
+    members = read_object(reply.raw) or {}
+    about = read_object(members.get("_meta", Raw(b"{}"))) or {}
+    about.pop(meta.RELATED_TASK, None)
+    return Result(raw({**members, "_meta": about}), reply.kind, reply.failed)
+
+
 def refused_ask(what: str) -> BadReply:
     """How a call ends whose server asked for something its caller never offered."""
     return BadReply(f"The server asked for {what!r}, which the caller did not declare", outcome="failed")
@@ -219,7 +243,8 @@ def _as_input(question: Push) -> dict[str, Any]:
     params.pop("elicitationId", None)  # the retry itself says when the page was done with
     params.pop("task", None)
     kept = read_object(params.pop("_meta", Raw(b"{}"))) or {}
-    kept.pop(meta.PROGRESS_TOKEN, None)
+    for name in (meta.PROGRESS_TOKEN, meta.RELATED_TASK):
+        kept.pop(name, None)
     return {"method": question.method, "params": {**params, **({"_meta": kept} if kept else {})}}
 
 

@@ -5,7 +5,7 @@ import random
 from contextlib import suppress
 from typing import Protocol
 
-from ..model.call import NO_ABILITIES, Notify, Reply, Request
+from ..model.call import INPUT_REQUIRED, NO_ABILITIES, Notify, Reply, Request, Result
 from ..model.clock import Clock
 from ..model.config import ChildReplica, Server
 from ..model.errors import CallError, ConcentoError, Unavailable
@@ -130,7 +130,11 @@ class Upstream:
             if main is not None and not partition and main.suits(request.profile):
                 return await main.link.request(request, notify)
             partition, link = await links.link(partition, request.profile)
-            return await link.request(request, notify)
+            if links.asks:
+                self.means.parking.check_room(request.owner)
+            reply = await link.request(request, notify)
+            links.asks = links.asks or (isinstance(reply, Result) and reply.kind == INPUT_REQUIRED)
+            return reply
         finally:
             links.in_flight -= 1
             if links.stops_when_idle and request.method not in _LISTS:
@@ -139,10 +143,11 @@ class Upstream:
             if not self._places.taken:
                 self._idle.set()
 
-    async def listen(self, replica: int, request: Request, notify: Notify) -> None:
+    async def listen(self, replica: int, partition: str, request: Request, notify: Notify) -> None:
         """Hear what a listen request of a caller's own brings, until cancelled. It takes no call's place."""
-        _, link = await self.replicas[replica].link("", request.profile)
-        await link.request(request, notify)
+        if replica < len(self.replicas):
+            _, link = await self.replicas[replica].link(partition, request.profile)
+            await link.request(request, notify)
 
     def holds(self, partition: str) -> bool:
         """Whether a link of that partition is there, for callers of whatever profile."""
