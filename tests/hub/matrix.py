@@ -1,14 +1,19 @@
 """The bridging matrix: which agent uses what of which server, and where the specification leaves nothing to bridge.
 
-Data only. `test_matrix.py` proves each cell and keeps `docs/compatibility.md` true to it; to write that page anew, run
-`python -m tests.hub.matrix`.
+Data only. `test_matrix.py` proves each cell, `test_clients.py` each client that was tried; the former keeps
+`docs/compatibility.md` true to it all. To write that page anew, run `python -m tests.hub.matrix`.
 """
 
+import json
 import textwrap
+import tomllib
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "compatibility.md"
+ROOT: Final = Path(__file__).parents[2]
+PAGE: Final = ROOT / "docs" / "compatibility.md"
 AGENTS: Final = {"modern": "2026-07-28", "legacy": "2025-11-25"}
 
 SERVERS: Final = {
@@ -42,10 +47,54 @@ IMPOSSIBLE: Final = {
 }
 """Servers that can't be, with the clause of the specification."""
 
+ROUNDS: Final = "answers a form and a question to its model, asked by a server of either era"
+READS: Final = "lists, calls and reads"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client that others wrote, the package it is, the lock file that says which version, and what was tried."""
+
+    name: str
+    package: str
+    lock: Path
+    does: str
+    eras: Collection[str] = tuple(AGENTS)
+
+    @property
+    def version(self) -> str:
+        """The version that the tests run."""
+        if self.lock.name == "uv.lock":
+            packages = tomllib.loads(self.lock.read_text())["package"]
+            return str(next(package["version"] for package in packages if package["name"] == self.package))
+        return str(json.loads(self.lock.read_text())["packages"][f"node_modules/{self.package}"]["version"])
+
+
+PYPI: Final = ROOT / "uv.lock"
+DOCS_NODE: Final = ROOT / "tests" / "docs" / "node"
+SERVERS_NODE: Final = ROOT / "tests" / "servers" / "node"
+HUB_NODE: Final = ROOT / "tests" / "hub" / "node"
+NPM: Final = "package-lock.json"
+SCOPE: Final = "@modelcontextprotocol"
+
+CLIENTS: Final = {
+    "python": Client("Python SDK", "mcp", PYPI, ROUNDS),
+    "typescript": Client("TypeScript SDK", f"{SCOPE}/client", DOCS_NODE / NPM, ROUNDS),
+    "typescript_1": Client("TypeScript SDK, version 1", f"{SCOPE}/sdk", SERVERS_NODE / NPM, ROUNDS, ["legacy"]),
+    "fastmcp": Client("FastMCP", "fastmcp", PYPI, ROUNDS),
+    "inspector": Client("MCP Inspector, its command line", f"{SCOPE}/inspector", HUB_NODE / NPM, READS),
+}
+
 INTRODUCTION: Final = (
     "Every agent uses every server, whatever protocol revision either speaks. *Modern* is the stateless revision "
     "2026-07-28, *legacy* are those with sessions, 2025-11-25 and older. Each ✓ is a test that names its cell, run "
     "before a server of the official SDK: `make test ARGS=tests/hub/test_matrix.py`."
+)
+
+TRIED: Final = (
+    "Each ✓ is a test that runs this client against a hub before a modern and a legacy server, and has the hub say in "
+    "which era it was spoken to: `make test ARGS=tests/hub/test_clients.py`. A client marked *n/a* does not speak that "
+    "era in this version."
 )
 
 DIFFERENCES: Final = (
@@ -75,6 +124,14 @@ def page() -> str:
         lines += [f"| {feature} | {cells} |" for feature in FEATURES.values()]
         lines.append("")
     lines += [f"*n/a*, {SERVERS[server]}: {why}" for server, why in IMPOSSIBLE.items()]
+    lines += ["", "## Clients tried", "", textwrap.fill(TRIED, 120), ""]
+    lines += [
+        f"| client | package | version | {' | '.join(AGENTS.values())} | what it does |",
+        "|---|---|---|:-:|:-:|---|",
+    ]
+    for client in CLIENTS.values():
+        cells = " | ".join("✓" if era in client.eras else "n/a" for era in AGENTS)
+        lines.append(f"| {client.name} | `{client.package}` | {client.version} | {cells} | {client.does} |")
     lines += ["", "## What is not the same on both sides", ""]
     lines += [textwrap.fill(f"- {text}", 120, subsequent_indent="  ") for text in DIFFERENCES]
     return "\n".join([*lines, ""])
