@@ -1,0 +1,76 @@
+"""Have a server answer: which of its replicas and links, under which state, and what its reply means for the caller."""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from ..model import meta
+from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
+from ..model.errors import CallError
+from ..model.task import TASK
+from ..observe.record import Record
+from ..routing.plan import plan
+from ..upstream.parking import no_longer_awaited
+from . import affinity, inputs, tasks
+from .deliver import deliver
+from .resolve import RESOLVE, Target
+
+if TYPE_CHECKING:
+    from .call import Gateway
+
+
+async def ask(
+    gateway: "Gateway", target: Target, call: Call, notify: Notify | None, record: Record, replica: int | None = None
+) -> Reply:
+    """The server's reply in the caller's names: by a replica of the plan's, or by that one alone.
+
+    Errors: any `CallError`.
+    """
+    record.server, record.tool = target.alias, target.label
+    upstream = gateway.upstreams.get(target.alias)
+    attempts = plan(upstream.readings(), upstream.server.balance, upstream.turn()) if replica is None else (replica,)
+    request, handle = target.request, None
+    if meta.SESSION in call.meta:
+        call, handle = affinity.in_session(upstream, call, gateway.seal)
+        request = structs.replace(request, meta=call.meta)
+    partition = affinity.partition_of(upstream, call)
+    if partition and len(attempts) > 1:
+        attempts = affinity.steady(attempts, [one.usable for one in upstream.readings()], partition)
+    if (held := inputs.open_state(call, target.alias, gateway.seal, gateway.wall())) is not None:
+        if held.parked and held.state not in gateway.upstreams.parking:
+            raise no_longer_awaited()
+        request = structs.replace(request, state=held.state)
+        if held.replica < len(upstream.replicas):
+            attempts = (held.replica, *(one for one in attempts if one != held.replica))
+    reply = await deliver(upstream, attempts, partition, request, call, notify, record, gateway.deadlines)
+    if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
+        reply = _with_questions(gateway, reply, call, target.alias, record.replica)
+    elif isinstance(reply, Result) and reply.kind == TASK:
+        reply = tasks.publish_created(reply, target.alias, record.replica, call.principal, gateway.seal)
+    else:
+        reply = target.publish(reply)
+    return reply if handle is None else affinity.with_handle(reply, handle)
+
+
+def _with_questions(gateway: "Gateway", reply: Result, call: Call, alias: str, replica: int) -> Result:
+    """The server's questions as the caller gets them. What can't be asked of it is given up at the server, too."""
+    state = inputs.state_of(reply)
+    parked = state in gateway.upstreams.parking
+    try:
+        return inputs.seal_questions(reply, call, alias, replica, gateway.seal, gateway.wall(), parked=parked)
+    except CallError:
+        if state is not None and parked:
+            gateway.upstreams.parking.abandon(state)
+        raise
+
+
+def abandon(gateway: "Gateway", call: Call) -> None:
+    """End a call that waits for input which will not come."""
+    view = gateway.current.snapshot.view(call.endpoint, call.principal)
+    resolve = RESOLVE.get(call.method)
+    if view is not None and resolve is not None and call.state is not None:
+        with suppress(CallError):
+            held = inputs.open_state(call, resolve(view, call).alias, gateway.seal, gateway.wall())
+            if held is not None and held.state is not None:
+                gateway.upstreams.parking.abandon(held.state)
