@@ -12,9 +12,10 @@ from ..model.task import TASK
 from ..observe.record import Record
 from ..routing.plan import plan
 from ..upstream.parking import no_longer_awaited
-from . import affinity, inputs, tasks
+from . import affinity, inputs
 from .deliver import deliver
 from .resolve import RESOLVE, Target
+from .task_refs import publish_created
 
 if TYPE_CHECKING:
     from .call import Gateway
@@ -47,7 +48,7 @@ async def ask(
     if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
         reply = _with_questions(gateway, reply, call, target.alias, record.replica)
     elif isinstance(reply, Result) and reply.kind == TASK:
-        reply = tasks.publish_created(reply, target.alias, record.replica, call.principal, gateway.seal)
+        reply = publish_created(reply, target.alias, record.replica, call.principal, gateway.seal)
     else:
         reply = target.publish(reply)
     return reply if handle is None else affinity.with_handle(reply, handle)

@@ -14,10 +14,12 @@ from ..observe.record import Record, Records
 from ..snapshot import Current, Freshness
 from ..store.contract import Store
 from ..upstream.pool import Upstreams
-from . import lists, tasks
+from . import lists
 from .ask import abandon, ask
 from .deadline import Deadlines
 from .resolve import RESOLVE, Resolve, Target, task_target
+from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
+from .tasks import CallTasks
 
 
 class Gateway:
@@ -40,7 +42,7 @@ class Gateway:
         self.freshness = freshness
         self.wall = records.wall
         self.seal = seal
-        self.tasks = tasks.CallTasks(self, store)
+        self.tasks = CallTasks(self, store)
 
     async def call(self, call: Call, notify: Notify | None = None) -> Reply:
         """Answer one call; `notify` receives what its server says meanwhile.
@@ -84,14 +86,14 @@ class Gateway:
 
     async def _tell(self, view: TenantView, call: Call, record: Record) -> Reply:
         """Answer from what is known, or from what is kept; a task of a server's is asked about there."""
-        if call.method in tasks.ABOUT_TASKS:
-            ref = tasks.open_ref(call, self.seal)
+        if call.method in ABOUT_TASKS:
+            ref = open_ref(call, self.seal)
             if not ref.alias:
                 return await self.tasks.answer(call)
             if ref.replica >= len(self.upstreams.get(ref.alias).replicas):
-                raise tasks.unknown_task()
+                raise unknown_task()
             reply = await ask(self, task_target(view, call, ref), call, None, record, ref.replica)
-            return tasks.publish_detailed(reply, call, ref.alias, view) if isinstance(reply, Result) else reply
+            return publish_detailed(reply, call, ref.alias, view) if isinstance(reply, Result) else reply
         answer = TELL.get(call.method)
         if answer is None:
             raise MethodNotFound(f"There is no method {call.method[:64]!r} here")

@@ -17,7 +17,7 @@ from ..model.inventory import Kind
 from ..model.task import TaskRef
 from ..protocol.headers import check_params, mirror_params
 from ..protocol.jsonrpc import raw
-from .tasks import unknown_task
+from .task_refs import unknown_task
 
 
 class Target(Struct, frozen=True):

@@ -1,8 +1,7 @@
-"""Tasks of servers pass through; a long call to any server becomes a task of the hub's.
+"""A long call to any server becomes a task of the hub's.
 
-The id that an agent gets is sealed: only its owner's requests open it, and it says whose task it is. So nothing has to
-be kept of servers' own tasks. The hub's are in the state store from before their id is told until their time is up.
-Source: the tasks extension (SEP-2663); hardening T5, T6, R31.
+It is in the state store from before its id is told until its time is up.
+Source: the tasks extension (SEP-2663); hardening R31.
 """
 
 import asyncio
@@ -15,20 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import UNSET, Raw, structs
 
-from ..catalog.rewrite import publish_result
-from ..catalog.view import TenantView
 from ..model.call import INPUT_REQUIRED, Answer, Call, Failure, Notify, Patience, Principal, Reply, Result
-from ..model.errors import BadReply, CallError, InvalidParams, MissingCapability, Overloaded, TimedOut
+from ..model.errors import BadReply, CallError, Overloaded, TimedOut
 from ..model.limits import INPUT_WAIT_S, ROUNDS_MAX, STATE_ONLY_PAUSE_S, TASKS_MAX, TASKS_PER_PRINCIPAL_MAX
-from ..model.seal import Seal
-from ..model.task import OVER, TASK, TASKS_EXTENSION, TaskError, TaskRef, TaskState, TaskStatus
+from ..model.task import OVER, TASK, TaskError, TaskRef, TaskState, TaskStatus
 from ..protocol import tasks as wire
 from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_string
 from ..protocol.modern import read_answers
 from ..store.contract import Store
 from ..upstream.tasks import Tasks
-from .inputs import checked
 from .kept_tasks import KeptTasks
+from .task_refs import find_ref, seal_ref, unknown_task
 
 if TYPE_CHECKING:
     from .call import Gateway
@@ -41,77 +37,6 @@ _POLL_FAILURES_MAX: Final = 5
 _UNKNOWN_OUTCOME: Final = Raw(b'{"outcome":"unknown","retryable":false}')
 
 Watcher = Callable[[TaskState], None]
-
-ABOUT_TASKS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
-
-
-# -- ids
-
-
-def seal_ref(ref: TaskRef, principal: Principal, seal: Seal) -> str:
-    """The id under which an agent knows a task."""
-    return seal.close(_encode(ref), _context(principal))
-
-
-def open_ref(call: Call, seal: Seal) -> TaskRef:
-    """Whose task a call names. Errors: MissingCapability; InvalidParams, for what is not this caller's."""
-    if not call.profile.tasks:
-        raise missing_tasks()
-    ref = find_ref(call.name or "", call.principal, seal)
-    if ref is None:
-        raise unknown_task()
-    return ref
-
-
-def find_ref(id: str, principal: Principal, seal: Seal) -> TaskRef | None:
-    """Whose task an id is; None if it is not this principal's."""
-    opened = seal.open(id, _context(principal))
-    return None if opened is None else _ref.decode(opened)
-
-
-def missing_tasks() -> MissingCapability:
-    """How a request about tasks is answered whose caller did not declare them."""
-    needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {TASKS_EXTENSION: {}}}}
-    return MissingCapability(f"This needs the client capability {TASKS_EXTENSION}", data=needed)
-
-
-def unknown_task() -> InvalidParams:
-    """How a request about a task is answered that is not there, or not this caller's."""
-    return InvalidParams("There is no such task: its time is up, or it never was this caller's")
-
-
-def _context(principal: Principal) -> bytes:
-    return _encode(("task", principal.tenant, principal.subject, principal.agent))
-
-
-# -- servers' own
-
-
-def publish_created(reply: Result, alias: str, replica: int, principal: Principal, seal: Seal) -> Result:
-    """A server's handle as its owner gets it. Errors: BadReply."""
-    members: dict[str, Any] = dict(read_object(reply.raw) or {})
-    own = read_string(members.get("taskId"))
-    if not own:
-        raise BadReply(f"The server {alias!r} made a task without an id", outcome="failed")
-    members["taskId"] = seal_ref(TaskRef(alias, replica, own), principal, seal)
-    return Result(raw(members), TASK)
-
-
-def publish_detailed(reply: Result, call: Call, alias: str, view: TenantView) -> Result:
-    """A server's answer about a task as its owner gets it: the id it knows, its outcome with public URIs, and only
-    questions that it can be asked. Errors: BadReply."""
-    members: dict[str, Any] = dict(read_object(reply.raw) or {})
-    if "taskId" in members:
-        members["taskId"] = call.name
-    if "result" in members and view.endpoint.kind != "server":
-        members["result"] = Raw(publish_result("tools/call", members["result"], alias))
-    if "inputRequests" in members:
-        questions = read_object(members["inputRequests"]) or {}
-        members["inputRequests"] = {key: checked(question, call, alias) for key, question in questions.items()}
-    return Result(raw(members), reply.kind, reply.failed)
-
-
-# -- the hub's own
 
 
 class CallTask:

@@ -15,7 +15,8 @@ from ..protocol import tasks as wire
 from ..protocol.jsonrpc import raw, read_object, read_string
 from ..upstream.tasks import Tasks
 from .affinity import partition_of
-from .tasks import CallTasks, find_ref, missing_tasks, publish_detailed
+from .task_refs import find_ref, missing_tasks, publish_detailed
+from .tasks import CallTasks
 
 if TYPE_CHECKING:
     from .call import Gateway
