@@ -16,8 +16,8 @@ import mcp_types as types
 import pytest
 from fastmcp import Client as FastClient
 from tests.hub import matrix
+from tests.hub.asked import ANSWERS, Person
 from tests.hub.conftest import DEMO, Running, child, config, running
-from tests.hub.test_bridging import ANSWERS, Person
 from tests.node import installed, node
 
 from concento.front.session import Session

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import mcp_types as types
 import pytest
 from mcp import Client
 from tests.hub import matrix
+from tests.hub.asked import ANSWERS, Person
 from tests.hub.conftest import Running, config, running
 from tests.hub.test_eras import served
 
@@ -16,17 +16,6 @@ from concento.testing.raw_agent import RawAgent, legacy_initialize, legacy_reque
 from concento.testing.waiting import until
 
 TASKS: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
-ANSWERS: dict[str, dict[str, Any]] = {
-    "elicitation": {"action": "accept", "content": {"colour": "blue"}},
-    "url": {"action": "accept"},
-    "sampling": {
-        "role": "assistant",
-        "content": {"type": "text", "text": "yes"},
-        "model": "m",
-        "stopReason": "endTurn",
-    },
-    "roots": {"roots": [{"uri": "file:///work", "name": "work"}]},
-}
 
 
 class Cell:
@@ -35,37 +24,17 @@ class Cell:
     def __init__(self, hub: Running, agent: str) -> None:
         self.hub = hub
         self.agent = agent
-        self.asked: list[Any] = []
+        self.person = Person()
         self.heard: list[Any] = []
 
     def client(self, **options: Any) -> Client:
         """The official client, in the era, which can be asked everything."""
 
-        async def elicit(context: Any, params: Any) -> types.ElicitResult:
-            self.asked.append(params)
-            form = isinstance(params, types.ElicitRequestFormParams)
-            return types.ElicitResult.model_validate(ANSWERS["elicitation" if form else "url"])
-
-        async def sample(context: Any, params: Any) -> types.CreateMessageResult:
-            self.asked.append(params)
-            return types.CreateMessageResult.model_validate(ANSWERS["sampling"])
-
-        async def roots(context: Any) -> types.ListRootsResult:
-            self.asked.append(None)
-            return types.ListRootsResult.model_validate(ANSWERS["roots"])
-
         async def log(params: Any) -> None:
             self.heard.append(params.data)
 
-        return Client(
-            self.hub.mcp,
-            mode="auto" if self.agent == "modern" else "legacy",
-            elicitation_callback=elicit,
-            sampling_callback=sample,
-            list_roots_callback=roots,
-            logging_callback=log,
-            **options,
-        )
+        mode = "auto" if self.agent == "modern" else "legacy"
+        return self.person.client(self.hub.mcp, mode, logging_callback=log, **options)
 
     # -- one method a feature
 
@@ -119,7 +88,7 @@ class Cell:
         assert result.structured_content is not None, result
         answer = result.structured_content["answer"]
         assert {key: answer.get(key) for key in ANSWERS[kind]} == ANSWERS[kind]
-        assert len(self.asked) == 1
+        assert len(self.person.asked) == 1
 
     async def list_changed(self) -> None:
         async with self._told({"toolsListChanged": True}, None) as (call, next_message):
