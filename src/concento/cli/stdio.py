@@ -1,5 +1,7 @@
 """`concento stdio`: the hub as a sidecar of one agent, which starts it and speaks over standard input and output."""
 
+import sys
+
 import click
 import uvloop
 
@@ -8,7 +10,7 @@ from ..front.stdio import StdioAgent
 from ..model.config import Config
 from ..model.errors import ConcentoError
 from ..upstream.tasks import Tasks
-from .common import config_argument, fail, read_config
+from .common import config_argument, fail, read_config, tell
 
 START_WAIT_S = 10.0
 """A list for the one agent waits longer for servers: it will not ask again."""
@@ -23,6 +25,9 @@ def command(config: str | None) -> None:
     Example (in an agent's configuration):
       {"mcpServers": {"concento": {"command": "concento", "args": ["stdio", "concento.yaml"]}}}
     """
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        tell("concento: standard input, output or error is closed: an agent speaks over the first two; for none, serve")
+        raise SystemExit(2)
     configuration = read_config(config)
     try:
         uvloop.run(_serve(configuration))
@@ -43,6 +48,8 @@ async def _serve(config: Config) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await asyncio.wait([agent, tasks.start(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if agent.done():
+            agent.result()
     finally:
         await tasks.close()
         await hub.close()

@@ -4,8 +4,6 @@ Source: specification, stdio transport; hardening T26 (line length), T28 (calls 
 """
 
 import asyncio
-import os
-import sys
 from typing import Final, cast
 
 from msgspec import Raw
@@ -23,6 +21,7 @@ from .batch import answer_batch, batch_in, join
 from .listening import serve_listen
 from .replay import EventStore
 from .session import Session
+from .standard import Relay, input_pipe, output_pipe
 
 CALLS_MAX: Final = 256
 DRAIN_S: Final = 5.0
@@ -40,9 +39,10 @@ class StdioAgent:
         self._running: dict[bytes, asyncio.Task[None]] = {}
         self._tasks = Tasks("stdio")
         self._writer: asyncio.StreamWriter | None = None
+        self._relays: list[Relay] = []
 
     async def serve(self) -> None:
-        """Serve until the agent closes its end, or stops reading."""
+        """Serve until the agent closes its end, or stops reading. Errors: StartError, where an end is no good."""
         reader = await self._connect()
         while True:
             try:
@@ -72,6 +72,8 @@ class StdioAgent:
         await self._tasks.close()
         if self._writer is not None:
             self._writer.close()
+        for relay in self._relays:
+            await asyncio.to_thread(relay.finish, DRAIN_S)
 
     async def _skip_line(self, reader: asyncio.StreamReader) -> None:
         """Refuse a line that is too long and go on after it."""
@@ -155,12 +157,12 @@ class StdioAgent:
             self._writer.write(text + b"\n")
 
     async def _connect(self) -> asyncio.StreamReader:
-        """Standard input and output as streams. Whatever else prints goes to standard error from now on."""
+        """Standard input and output as streams."""
         loop = asyncio.get_running_loop()
-        out = os.fdopen(os.dup(1), "wb", buffering=0)
-        os.dup2(2, 1)
+        (source, carries_in), (sink, carries_out) = input_pipe(), output_pipe()
+        self._relays = [relay for relay in (carries_in, carries_out) if relay is not None]
         reader = asyncio.StreamReader(limit=BODY_BYTES_MAX)
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
-        transport, protocol = await loop.connect_write_pipe(lambda: asyncio.streams.FlowControlMixin(loop=loop), out)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
+        transport, protocol = await loop.connect_write_pipe(lambda: asyncio.streams.FlowControlMixin(loop=loop), sink)
         self._writer = asyncio.StreamWriter(transport, cast(asyncio.BaseProtocol, protocol), reader, loop)
         return reader
