@@ -46,7 +46,7 @@ def write_config(folder: Path, behaviour: str = "plain", **options: object) -> P
 
 
 @contextmanager
-def serving(config: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+def serving(config: Path, state: str = "ready") -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """A hub in a process of its own, listening: the process, its endpoint, its admin address."""
     env = {**os.environ, "XDG_STATE_HOME": str(config.parent / "state")}
     process = subprocess.Popen(
@@ -60,7 +60,7 @@ def serving(config: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     try:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
-        wait_for(lambda: get(f"http://{told['admin']}/api/v1/servers")["servers"][0]["state"] == "ready")
+        wait_for(lambda: get(f"http://{told['admin']}/api/v1/servers")["servers"][0]["state"] == state)
         yield process, told["endpoint"], f"http://{told['admin']}"
     finally:
         if process.poll() is None:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.cli.test_cli import CONCENTO, run
+from tests.cli.test_cli import CONCENTO, free_port, run, serving
 
 from concento.testing.stdio_child import child_command, recorded
 
@@ -81,3 +81,18 @@ def test_check_says_what_a_sandbox_needs_that_is_not_installed(tmp_path: Path, m
     assert checked.returncode == 0
     assert "apt-get install bubblewrap" in checked.stderr
     assert len(json.loads(checked.stdout)["notes"]) == 1
+
+
+@pytest.mark.parametrize("verb", [("tools",), ("inspect", "s__echo"), ("call", "s__echo", "text=s__echo")])
+def test_verbs_wake_a_server_that_the_running_hub_never_listed(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    config = tmp_path / "concento.yaml"
+    server = {"command": child_command("plain"), "start": "lazy"}
+    config.write_text(
+        f"listen: 127.0.0.1:{free_port()}\nadmin: {{listen: 127.0.0.1:{free_port()}}}\n"
+        f"defaults: {{start_wait_s: 30}}\nservers: {json.dumps({'s': server})}\n"
+    )
+    with serving(config, "asleep"):
+        asked = run(*verb, cwd=tmp_path)
+        assert "asking the hub" in asked.stderr
+        assert "s__echo" in asked.stdout
+        assert asked.returncode == 0

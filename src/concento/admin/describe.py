@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 from ..catalog.search import ToolIndex
 from ..catalog.slices import Entry, Slice
 from ..front.identity import Hosts
+from ..model.call import ALL, ANONYMOUS
 from ..model.config import ChildReplica, Isolation, Replica, Server
 from ..observe.metrics import Metrics
 from ..protocol.jsonrpc import read_object, read_string
-from ..snapshot import Current
+from ..snapshot import Current, Freshness
 from ..upstream.pool import Upstreams
 
 STDERR_LINES = 20
@@ -32,6 +33,11 @@ class Hub(Protocol):
     upstreams: Upstreams
     metrics: Metrics
     hosts: Hosts
+
+    @property
+    def federation(self) -> Freshness:
+        """Who brings lists up to date."""
+        ...
 
     def is_ready(self) -> bool:
         """Whether it takes calls."""
@@ -85,6 +91,13 @@ def _replica(replica: Replica) -> str:
         return f"stdio: {replica.as_written or replica.command[0]}"
     parts = urlsplit(replica.as_written or replica.url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+async def refresh(hub: Hub) -> None:
+    """Have servers listed that never were, as an agent's list does: those that sleep are woken for it."""
+    view = hub.current.snapshot.view(ALL, ANONYMOUS)
+    if view is not None:
+        await hub.federation.refresh(view, "tools")
 
 
 def tools(hub: Hub, search: str | None = None, limit: int = 50) -> dict[str, Any]:

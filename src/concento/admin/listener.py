@@ -37,7 +37,7 @@ HEADERS = [
 INDEX = """Concento {version}
 
 /api/v1/servers            what is connected, what is failing and why
-/api/v1/tools              all tools; ?search=words finds some
+/api/v1/tools              all tools; ?search=words finds some, ?refresh=no wakes no server that was never listed
 /api/v1/tools/NAME         one tool, with its definition
 /metrics                   Prometheus metrics
 /health/live, /health/ready
@@ -85,10 +85,15 @@ def admin_app(hub: Hub) -> Starlette:
         limit = request.query_params.get("limit", "50")
         if not limit.isdigit() or not 0 < int(limit) <= SEARCH_LIMIT_MAX:
             return JSONResponse({"error": f"limit must be 1 to {SEARCH_LIMIT_MAX}"}, 422)
+        if request.query_params.get("refresh") != "no":
+            await describe.refresh(hub)
         return JSONResponse(describe.tools(hub, request.query_params.get("search"), int(limit)))
 
     async def tool(request: Request) -> Response:
         found = describe.tool(hub, request.path_params["name"])
+        if found is None:
+            await describe.refresh(hub)
+            found = describe.tool(hub, request.path_params["name"])
         return JSONResponse(found) if found is not None else JSONResponse({"error": "there is no such tool"}, 404)
 
     async def metrics(_: Request) -> Response:
@@ -126,13 +131,14 @@ def _openapi() -> dict[str, Any]:
     text = {"type": "string"}
     search = {"name": "search", "in": "query", "schema": text}
     limit = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": SEARCH_LIMIT_MAX}}
+    refresh = {"name": "refresh", "in": "query", "schema": {"enum": ["yes", "no"], "default": "yes"}}
     name = {"name": "name", "in": "path", "required": True, "schema": text}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Concento admin API", "version": __version__},
         "paths": {
             "/api/v1/servers": get("Servers, their state and counts"),
-            "/api/v1/tools": get("Tools, all or searched", search, limit),
+            "/api/v1/tools": get("Tools, all or searched", search, limit, refresh),
             "/api/v1/tools/{name}": get("One tool", name),
             "/metrics": get("Prometheus metrics"),
             "/health/live": get("Whether the process runs"),

@@ -46,7 +46,7 @@ def _asked(admin: str) -> list[tuple[str, str]] | None:
     from urllib.request import ProxyHandler, build_opener
 
     try:
-        with build_opener(ProxyHandler({})).open(f"http://{admin}/api/v1/tools", timeout=ASK_S) as reply:
+        with build_opener(ProxyHandler({})).open(f"http://{admin}/api/v1/tools?refresh=no", timeout=ASK_S) as reply:
             told: Any = json.loads(reply.read(8 * 1024 * 1024))
     except (URLError, OSError, ValueError):
         return None

@@ -72,9 +72,7 @@ async def _with_hub(config: Config, ask: Callable[[Talk], Awaitable[T]], own: bo
     tell(f"no hub is running here; starting one from {config.path}")
     hub = await Hub.create(config)
     try:
-        view = hub.current.snapshot.view(ALL, ANONYMOUS)
-        if view is not None:
-            await hub.federation.refresh(view, "tools")  # wakes what was never listed
+        await describe.refresh(hub)  # wakes what was never listed
         await _settle(hub)
         return await ask(OwnHub(hub))
     finally:
