@@ -247,3 +247,13 @@ def test_schema_is_a_json_schema_that_the_example_fits() -> None:
     schema = json.loads(subprocess.run([CONCENTO, "schema"], capture_output=True, text=True, check=True).stdout)
     for example in (ROOT / "examples").glob("*.yaml"):
         jsonschema.validate(yaml.safe_load(example.read_text()), schema)
+
+
+@pytest.mark.parametrize("verb", ["call", "inspect"])
+def test_verbs_say_that_the_server_of_a_tool_is_failing(tmp_path: Path, verb: str) -> None:
+    (tmp_path / "concento.yaml").write_text("servers:\n  gone: {command: [no-such-command-here]}\n")
+    of_it = run(verb, "gone__x", cwd=tmp_path)
+    assert of_it.returncode == 1
+    assert "the server 'gone' is failing: can't start: the command 'no-such-command-here'" in of_it.stderr
+    other = run(verb, "x", cwd=tmp_path).stderr
+    assert "there is no tool 'x'\n    gone is failing: can't start" in other

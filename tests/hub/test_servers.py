@@ -4,12 +4,13 @@ import asyncio
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.hub.conftest import Start, at, config
+from tests.hub.conftest import Start, at, child, config
 from tests.peers import sdk_http_server
 
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import legacy_mcp, modern_mcp
 from concento.testing.raw_agent import RawAgent
+from concento.testing.waiting import until
 from concento.upstream.replica import BACKOFF_BASE_S, BACKOFF_MAX_S, backoff_s
 
 CALL = {"name": "s__echo", "arguments": {"text": "x"}}
@@ -61,3 +62,19 @@ def test_pauses_grow_from_half_a_second_to_half_a_minute(failures: int, randomne
     pause = backoff_s(failures, randomness)
     assert 0.75 * BACKOFF_BASE_S <= pause <= 1.25 * BACKOFF_MAX_S
     assert backoff_s(failures + 1, randomness) >= pause
+
+
+async def test_an_agent_is_told_that_a_server_fails_which_was_never_listed(start: Start) -> None:
+    hub = await start(config(child("gone", "-c", "raise SystemExit(3)")))
+    await until(lambda: hub.hub.current.snapshot.slices["gone"].health.state == "failing", "the server failing")
+    completion = {"ref": {"type": "ref/prompt", "name": "gone__x"}, "argument": {"name": "a", "value": ""}}
+    asked = (
+        ("tools/call", {"name": "gone__x", "arguments": {}}),
+        ("prompts/get", {"name": "gone__x"}),
+        ("completion/complete", completion),
+    )
+    async with RawAgent(hub.mcp) as agent:
+        for method, params in asked:
+            error = (await agent.modern(method, params)).message["error"]
+            assert error["code"] == -31001
+            assert error["message"].startswith("The server 'gone' is failing: exited with code 3 after ")

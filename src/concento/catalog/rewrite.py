@@ -95,7 +95,15 @@ def own_completion_params(params: Mapping[str, Raw], view: TenantView) -> tuple[
     binding = view.prompt(name) if type == "ref/prompt" else view.template(name) or view.resource(name)
     if binding is None:
         if (alias := view.pending(name)) is not None:
-            told = f"The server {alias!r} is still starting; what it offers is not known yet"
-            raise Unavailable(told, retry_after_s=1.0)
+            raise not_known(view, alias, "prompts" if type == "ref/prompt" else "resources")
         raise InvalidParams(f"Unknown {'prompt' if type == 'ref/prompt' else 'resource'}: {name[:256]}")
     return binding.alias, {**params, "ref": Raw(_encode({**ref, member: raw(binding.own)}))}
+
+
+def not_known(view: TenantView, alias: str, kind: str) -> Unavailable:
+    """What is said of a server that was never listed: why it can't be, or that it is about to."""
+    trouble = view.troubles().get(alias, {})
+    if trouble.get("state") == "failing":
+        error = trouble.get("error", "not connected").removeprefix(f"The server {alias!r} ")
+        return Unavailable(f"The server {alias!r} is failing: {error}", retry_after_s=1)
+    return Unavailable(f"The server {alias!r} is still starting; its {kind} are not known yet", retry_after_s=1)

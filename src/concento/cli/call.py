@@ -9,7 +9,7 @@ import click
 from . import completing
 from .common import config_option, put_json, read_config, tell
 from .inspect import unknown
-from .talk import CallFailed, Talk, with_hub
+from .talk import Talk, with_hub
 
 
 @click.command(name="call")
@@ -33,7 +33,7 @@ def command(tool: str, arguments: tuple[str, ...], json_from: str | None, raw: b
     async def ask(talk: Talk) -> dict[str, Any]:
         found = await talk.tool(tool)
         if found is None:
-            raise CallFailed(unknown(tool, [one["name"] for one in (await talk.tools(None))["tools"]]))
+            raise await unknown(talk, tool)
         schema = found["definition"].get("inputSchema") or {}
         return await talk.call(tool, {**given, **dict(_pair(text, schema) for text in arguments)})
 

@@ -2,12 +2,14 @@
 
 import difflib
 import json
+from typing import Any
 
 import click
 
+from ..catalog.names import SEPARATOR
 from . import completing
-from .common import config_option, fail, json_option, put_json, read_config
-from .talk import Talk, with_hub
+from .common import config_option, json_option, put_json, read_config
+from .talk import CallFailed, Talk, with_hub
 
 
 @click.command(name="inspect")
@@ -22,13 +24,13 @@ def command(tool: str, config: str | None, as_json: bool) -> None:
       concento inspect time__get_current_time
     """
 
-    async def ask(talk: Talk) -> tuple[object, list[str]]:
+    async def ask(talk: Talk) -> dict[str, Any]:
         found = await talk.tool(tool)
-        return found, [] if found is not None else [one["name"] for one in (await talk.tools(None))["tools"]]
+        if found is None:
+            raise await unknown(talk, tool)
+        return found
 
-    found, names = with_hub(read_config(config), ask)
-    if not isinstance(found, dict):
-        fail(unknown(tool, names))
+    found = with_hub(read_config(config), ask)
     if as_json:
         put_json(found)
         return
@@ -40,7 +42,19 @@ def command(tool: str, config: str | None, as_json: bool) -> None:
     click.echo(json.dumps(found["definition"].get("inputSchema"), indent=2, ensure_ascii=False))
 
 
-def unknown(tool: str, names: list[str]) -> str:
-    """That there is no such tool, and what is near."""
+async def unknown(talk: Talk, tool: str) -> CallFailed:
+    """That there is no such tool, what is near, and which servers may have it but can't be listed."""
+    names = [one["name"] for one in (await talk.tools(None))["tools"]]
+    servers = (await talk.servers())["servers"]
+    missing = [server for server in servers if server["state"] != "ready" and not server["tools"]]
+    for server in missing:
+        if tool.startswith(server["alias"] + SEPARATOR):
+            return CallFailed(f"the server {server['alias']!r} is {server['state']}" + _why(server))
     near = difflib.get_close_matches(tool, names, 3)
-    return f"there is no tool {tool!r}" + (f"; nearest: {', '.join(near)}" if near else "")
+    told = f"there is no tool {tool!r}" + (f"; nearest: {', '.join(near)}" if near else "")
+    return CallFailed("\n".join([told, *(f"    {one['alias']} is {one['state']}{_why(one)}" for one in missing)]))
+
+
+def _why(server: dict[str, Any]) -> str:
+    error = (server["error"] or "").removeprefix(f"The server {server['alias']!r} ")
+    return f": {error}" if error else "; its tools are not known yet"

@@ -101,7 +101,7 @@ def _target(
 def _unknown(view: TenantView, kind: Kind, noun: str, name: str) -> InvalidParams | Unavailable:
     alias = view.pending(name)
     if alias is not None:
-        return Unavailable(f"The server {alias!r} is still starting; its {kind} are not known yet", retry_after_s=1.0)
+        return rewrite.not_known(view, alias, kind)
     nearest = view.nearest(kind, name)
     hint = f". Nearest: {', '.join(nearest)}" if nearest else ""
     return InvalidParams(f"Unknown {noun}: {name[:256]}{hint}")
