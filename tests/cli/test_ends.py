@@ -68,3 +68,24 @@ def test_the_sidecar_says_that_its_answers_can_not_be_written(folder: Path) -> N
     done = shell("$CONCENTO stdio < asked > /dev/full", folder)
     assert done.returncode == 1
     assert done.stderr == "concento: standard output can't be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("verb", ["schema", "check concento.yaml --json", "servers", "--help"])
+def test_output_that_can_not_be_written_is_told_in_one_line(folder: Path, verb: str) -> None:
+    done = shell(f"$CONCENTO {verb} > /dev/full", folder)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "concento: standard output can't be written: No space left on device"
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["schema", "tools"])
+def test_a_reader_that_has_left_is_no_news(folder: Path, verb: str) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    env = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
+    done = subprocess.run([CONCENTO, verb], cwd=folder, env=env, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert done.returncode == 1
+    assert done.stderr.startswith("no hub is running here" if verb == "tools" else "")
+    assert len(done.stderr.splitlines()) == (verb == "tools")

@@ -1,7 +1,10 @@
 """The command line: which verbs there are. A verb's own module is imported when it runs."""
 
 import importlib
+import os
 from collections.abc import Mapping
+from contextlib import suppress
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -76,5 +79,19 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The entry point."""
-    cli(prog_name="concento")
+    """The entry point. Output that can't be written is told in one line; a reader that has left is no news."""
+    try:
+        cli(prog_name="concento")
+    except OSError as error:
+        if not _is_of_output(error):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left of it would fail once more at the end
+        with suppress(OSError):
+            click.echo(f"concento: standard output can't be written: {error.strerror}", err=True)
+        raise SystemExit(1) from None
+
+
+def _is_of_output(error: OSError) -> bool:
+    """Whether it arose where output is written: a stream does not say that it was the one which failed."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") in ("click.utils", "rich.console")
