@@ -29,6 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 STAMPS = ROOT / ".venv" / "synced"
+PYTHON = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+"""The interpreter itself: the same whether `.venv`, or another environment, is activated or not."""
 GROUPS = {"serve": "what serving needs", "dev": "all development tools"}
 
 
@@ -51,7 +53,7 @@ def main() -> None:
 def fingerprint(group: str) -> str:
     """All that decides what `.venv` holds: the lock, the project's own metadata, the interpreter and the place."""
     seen = hashlib.sha256()
-    for part in (group, sys.executable, sys.version, str(ROOT)):
+    for part in (group, PYTHON, sys.version, str(ROOT)):
         seen.update(part.encode() + b"\0")
     for name in ("uv.lock", "pyproject.toml"):
         seen.update((ROOT / name).read_bytes() + b"\0")
@@ -65,7 +67,7 @@ def installed_uv() -> Path:
         say(f"installing uv {version} into {home.relative_to(ROOT)}/")
         with tempfile.TemporaryDirectory(dir=TOOLS) as scratch:
             (Path(scratch) / "uv.txt").write_text(requirement)
-            pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+            pip = [PYTHON, "-m", "pip", "install", "--no-deps", "--only-binary=:all:", "--require-hashes"]
             # A user's pip configuration stays in force (indexes, certificates), but for what can't go with --target.
             run(
                 [*pip, "--target", f"{scratch}/uv", "-r", f"{scratch}/uv.txt"],
@@ -85,8 +87,11 @@ def locked_uv() -> tuple[str, str]:
 
 
 def sync(uv: Path, group: str) -> None:
+    command = [str(uv), "sync", "--frozen"]
+    if group == "serve":
+        command.append("--inexact")  # development tools that are there stay there
     run(
-        [str(uv), "sync", "--frozen", "--no-default-groups", "--group", group, "--python", sys.executable],
+        [*command, "--no-default-groups", "--group", group, "--python", PYTHON],
         "uv could not install the locked dependencies",
         UV_PROJECT_ENVIRONMENT=str(ROOT / ".venv"),
         UV_PYTHON_DOWNLOADS="never",
