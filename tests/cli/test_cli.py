@@ -257,3 +257,41 @@ def test_verbs_say_that_the_server_of_a_tool_is_failing(tmp_path: Path, verb: st
     assert "the server 'gone' is failing: can't start: the command 'no-such-command-here'" in of_it.stderr
     other = run(verb, "x", cwd=tmp_path).stderr
     assert "there is no tool 'x'\n    gone is failing: can't start" in other
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("call", "s__echo", "text=a", "text=b"), "'text' is given twice"),
+        (("call", "s__echo", "text=a", "--json", '{"text": "b"}'), "'text' is given twice"),
+        (("call", "s__echo", "nokey"), "'nokey' is not KEY=VALUE"),
+        (("tools", "--search", " "), "no words given"),
+        (("frobnicate",), "Verbs: serve, stdio, add"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_a_hub_is_started(
+    tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    write_config(tmp_path)
+    refused = run(*arguments, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert told in refused.stderr
+    assert "starting one" not in refused.stderr
+
+
+def test_help_is_a_verb_too(tmp_path: Path) -> None:
+    assert run("help", cwd=tmp_path).stdout == run("--help", cwd=tmp_path).stdout
+    assert run("help", "call", cwd=tmp_path).stdout == run("call", "--help", cwd=tmp_path).stdout
+
+
+def test_a_table_that_no_terminal_shows_has_a_line_for_each_server(tmp_path: Path) -> None:
+    (tmp_path / "concento.yaml").write_text("servers:\n  gone: {command: [%s]}\n" % ("no-such-command" * 10))
+    lines = run("servers", cwd=tmp_path).stdout.splitlines()
+    assert len(lines) == 2
+    assert "no-such-command" * 10 in lines[1]
+
+
+def test_health_says_in_words_why_nothing_answers(tmp_path: Path) -> None:
+    refused = run("health", f"127.0.0.1:{free_port()}", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "(Connection refused)" in refused.stderr

@@ -61,8 +61,8 @@ def test_serve_and_the_sidecar_show_a_sleeping_server_as_such(tmp_path: Path) ->
             if "Stop with" in line:
                 process.send_signal(signal.SIGINT)
     assert process.returncode == 0
-    assert "z s: asleep, 1 tools known; starts when needed" in told
-    assert "0 of 1 servers ready, 1 asleep, 1 tools" in told
+    assert "z s: asleep, 1 tool known; starts when needed" in told
+    assert "0 of 1 server ready, 1 asleep, 1 tool" in told
 
     asked = '{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}\n'
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}

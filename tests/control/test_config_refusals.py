@@ -346,7 +346,13 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ),
     ("listen without host", "servers: {}\nlisten: ':7400'\n", "2:9", "expected HOST:PORT"),
     ("listen without port", "servers: {}\nlisten: 127.0.0.1\n", "2:9", "expected HOST:PORT"),
-    ("listen with a far port", "servers: {}\nlisten: 127.0.0.1:70000\n", "2:9", "expected HOST:PORT"),
+    ("listen with a far port", "servers: {}\nlisten: 127.0.0.1:70000\n", "2:9", "port up to 65535, found 70000"),
+    (
+        "a flag as YAML 1.1 has it",
+        one("command: [x], required: yes"),
+        "2:33",
+        "expected true or false, found text; write true",
+    ),
     ("listen on bare IPv6", "servers: {}\nlisten: '::1:7400'\n", "2:9", "expected HOST:PORT"),
     ("listen on bad IPv6", "servers: {}\nlisten: '[::g]:7400'\n", "2:9", "expected HOST:PORT"),
     (

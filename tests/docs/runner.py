@@ -52,7 +52,7 @@ ROOT: Final = Path(__file__).parents[2]
 BIN: Final = Path(sys.executable).parent
 COMMAND_S: Final = 90.0
 STOP_S: Final = 40.0
-SETTLED: Final = re.compile(r"\d+ of \d+ servers ready")
+SETTLED: Final = re.compile(r"\d+ of \d+ servers? ready")
 
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _NOTE = re.compile(r"^<!-- (file|serve|beside|await|exit|env|no-run)(?:: (.*))? -->$")

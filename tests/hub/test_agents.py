@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.sse import sse_client
@@ -141,3 +142,12 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+async def test_a_browser_at_the_endpoint_is_told_what_to_send(start: Start) -> None:
+    hub = await start(config())
+    async with aiohttp.ClientSession() as session, session.get(hub.mcp, headers={"Accept": "text/html"}) as reply:
+        assert reply.status == 406
+        error = (await reply.json())["error"]
+        assert error["code"] == -32600
+        assert "send 'Accept: text/event-stream'" in error["message"]

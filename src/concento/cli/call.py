@@ -29,6 +29,7 @@ def command(tool: str, arguments: tuple[str, ...], json_from: str | None, raw: b
       echo '{"timezone": "Europe/Rome"}' | concento call time__get_current_time --json -
     """
     given = _object(json_from) if json_from is not None else {}
+    _check_once(arguments, given)
 
     async def ask(talk: Talk) -> dict[str, Any]:
         found = await talk.tool(tool)
@@ -50,6 +51,18 @@ def command(tool: str, arguments: tuple[str, ...], json_from: str | None, raw: b
         raise SystemExit(1)
 
 
+def _check_once(arguments: tuple[str, ...], given: dict[str, Any]) -> None:
+    """Refuse what is no KEY=VALUE, and what is given twice."""
+    seen = dict.fromkeys(given, "in --json and as KEY=VALUE")
+    for text in arguments:
+        key, equals, _ = text.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"{text!r} is not KEY=VALUE")
+        if key in seen:
+            raise click.UsageError(f"{key!r} is given twice: {seen[key]}; give it once")
+        seen[key] = "as KEY=VALUE"
+
+
 def _object(text: str) -> dict[str, Any]:
     if text == "-":
         text = sys.stdin.read()
@@ -64,9 +77,7 @@ def _object(text: str) -> dict[str, Any]:
 
 def _pair(text: str, schema: dict[str, Any]) -> tuple[str, Any]:
     """One KEY=VALUE, its value converted to what the tool's schema says."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"{text!r} is not KEY=VALUE")
+    key, _, value = text.partition("=")
     wanted = (schema.get("properties") or {}).get(key)
     types = wanted.get("type") if isinstance(wanted, dict) else None
     names = types if isinstance(types, list) else [types]

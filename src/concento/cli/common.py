@@ -5,13 +5,16 @@ import os
 import sys
 from collections.abc import Sized
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from ..control.config import find_config, load
 from ..model.config import Config
 from ..model.errors import ConcentoError, ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def read_config(argument: str | None) -> Config:
@@ -54,9 +57,23 @@ def shortened(path: Path) -> str:
     return str(path)
 
 
-def counted(things: Sized, noun: str) -> str:
+def counted(things: Sized | int, noun: str) -> str:
     """How many there are: `1 server`, `3 servers`."""
-    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
+    number = things if isinstance(things, int) else len(things)
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+_WIDTH_MAX = 10_000
+
+
+def put_table(table: "Table") -> None:
+    """A table: as wide as a terminal is; a line a row where the output is none."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_MAX
+    console.print(table)
 
 
 def put_json(value: Any) -> None:

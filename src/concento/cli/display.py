@@ -12,6 +12,7 @@ from ..app import Hub
 from ..control.config import Difference
 from ..model.config import Address, Config
 from ..model.inventory import WELL, Health
+from .common import counted
 
 POLL_S = 0.1
 LAST_LINES = 5
@@ -56,7 +57,7 @@ class Display:
         self.say("  no auth configured: loopback only")
         names = [alias for alias, server in self._config.servers.items() if not server.is_lazy]
         hint = "" if self._config.servers else ": none; add one under `servers:`"
-        self.say(f"  starting {len(names)} servers{': ' if names else hint}{', '.join(names)}")
+        self.say(f"  starting {counted(names, 'server')}{': ' if names else hint}{', '.join(names)}")
 
     async def follow(self) -> None:
         """Tell what changes, and a summary once everything has settled."""
@@ -84,9 +85,13 @@ class Display:
         if health.state == "ready":
             took_s = time.monotonic() - self._started_s
             seconds = f" after {took_s:.1f} s" if before is None or before[0] not in WELL else ""
-            self.say(f"  {mark} {alias}: {tools} tools, {health.era} {health.revision}{seconds}", colour)
+            self.say(f"  {mark} {alias}: {counted(tools, 'tool')}, {health.era} {health.revision}{seconds}", colour)
         elif health.state == "asleep":
-            known = f"{tools} tools known" if self._hub.current.snapshot.slices[alias].inventory else "never listed yet"
+            known = (
+                f"{counted(tools, 'tool')} known"
+                if self._hub.current.snapshot.slices[alias].inventory
+                else "never listed yet"
+            )
             self.say(f"  {mark} {alias}: asleep, {known}; starts when needed", colour)
         else:
             self.say(f"  {mark} {alias}: {health.error or health.state}", colour)
@@ -99,7 +104,7 @@ class Display:
         tools = sum(len(slice.tools) for slice in slices)
         asleep = sum(slice.health.state == "asleep" for slice in slices)
         sleeping = f", {asleep} asleep" if asleep else ""
-        self.say(f"{ready} of {len(slices)} servers ready{sleeping}, {tools} tools", "cyan")
+        self.say(f"{ready} of {counted(slices, 'server')} ready{sleeping}, {counted(tools, 'tool')}", "cyan")
         if waiting:
             self.say(f"  still starting: {', '.join(waiting)}")
         self.say(f"Connect an agent:  claude mcp add --transport http concento http://{self._address}/mcp")

@@ -59,7 +59,7 @@ def ask(name: str, port: int, what: str, host: str | None) -> tuple[str, str | N
     except (OSError, http.client.HTTPException) as error:
         return (
             "down",
-            f"no hub answers at {name}:{port} ({str(error) or type(error).__name__}); start it, or give its `listen`",
+            f"no hub answers at {name}:{port} ({_why(error)}); start it, or give its `listen`",
         )
     finally:
         connection.close()
@@ -72,6 +72,10 @@ def ask(name: str, port: int, what: str, host: str | None) -> tuple[str, str | N
     if reply.status == 200:
         return status, None
     return status, "the hub is stopping, or a server marked `required` is missing; `concento servers` tells which"
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _parts(address: str) -> tuple[str, int]:

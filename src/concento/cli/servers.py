@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from .common import config_argument, json_option, put_json, read_config, tell
+from .common import config_argument, json_option, put_json, put_table, read_config, tell
 from .talk import with_hub
 
 _COLUMNS = ("server", "state", "era", "tools", "prompts", "resources", "in flight", "where")
@@ -28,7 +28,6 @@ def show(told: dict[str, Any], as_json: bool) -> None:
     if as_json:
         put_json(told)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(*_COLUMNS, box=None, header_style="bold", pad_edge=False)
@@ -38,7 +37,7 @@ def show(told: dict[str, Any], as_json: bool) -> None:
         counts = [str(count) for count in (server["tools"], server["prompts"], resources, server["in_flight"])]
         state = "stale" if server["stale"] else server["state"]
         table.add_row(server["alias"], state, era, *counts, ", ".join(server["replicas"]))
-    Console().print(table)
+    put_table(table)
     for server in told["servers"]:
         if server["error"]:
             tell(f"{server['alias']}: {server['error']}")

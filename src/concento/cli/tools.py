@@ -2,7 +2,7 @@
 
 import click
 
-from .common import config_argument, json_option, put_json, read_config
+from .common import config_argument, json_option, put_json, put_table, read_config
 from .talk import with_hub
 
 DESCRIPTION_CHARS = 100
@@ -19,15 +19,16 @@ def command(config: str | None, search: str | None, as_json: bool) -> None:
     Example:
       concento tools --search "current time"
     """
+    if search is not None and not search.strip():
+        raise click.UsageError("--search: no words given; leave it out to list all tools")
     told = with_hub(read_config(config), lambda talk: talk.tools(search))
     if as_json:
         put_json(told)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("tool", "server", "description", box=None, header_style="bold", pad_edge=False)
     for tool in told["tools"]:
         first = (tool["description"] or "").strip().partition("\n")[0]
         table.add_row(tool["name"], tool["server"], first[:DESCRIPTION_CHARS])
-    Console().print(table)
+    put_table(table)

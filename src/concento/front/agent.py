@@ -34,6 +34,7 @@ from .session import Session, Sessions
 from .sse import SseSessions
 
 _MCP: Final = frozenset({"POST", "GET", "DELETE"})
+_NO_STREAM: Final = "A GET opens a session's stream: send 'Accept: text/event-stream', or POST a message here"
 _GONE: Final = (
     b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"There is no such session; initialize again"}}'
 )
@@ -230,7 +231,7 @@ class AgentFront:
         id = head.fields.get("mcp-session-id")
         session = self._session_of(head, endpoint)
         if not _accepts_stream(head):
-            exchange.reply(406, b'{"error":"accept text/event-stream"}')
+            exchange.reply(406, modern_error(None, InvalidRequest(_NO_STREAM)))
         elif id is None:
             exchange.reply(405, b"", (("allow", "POST"),))
         elif session is None:

@@ -46,8 +46,10 @@ _HOST_NAME: Final = r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?"
 def _address(text: str) -> Address:
     expected = "expected HOST:PORT, such as 127.0.0.1:7400"
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):([0-9]{1,5})", text)
-    if match is None or int(match[2]) > 65535:
+    if match is None:
         raise ValueError(expected)
+    if int(match[2]) > 65535:
+        raise ValueError(f"expected a port up to 65535, found {match[2]}")
     host = match[1].strip("[]").lower()
     if match[1].startswith("["):
         _ip(host, expected)

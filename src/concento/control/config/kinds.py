@@ -205,7 +205,9 @@ class Flag:
         """Which of them."""
         if isinstance(node, ScalarNode) and isinstance(node.value, bool):
             return node.value
-        raise Refused(node.place, f"expected true or false, found {found(node)}")
+        text = node.text.lower() if isinstance(node, ScalarNode) else ""
+        meant = "; write true" if text in ("yes", "on") else "; write false" if text in ("no", "off") else ""
+        raise Refused(node.place, f"expected true or false, found {found(node)}{meant}")
 
     def schema(self) -> Schema:
         """Which of them."""
