@@ -82,7 +82,19 @@ URIS = st.one_of(
     st.text(max_size=100),
     st.from_regex(r"[a-z][a-z0-9+.-]{0,8}://[^\s]{0,40}", fullmatch=True),
     st.sampled_from(
-        ["file:///x", "concento://a!/b", "s://x!y/z", "urn:isbn:1", "data:,a%20b", "", "://", "a://b!c://d"]
+        [
+            "file:///x",
+            "concento://a!/b",
+            "s://x!y/z",
+            "urn:isbn:1",
+            "data:,a%20b",
+            "",
+            "://",
+            "a://b!c://d",
+            "skill://x/SKILL.md",
+            "skill:///x",
+            "skill://x!/y",
+        ]
     ),
 )
 
@@ -96,6 +108,9 @@ def test_published_uris_look_like_the_contract_says() -> None:
     assert publish_uri("docs", "s://authority/p") == "s://docs!authority/p"
     assert publish_uri("docs", "file:///x") == "file://docs!/x"
     assert publish_uri("docs", "urn:x") == "concento://docs!/urn%3Ax"
+    assert publish_uri("docs", "skill://refunds/SKILL.md") == "skill://docs!/refunds/SKILL.md"
+    assert publish_template("docs", "skill://{name}/SKILL.md") == "skill://docs!/{name}/SKILL.md"
+    assert resolve_uri("skill://docs!refunds/SKILL.md") is None
     assert resolve_uri("file:///x") is None
     assert resolve_uri("file://UPPER!/x") is None
 
