@@ -19,7 +19,17 @@ nitpicky = True
 myst_heading_anchors = 4
 
 MENU: Final = {
-    "Use": ["start", "connect", "servers", "servers-when-needed", "sandbox", "views", "deploy", "troubleshoot"],
+    "Use": [
+        "start",
+        "connect",
+        "servers",
+        "servers-when-needed",
+        "sandbox",
+        "views",
+        "extensions",
+        "deploy",
+        "troubleshoot",
+    ],
     "Look up": [
         *("reference/configuration", "reference/cli", "reference/errors"),
         *("reference/metrics", "reference/limits", "reference/meta"),

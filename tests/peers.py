@@ -56,9 +56,9 @@ async def sdk_http_server(era: str = "dual", *options: str, transport: str = "ht
 
 
 @asynccontextmanager
-async def fast_http_server() -> AsyncIterator[str]:
-    """The FastMCP server over streamable HTTP."""
-    async with listening([*fast_command(), "--transport", "http"], PORT) as port:
+async def fast_http_server(*options: str) -> AsyncIterator[str]:
+    """The FastMCP server over streamable HTTP; options as in `servers/fast_server.py --help`."""
+    async with listening([*fast_command(*options), "--transport", "http"], PORT) as port:
         yield f"http://127.0.0.1:{port}/mcp"
 
 

@@ -109,6 +109,8 @@ DIFFERENCES: Final = (
     "A legacy server that remembers earlier calls needs `stateful: true` or `isolation:`, see [servers](servers.md). "
     "Modern agents have no session of themselves: they ask for a handle, or share what it remembers with all of their "
     "principal.",
+    "[Skills](extensions.md#skills) are for modern agents, whose revision has extensions. A legacy agent reads their "
+    "files as resources.",
     "Client-hosted tasks and `notifications/roots/list_changed` have no modern counterpart and end at the "
     "hub, which asks for the roots whenever a server wants them.",
 )

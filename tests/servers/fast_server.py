@@ -1,6 +1,6 @@
 """A small server on FastMCP, an implementation that is independent of both the hub and the official SDK's server.
 
-    python tests/servers/fast_server.py --transport stdio|http [--port N]
+    python tests/servers/fast_server.py --transport stdio|http [--port N] [--skills FOLDER]
 
 Over HTTP, `--port 0` picks a port; the first line on standard output is `PORT n`.
 """
@@ -8,9 +8,11 @@ Over HTTP, `--port 0` picks a port; the first line on standard output is `PORT n
 import argparse
 import asyncio
 import socket
+from pathlib import Path
 
 import uvicorn
 from fastmcp import Context, FastMCP
+from fastmcp.skills.provider import SkillsDirectoryProvider
 
 server: FastMCP = FastMCP("fast", instructions="A small FastMCP server.")
 
@@ -70,7 +72,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transport", choices=["stdio", "http"], default="stdio")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--skills", type=Path, help="a folder of skills to serve, too")
     options = parser.parse_args()
+    if options.skills is not None:
+        server.add_provider(SkillsDirectoryProvider(options.skills))
     if options.transport == "stdio":
         server.run(transport="stdio", show_banner=False)
     else:

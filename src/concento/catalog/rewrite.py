@@ -30,6 +30,43 @@ def publish_result(method: str, result: Raw, alias: str) -> Raw | bytes:
     return result
 
 
+def publish_skill(skill: Raw, alias: str) -> Raw:
+    """A skill's entry with public URIs. Frontmatter, digests and sizes are of contents, which stay as they are."""
+    published = _with_uri(skill, alias)
+    if _is_list(_object(published).get("resources")):
+        published = Raw(_edit(published, "resources", lambda file: _with_uri(file, alias)))
+    return published
+
+
+def skill_uris(skill: Raw) -> list[str]:
+    """The URIs of a skill and of its files. Errors: BadReply, where one is missing."""
+    members = _object(skill)
+    files = members.get("resources")
+    listed = _items.decode(files) if files is not None and _is_list(files) else []
+    uris = [read_string(one.get("uri")) for one in (members, *map(_object, listed))]
+    named = [uri for uri in uris if uri is not None]
+    if len(named) < len(uris):
+        raise BadReply("The server sent a skill, or a file of one, that has no URI")
+    return named
+
+
+def resource_uri(resource: Raw) -> str:
+    """The URI of a listed resource. Errors: BadReply, if it has none."""
+    uri = read_string(_object(resource).get("uri"))
+    if uri is None:
+        raise BadReply("The server sent a resource that has no URI")
+    return uri
+
+
+def publish_resource(resource: Raw, alias: str) -> Raw:
+    """A listed resource with its public URI."""
+    return _with_uri(resource, alias)
+
+
+def _is_list(part: Raw | None) -> bool:
+    return part is not None and bytes(part)[:1] == b"["
+
+
 def _edit(result: Raw, member: str, edit: Any) -> Raw | bytes:
     members = _object(result)
     if member not in members:

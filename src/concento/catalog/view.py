@@ -13,6 +13,7 @@ import msgspec
 
 from ..model.call import Endpoint
 from ..model.config import Server
+from ..model.extensions import NOT_BRIDGED, SKILLS
 from ..model.inventory import KINDS, WELL, Kind
 from ..model.task import TASKS_EXTENSION
 from ..protocol.jsonrpc import read_object
@@ -57,6 +58,7 @@ class TenantView:
         self._items: dict[Kind, dict[str, Entry]] = {kind: self._collect(kind) for kind in KINDS}
         self._names = {kind: tuple(items) for kind, items in self._items.items()}
         self._listed = {kind: tuple([self.raw(entry) for entry in self.items(kind)]) for kind in KINDS}
+        self.extensions = self._declared_extensions()
         self.capabilities = self._merged_capabilities()
         self.instructions = self._merged_instructions()
         self.info = self._own_info()
@@ -121,6 +123,10 @@ class TenantView:
         )
         return difflib.get_close_matches(name, likely, _NEAREST_MAX, 0.6)
 
+    def matches(self, alias: str, own: str) -> bool:
+        """Whether the patterns show something of a server, by its own name or URI."""
+        return self._patterns is None or self._patterns.matches(alias, own)
+
     def pending(self, name: str) -> str | None:
         """The server whose unknown inventory could hold this name; None if no such server is starting.
 
@@ -177,11 +183,30 @@ class TenantView:
         """Whether a list may be shown to others than who asked: if every server allows it and nothing is hidden."""
         return (
             bool(self.shown)
-            and self._patterns is None
+            and self.shows_all
             and all(slice.inventory is not None and slice.inventory.listing(kind).public for slice in self.shown)
         )
 
+    @property
+    def shows_all(self) -> bool:
+        """Whether nothing of the servers is hidden here."""
+        return self._patterns is None
+
     # -- what the endpoint says of itself
+
+    def _declared_extensions(self) -> dict[str, dict[str, msgspec.Raw]]:
+        """Per extension that a server declares: the settings, by the server's alias."""
+        declared: dict[str, dict[str, msgspec.Raw]] = {}
+        for slice in self.shown:
+            capabilities = (read_object(slice.inventory.capabilities) or {}) if slice.inventory is not None else {}
+            for name, settings in (read_object(capabilities.get("extensions", _NONE)) or {}).items():
+                declared.setdefault(name, {})[slice.server.alias] = settings
+        return declared
+
+    def reads_directories(self, alias: str) -> bool:
+        """Whether a server lists the directories of its skills."""
+        settings = read_object(self.extensions.get(SKILLS, {}).get(alias, _NONE)) or {}
+        return settings.get("directoryRead") == msgspec.Raw(b"true")
 
     def _merged_capabilities(self) -> dict[str, Any]:
         """What the servers can do together. While a server is unknown, what it might offer is not denied."""
@@ -199,9 +224,11 @@ class TenantView:
             if any(name in capabilities for capabilities in declared):
                 merged[name] = {}
         extensions: dict[str, Any] = {TASKS_EXTENSION: {}}
-        for capabilities in declared:
-            for name, settings in (read_object(capabilities.get("extensions", _NONE)) or {}).items():
-                extensions.setdefault(name, settings)
+        for name, settings in self.extensions.items():
+            if name not in NOT_BRIDGED.values():
+                extensions.setdefault(name, next(iter(settings.values())))
+        if len(skilled := self.extensions.get(SKILLS, {})) > 1:  # who says it has to be able to in every directory
+            extensions[SKILLS] = {"directoryRead": True} if all(map(self.reads_directories, skilled)) else {}
         merged["extensions"] = extensions
         return merged
 

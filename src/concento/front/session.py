@@ -17,12 +17,14 @@ from ..gateway.listen import Listening, Stream
 from ..gateway.lists import describe
 from ..model.call import INPUT_REQUIRED, Call, Endpoint, Failure, Notify, Principal, Result
 from ..model.errors import CallError, InvalidParams, InvalidRequest, MethodNotFound
+from ..model.extensions import SKILLS_METHODS
 from ..model.inventory import KINDS
 from ..model.limits import SESSION_IDLE_S, SESSIONS_MAX
 from ..protocol import legacy
 from ..protocol.jsonrpc import Message, encode_notification, encode_result, read_string
 from ..protocol.legacy import TASKS_SINCE
 from ..protocol.modern import LOG_LEVELS
+from ..protocol.versions import MODERN
 from .answers import legacy_error
 from .asking import Asking, Send
 from .legacy_tasks import ABOUT_TASKS, SessionTasks
@@ -32,7 +34,7 @@ _encode = msgspec.json.Encoder().encode
 _RUNNING_MAX: Final = 1000
 _PRIMED_SINCE: Final = "2025-11-25"
 """The revision in which an event may be empty but for its id; agents of older ones would take it for a message."""
-_MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"})
+_MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"}) | SKILLS_METHODS
 
 
 class Session:
@@ -111,7 +113,8 @@ class Session:
             told = await about_task(self._tasks, message, send or self.push)
             return legacy_error(raw_id, told) if isinstance(told, Failure) else encode_result(raw_id, told)
         if message.method in _MODERN_ONLY or message.method.startswith("tasks/"):
-            raise MethodNotFound(f"There is no method {message.method!r} in this protocol revision")
+            refused = f"Revision {self.hello.revision}, which this session speaks, has no method {message.method!r}"
+            raise MethodNotFound(f"{refused}; it is of {MODERN[0]}")
         call = legacy.lift(
             message,
             self.endpoint,

@@ -9,15 +9,16 @@ from typing import Final
 
 from ..catalog.view import TenantView
 from ..model.call import Call, Notify, Reply, Result
-from ..model.errors import CallError, InvalidParams, MethodNotFound, Unavailable
+from ..model.errors import CallError, InvalidParams, Unavailable
+from ..model.extensions import SKILLS_METHODS
 from ..observe.record import Record, Records
 from ..snapshot import Current, Freshness
 from ..store.contract import Store
 from ..upstream.pool import Upstreams
-from . import lists
+from . import lists, skills
 from .ask import abandon, ask
 from .deadline import Deadlines
-from .resolve import RESOLVE, Resolve, Target, task_target
+from .resolve import RESOLVE, Resolve, Target, task_target, unknown_method
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
 from .tasks import CallTasks
 
@@ -95,9 +96,11 @@ class Gateway:
             reply = await ask(self, task_target(view, call, ref), call, None, record, ref.replica)
             return publish_detailed(reply, call, ref.alias, view) if isinstance(reply, Result) else reply
         answer = TELL.get(call.method)
-        if answer is None:
-            raise MethodNotFound(f"There is no method {call.method[:64]!r} here")
-        return await answer(self, view, call)
+        if answer is not None:
+            return await answer(self, view, call)
+        if call.method in SKILLS_METHODS:
+            return await skills.answer(self, view, call, record)
+        raise unknown_method(view, call.method)
 
 
 TELL: Final[dict[str, Callable[[Gateway, TenantView, Call], Awaitable[Reply]]]] = {

@@ -11,6 +11,7 @@ from msgspec import Raw
 from ..model import limits
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Request, Result
 from ..model.errors import BadReply, CallError, TimedOut
+from ..model.extensions import SKILLS_METHODS
 from ..model.task import TASK
 from ..observe.record import Record
 from ..upstream.server import Upstream
@@ -18,7 +19,7 @@ from .deadline import Deadlines
 
 _NOTHING: Final = Raw(b"{}")
 
-READS: Final = frozenset({"prompts/get", "resources/read", "completion/complete"})
+READS: Final = frozenset({"prompts/get", "resources/read", "completion/complete"}) | SKILLS_METHODS
 """Methods that change nothing, so that asking twice is safe."""
 
 

@@ -12,9 +12,10 @@ from ..catalog import rewrite
 from ..catalog.slices import Entry
 from ..catalog.view import Binding, TenantView
 from ..model.call import Call, Reply, Request, Result
-from ..model.errors import InvalidParams, Unavailable
+from ..model.errors import InvalidParams, MethodNotFound, Unavailable
+from ..model.extensions import SKILLS, not_bridged
 from ..model.inventory import Kind
-from ..model.task import TaskRef
+from ..model.task import TASKS_EXTENSION, TaskRef
 from ..protocol.headers import check_params, mirror_params
 from ..protocol.jsonrpc import raw
 from .task_refs import unknown_task
@@ -105,6 +106,18 @@ def _unknown(view: TenantView, kind: Kind, noun: str, name: str) -> InvalidParam
     nearest = view.nearest(kind, name)
     hint = f". Nearest: {', '.join(nearest)}" if nearest else ""
     return InvalidParams(f"Unknown {noun}: {name[:256]}{hint}")
+
+
+def unknown_method(view: TenantView, method: str) -> MethodNotFound:
+    """Why the hub does not answer a method: it relays none that it does not know."""
+    extension = not_bridged(method)
+    if extension is not None:
+        whose = [f"{alias!r}" for alias in view.extensions.get(extension, ())]
+        told = f"; connect to {', '.join(whose)} without the hub for it" if whose else ""
+        return MethodNotFound(f"{method[:64]!r} is of the extension {extension}, which Concento does not bridge{told}")
+    others = [name for name in view.extensions if name not in (SKILLS, TASKS_EXTENSION)]
+    told = f"; of the extensions {', '.join(others)} it relays what needs no methods" if others else ""
+    return MethodNotFound(f"Concento does not know the method {method[:64]!r} and bridges it to no server{told}"[:1024])
 
 
 Resolve = Callable[[TenantView, Call], Target]

@@ -89,8 +89,8 @@ class Patience:
 
     __slots__ = ("granted_s", "on_grant")
 
-    def __init__(self) -> None:
-        self.granted_s: float | None = None
+    def __init__(self, granted_s: float | None = None) -> None:
+        self.granted_s = granted_s
         self.on_grant: Callable[[float], None] | None = None
 
     def grant(self, seconds: float) -> None:

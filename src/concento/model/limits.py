@@ -67,6 +67,12 @@ LIST_PAGES_MAX: Final = 200
 LIST_ITEMS_MAX: Final = 20_000
 """Items kept of one server's list; a longer list is an error that names the server."""
 
+SKILLS_WAIT_S: Final = 10.0
+"""Time for each server to say which skills it has, when somebody lists them; its own `timeout_s` if that is less."""
+
+SKILLS_CURSOR_CHARS_MAX: Final = 4096
+"""Longest cursor kept of one server's list of skills."""
+
 STDERR_RING_LINES: Final = 200
 """Lines of a child's standard error that are kept to be shown."""
 

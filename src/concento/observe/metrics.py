@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..model.extensions import SKILLS_METHODS
 from ..model.limits import LABELS_MAX
 from .record import Record
 
@@ -28,6 +29,7 @@ _KNOWN_METHODS = frozenset(
         "completion/complete",
         "server/discover",
     }
+    | SKILLS_METHODS
 )
 
 LABELS: Final[Mapping[str, str]] = {

@@ -39,7 +39,10 @@ STATUS: Final[Mapping[int, int]] = {
 _TRY_AGAIN = frozenset({429, 503})
 
 CACHEABLE: Final = frozenset(
-    {"server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
+    {
+        *("server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list"),
+        *("resources/read", "skills/list", "skills/get"),
+    }
 )
 """Methods whose complete results must say how long and by whom they may be kept."""
 
