@@ -62,6 +62,14 @@ async def judge_server(url: str, revision: str) -> Findings:
     return found
 
 
+async def judge_extension(url: str, scenario: str) -> Findings:
+    """Run one scenario that no revision has: an extension's."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _found(
+            Path(folder), await _run(["server", "--url", url, "--scenario", scenario, "--force", "-o", folder])
+        )
+
+
 async def judge_client(command: Sequence[str], scenario: str, revision: str) -> Findings:
     """Run one scenario against a client: a command that gets the URL of a server as its last argument."""
     with tempfile.TemporaryDirectory() as folder:
