@@ -14,11 +14,12 @@ from msgspec import Raw, Struct, structs
 from ..catalog import rewrite
 from ..catalog.view import TenantView
 from ..model import limits, meta
-from ..model.call import INPUT_REQUIRED, Call, Failure, Reply, Request, Result
+from ..model.call import INPUT_REQUIRED, Call, Failure, Patience, Reply, Request, Result
 from ..model.errors import BadReply, CallError, InvalidParams, MethodNotFound, Unavailable
 from ..model.extensions import SKILLS
 from ..observe.record import Record
 from ..protocol.jsonrpc import raw, read_object, read_string
+from .ask import ask
 from .lists import INFO
 from .resolve import Target
 
@@ -195,7 +196,9 @@ async def _page_of(
     try:
         wait_s = min(limits.SKILLS_WAIT_S, gateway.upstreams.get(alias).server.timeout_s)
         target = _target(alias, call, {} if cursor is None else {"cursor": raw(cursor)})
-        reply = await ask(gateway, target, structs.replace(call, patience=Patience(wait_s)), None, Record(call, 0.0, 0.0))
+        reply = await ask(
+            gateway, target, structs.replace(call, patience=Patience(wait_s)), None, Record(call, 0.0, 0.0)
+        )
         if isinstance(reply, Failure):
             return reply
         page = _page.decode(reply.raw)
