@@ -160,6 +160,20 @@ def test_all_is_well_beside_a_hub_that_runs_and_is_asked(home: Home) -> None:
     assert (gemini["state"], gemini["remedy"]) == ("wrong", "concento serve")
 
 
+def test_a_server_that_sleeps_is_well(home: Home) -> None:
+    command = json.dumps(child_command("plain"))
+    configure(home, f"s: {{command: {command}}}", f"known: {{command: {command}, start: lazy}}")
+    home.config.write_text(f"state: sqlite:///kept/state.db\n{home.config.read_text()}")
+    assert home.concento("tools").exit_code == 0  # lists it, and keeps the list
+    home.config.write_text(f"{home.config.read_text()}  new: {{command: {command}, start: lazy}}\n")
+    with serving(home.config):
+        code, findings = examined(home)
+    assert code == 0
+    servers = by_name(findings["server"])
+    assert servers["known"]["text"] == "asleep, 1 tools known; starts when needed"
+    assert servers["new"]["text"] == "asleep, never listed yet; starts when needed"
+
+
 def test_a_client_that_starts_the_hub_itself_needs_program_and_configuration(home: Home) -> None:
     configure(home)
     desktop = home.path / ".config/Claude/claude_desktop_config.json"

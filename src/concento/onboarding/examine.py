@@ -143,6 +143,10 @@ def _as_told(server: Server, one: Mapping[str, Any]) -> Finding:
         return Finding(
             "server", server.alias, "ok", f"{one['tools']} tools, {one['era']} {one['revision']}, in the hub"
         )
+    if one["state"] == "asleep":
+        is_known = any(one[kind] for kind in ("tools", "prompts", "resources", "templates"))
+        known = f"{one['tools']} tools known" if is_known else "never listed yet"
+        return Finding("server", server.alias, "ok", f"asleep, {known}; starts when needed")
     error = one["error"] or f"it is {one['state']}"
     return _failing(server, error, tuple(one["stderr"]))
 
