@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import shlex
 import stat
 import sys
 from pathlib import Path
@@ -45,6 +47,19 @@ def test_a_command_is_tried_shown_and_written(home: Home) -> None:
     assert list(replica.command) == fast_command()
     again = added(home, "--", *fast_command())
     assert (again["written"], again["alias"]) == (False, "fast")
+
+
+def test_one_word_after_the_dashes_is_a_command_and_no_registry_is_asked(home: Home) -> None:
+    program = home.here / "bin/time"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nexec {shlex.join(fast_command())}\n")
+    program.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+        with registry([]) as source:
+            told = added(home, "--registry", f"{source}/nobody-asks", "--", "time")
+    assert told["server"] == {"command": ["time"]}
+    assert told["tools"]
 
 
 async def test_a_url_is_tried_and_written_with_its_token_elsewhere(home: Home) -> None:

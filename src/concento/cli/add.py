@@ -36,7 +36,18 @@ SHOWN_MAX = 12
 DESCRIPTION_CHARS = 90
 
 
-@click.command(name="add")
+class Add(click.Command):
+    """Notes whether there was a `--`, which click takes away: what follows it is a command, even if it is one word."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_IS_COMMAND] = "--" in args
+        return super().parse_args(ctx, args)
+
+
+_IS_COMMAND = f"{__name__}.is_command"
+
+
+@click.command(name="add", cls=Add)
 @click.argument(
     "target", nargs=-1, required=True, metavar="NAME | URL | -- COMMAND...", shell_complete=completing.well_known
 )
@@ -161,9 +172,10 @@ def _found(
     as_json: bool,
 ) -> _New:
     first = target[0]
-    if len(target) == 1 and first.startswith(("http://", "https://")):
+    is_command = click.get_current_context().meta[_IS_COMMAND]
+    if not is_command and len(target) == 1 and first.startswith(("http://", "https://")):
         return _at_url(first, given)
-    if len(target) > 1 or first.startswith(("/", "./", "../", "~/")):
+    if is_command or len(target) > 1 or first.startswith(("/", "./", "../", "~/")):
         return _by_command(target, {name: value for name, value in given.items() if name not in headers})
     listing = _listing(first, registry, as_json)
     offered = list(ways(listing.content, given))
