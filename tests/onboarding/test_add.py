@@ -106,6 +106,16 @@ def test_the_file_keeps_what_it_has(home: Home) -> None:
         (["--as", "A_B", "--", "x"], "alias"),
         (["--as", "a", "--", "x"], "already"),
         (["--env", "=x", "--", "x", "y"], "NAME=VALUE"),
+        (["time", "--env", "NOT_SET_ANYWHERE"], "no such variable is set here"),
+        (["ftp://example.com/mcp"], "http:// or https://"),
+        (["https://"], "names no host"),
+        (["https://[::1/mcp"], "names no host"),
+        (["filesystem", "--set", "floder=/tmp"], "it takes folder; did you mean 'folder'?"),
+        (["time", "--set", "zzz=1"], "'zzz' is no argument of this server"),
+        (["--set", "zzz=1", "--", "x"], "after --"),
+        (["--set", "zzz=1", "http://127.0.0.1/mcp"], "--header"),
+        (["--env", "zzz=1", "http://127.0.0.1/mcp"], "--header"),
+        (["--header", "zzz=1", "--", "x"], "--env"),
         ([], "Missing argument"),
         (["brave-search"], "BRAVE_API_KEY"),
         (["time", "--via", "pipi"], "pypi"),
@@ -116,6 +126,7 @@ def test_wrong_usage_is_exit_code_2_with_what_to_do(home: Home, arguments: list[
     refused = home.concento("add", "--registry", "shipped", *arguments)
     assert refused.exit_code == 2
     assert told in refused.stderr
+    assert home.config.read_text() == "servers: {a: {command: [x]}}\n"
 
 
 # -- names

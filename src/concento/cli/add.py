@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ import uvloop
 
 from ..control.config.clients import free_alias
 from ..control.config.keys import ALIAS
+from ..control.config.problems import nearest
 from ..model.config import Config, Server
 from ..model.errors import ConcentoError
 from ..onboarding.disguise import SECRETS_FOLDER, Answer, Disguised, disguise, in_full, open_needs, with_defaults
@@ -103,8 +104,9 @@ def command(
     path, existing, before = target_of(named)
     if alias is not None and alias in existing.servers:
         raise click.UsageError(f"{shortened(path)} has a server called {alias!r} already; choose another with --as.")
-    given = _pairs("--env", said) | _pairs("--header", headers) | _pairs("--set", inputs)
-    new = _found(target, given, frozenset(_pairs("--header", headers)), via, registry, as_json)
+    said_to_it = _Given(_pairs("--env", said), _pairs("--header", headers), _pairs("--set", inputs))
+    given = said_to_it.all
+    new = _found(target, said_to_it, via, registry, as_json)
     answers = {name: Answer(value, is_secret_name(name)) for name, value in given.items()}
     answers |= {need.name: Answer(given[need.name], need.is_secret) for need in new.entry.needs if need.name in given}
     missing = [need for need in new.entry.needs if need.name not in answers]
@@ -149,6 +151,18 @@ class _New(NamedTuple):
     optional: tuple[Need, ...] = ()
 
 
+class _Given(NamedTuple):
+    """What a person says on the command line, by the option it is said with."""
+
+    env: Mapping[str, str]
+    headers: Mapping[str, str]
+    inputs: Mapping[str, str]
+
+    @property
+    def all(self) -> dict[str, str]:
+        return {**self.env, **self.headers, **self.inputs}
+
+
 def _pairs(option: str, said: Sequence[str]) -> dict[str, str]:
     """NAME=VALUE; NAME alone refers to the variable of the hub's own environment."""
     pairs: dict[str, str] = {}
@@ -156,6 +170,8 @@ def _pairs(option: str, said: Sequence[str]) -> dict[str, str]:
         name, equals, value = one.partition("=")
         if not name or (not equals and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)):
             raise click.UsageError(f"{option} takes NAME=VALUE.")
+        if not equals and name not in os.environ:
+            raise click.UsageError(f"{option} {name}: no such variable is set here; set it, or give {name}=VALUE.")
         pairs[name] = value if equals else f"${{env:{name}}}"
     return pairs
 
@@ -163,32 +179,49 @@ def _pairs(option: str, said: Sequence[str]) -> dict[str, str]:
 # -- what is meant
 
 
-def _found(
-    target: tuple[str, ...],
-    given: dict[str, str],
-    headers: frozenset[str],
-    via: str | None,
-    registry: str | None,
-    as_json: bool,
-) -> _New:
+def _found(target: tuple[str, ...], given: _Given, via: str | None, registry: str | None, as_json: bool) -> _New:
     first = target[0]
-    is_command = click.get_current_context().meta[_IS_COMMAND]
-    if not is_command and len(target) == 1 and first.startswith(("http://", "https://")):
-        return _at_url(first, given)
-    if is_command or len(target) > 1 or first.startswith(("/", "./", "../", "~/")):
-        return _by_command(target, {name: value for name, value in given.items() if name not in headers})
+    is_command = click.get_current_context().meta[_IS_COMMAND] or len(target) > 1
+    if not is_command and re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", first):
+        _refuse_given("--set", given.inputs, "a server found by its name; a URL takes --header")
+        _refuse_given("--env", given.env, "a server that is started here; a URL takes --header")
+        return _at_url(first, given.headers)
+    if is_command or first.startswith(("/", "./", "../", "~/")):
+        _refuse_given("--set", given.inputs, "a server found by its name; a command has its arguments after --")
+        _refuse_given("--header", given.headers, "a URL; a command takes --env")
+        return _by_command(target, given.env)
     listing = _listing(first, registry, as_json)
-    offered = list(ways(listing.content, given))
-    way = choose([way for way in offered if way.takes(given)] or offered, _is_here, via)
+    offered = list(ways(listing.content, given.all))
+    fitting = [way for way in offered if way.takes(given.inputs)] or offered
+    way = choose([way for way in fitting if way.takes(given.all)] or fitting, _is_here, via)
     if way is None:
         kinds = ", ".join(one.kind for one in offered)
         fail(
             f"{listing.name} can't be run {'that way' if via else 'by the hub'}: "
             + (f"there is {kinds}" if kinds else "it is no package of npm, PyPI, OCI or NuGet and has no URL")
         )
-    entry = _with_env(way, {name: value for name, value in given.items() if not way.takes([name])}, headers)
+    _refuse_unknown(way, given)
+    entry = _with_env(way, {name: value for name, value in given.all.items() if not way.takes([name])}, given.headers)
     comment = f"{listing.name} {listing.version}".strip() + (f": {listing.description}" if listing.description else "")
     return _New(listing.short, entry, (printable(comment),), way.optional)
+
+
+def _refuse_given(option: str, given: Mapping[str, str], meant_for: str) -> None:
+    """An option that has no meaning here is told, not dropped."""
+    if given:
+        raise click.UsageError(f"{option} {next(iter(given))} is for {meant_for}.")
+
+
+def _refuse_unknown(way: Way, given: _Given) -> None:
+    """A name after --set that the server does not take is a mistake; variables beyond those it names may be given."""
+    takes = list(dict.fromkeys(need.name for need in (*way.entry.needs, *way.optional)))
+    for name in given.inputs:
+        if name not in takes:
+            near = nearest(name, takes)
+            raise click.UsageError(
+                f"{name!r} is no argument of this server; it takes {', '.join(map(printable, takes)) or 'none'}"
+                + (f"; did you mean {printable(near)!r}?" if near else "; a variable is given with --env.")
+            )
 
 
 def _is_here(program: str) -> bool:
@@ -196,7 +229,7 @@ def _is_here(program: str) -> bool:
     return shutil.which(program, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}") is not None
 
 
-def _with_env(way: Way, more: dict[str, str], headers: frozenset[str]) -> Entry:
+def _with_env(way: Way, more: dict[str, str], headers: Mapping[str, str]) -> Entry:
     """The entry with what a person gives beyond what the registry names."""
     if not more:
         return way.entry
@@ -212,20 +245,32 @@ def _with_env(way: Way, more: dict[str, str], headers: frozenset[str]) -> Entry:
     return Entry(MappingProxyType(keys), way.entry.needs)
 
 
-def _at_url(url: str, given: dict[str, str]) -> _New:
+def _at_url(url: str, given: Mapping[str, str]) -> _New:
+    scheme = url.partition("://")[0]
+    if scheme not in ("http", "https"):
+        raise click.UsageError(f"{scheme}:// is no way to reach a server; its URL begins with http:// or https://.")
+    if not _host(url):
+        raise click.UsageError(f"{url!r} names no host; write https://HOST/PATH, as the server's own pages give it.")
     keys: dict[str, Any] = {"url": url}
     headers = {name: _meant(value) for name, value in given.items()}
     for name in list(headers):
-        scheme, _, token = headers[name].partition(" ")
-        if name.lower() == "authorization" and scheme.lower() == "bearer" and token:
+        kind, _, token = headers[name].partition(" ")
+        if name.lower() == "authorization" and kind.lower() == "bearer" and token:
             keys["credentials"] = {"bearer": token}
             del headers[name]
     if headers:
         keys["headers"] = headers
-    host = urlsplit(url).hostname or "server"
+    host = _host(url)
     words = [word for word in host.split(".") if word not in ("mcp", "www", "api", "docs")]
     name = words[-2] if len(words) > 1 else words[0] if words else host
     return _New("local" if re.fullmatch(r"[\d.]+|localhost", host) else name, Entry(MappingProxyType(keys)))
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # half an IPv6 address
+        return ""
 
 
 _PASSED_OVER = (
@@ -235,7 +280,7 @@ _PASSED_OVER = (
 """Words of a command that don't say which server it is."""
 
 
-def _by_command(words: tuple[str, ...], env: dict[str, str]) -> _New:
+def _by_command(words: tuple[str, ...], env: Mapping[str, str]) -> _New:
     keys: dict[str, Any] = {"command": [_meant(word) for word in words]}
     if env:
         keys["env"] = {name: _meant(value) for name, value in env.items()}
