@@ -113,8 +113,39 @@ def test_what_is_missing_can_be_said_later(home: Home) -> None:
     assert child(config, "workspace").command[-1] == str(home.here)
     assert ANSWER not in home.config.read_text()
     assert home.concento("import", "--set", "nonsense").exit_code == 2
-    lines = iter(home.config.read_text().splitlines())
-    assert all(line in lines for line in before.splitlines())  # all of them, in their order
+    after = home.config.read_text()
+    waited = [block for block in before.split("\n\n") if "# workspace:" in block or "# perplexity:" in block]
+    assert len(waited) == 2
+    assert not any(block in after for block in waited)
+    assert "# github-2:" in after
+    for block in waited:
+        before = before.replace(f"\n{block.rstrip()}\n", "", 1)
+    lines = iter(after.splitlines())
+    assert all(line in lines for line in before.splitlines())  # the rest, in its order
+
+
+def test_what_was_said_earlier_is_recognised_and_leaves_its_client(home: Home) -> None:
+    imported(home)
+    imported(home, "--set", f"perplexity-key={ANSWER}", "--set", f"workspaceFolder={home.here}")
+    before = home.config.read_bytes()
+    told = imported(home, "--apply")
+    assert {one["alias"] for one in told["known"]} >= {"perplexity", "workspace"}
+    assert [one["alias"] for one in told["servers"] if one["needs"]] == ["github-2"]
+    assert home.config.read_bytes() == before
+    editor = (home.path / ".config/Code/User/mcp.json").read_text()
+    assert '"perplexity"' not in editor
+    assert '"workspace"' not in editor
+
+
+def test_another_account_of_a_server_that_is_there_still_waits_for_its_key(home: Home) -> None:
+    client = home.here / "mcp.json"
+    one = {"command": "ask", "env": {"KEY": "${input:key-of-ada}"}}
+    client.write_text(json.dumps({"servers": {"ada": one}}))
+    imported(home, client, "--set", f"key-of-ada={ANSWER}")
+    client.write_text(json.dumps({"servers": {"ada": one, "bob": {"command": "ask", "env": {"KEY": "${input:bobs}"}}}}))
+    told = imported(home, client)
+    assert [known["alias"] for known in told["known"]] == ["ada"]
+    assert [(taken["alias"], taken["active"]) for taken in told["servers"]] == [("bob", False)]
 
 
 def test_a_variable_that_is_set_stays_a_reference(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

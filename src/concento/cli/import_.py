@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..onboarding.clients import ClientFile, hub_command, known_files
 from ..onboarding.disguise import SECRETS_FOLDER, Answer
 from ..onboarding.found import Found, Reading, read_file
 from ..onboarding.gather import Gathered, Taken, gather
-from ..onboarding.insert import HEAD, NewServer, commented, fresh
+from ..onboarding.insert import HEAD, NewServer, commented, fresh, uncommented
 from ..onboarding.pointing import Change, apply, change, undo
 from ..onboarding.save import CantWrite, replace_file, save_configuration
 from ..onboarding.translate import Need
@@ -81,7 +82,7 @@ def command(
         if dry_run:
             _tell_dry(changes, written, path)
         else:
-            _tell_written(gathered, written, path)
+            _tell_written(gathered, written, before is None, path)
             for one in apply(changes, user_state() / "clients") if changes else ():
                 tell(
                     f"{one.file.client.name} has the hub for {counted(one.gone, 'server')} now; {one.file.client.after}"
@@ -135,7 +136,8 @@ def _needs(gathered: Gathered) -> list[Need]:
 def _text(gathered: Gathered, before: bytes | None, path: Path) -> str:
     active = [_new(taken) for taken in gathered.taken if taken.is_active]
     if before is not None:
-        return added_to(path, before, active)
+        waited = reduce(uncommented, (server.alias for server in active), before.decode())
+        return added_to(path, waited.encode(), active)
     waiting = [commented(_new(taken)) for taken in gathered.taken if not taken.is_active]
     head = HEAD
     if any(taken.secrets for taken in gathered.taken):
@@ -240,12 +242,14 @@ def _remarks(taken: Taken) -> list[str]:
     return said
 
 
-def _tell_written(gathered: Gathered, written: bool, path: Path) -> None:
+def _tell_written(gathered: Gathered, written: bool, is_first: bool, path: Path) -> None:
     active = [taken for taken in gathered.taken if taken.is_active]
+    waiting = len(gathered.taken) - len(active)
     if written:
-        waiting = len(gathered.taken) - len(active)
-        told = f", and {waiting} in comments" if waiting else ""
-        tell(f"{shortened(path)} has {counted(active, 'server')} more{told}")
+        where = "in comments" if is_first else "left with their clients until then"
+        tell(f"{shortened(path)} has {counted(active, 'server')} more{f', and {waiting} {where}' if waiting else ''}")
+    elif waiting:
+        tell(f"{shortened(path)} stays as it is: {counted(gathered.known, 'server')} there already, {waiting} left")
     else:
         tell(f"{shortened(path)} has all of them already")
 

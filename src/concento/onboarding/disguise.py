@@ -128,7 +128,7 @@ class _Hider:
             return self._reference(name, answer.value)
         if self._needs.get(name) == "env":
             return f"${{env:{name}}}"
-        return f"${{file:{SECRETS_FOLDER}/{self._file(name)}}}"
+        return _in_folder(self._alias, name)
 
     def _reference(self, label: str, value: str) -> str:
         file, number = self._file(label), 1
@@ -139,4 +139,17 @@ class _Hider:
         return f"${{file:{SECRETS_FOLDER}/{file}}}"
 
     def _file(self, label: str) -> str:
-        return f"{self._alias}.{re.sub(r'[^A-Za-z0-9_-]+', '-', label)[:80].strip('-') or 'VALUE'}"
+        return _file_name(self._alias, label)
+
+
+def kept_answer(alias: str, name: str) -> Answer:
+    """The answer that a person gave earlier, if it was kept: a reference to its file."""
+    return Answer(_in_folder(alias, name))
+
+
+def _in_folder(alias: str, label: str) -> str:
+    return f"${{file:{SECRETS_FOLDER}/{_file_name(alias, label)}}}"
+
+
+def _file_name(alias: str, label: str) -> str:
+    return f"{alias}.{re.sub(r'[^A-Za-z0-9_-]+', '-', label)[:80].strip('-') or 'VALUE'}"

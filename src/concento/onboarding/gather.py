@@ -12,11 +12,11 @@ from typing import Any
 from ..control.config import read
 from ..control.config.clients import free_alias, slugs
 from ..control.config.references import FILE_BYTES_MAX
-from ..model.config import Config, Server
+from ..model.config import ChildReplica, Config, Server
 from ..model.errors import ConfigError
-from .disguise import Answer, disguise, in_full, open_needs, with_defaults
+from .disguise import Answer, disguise, in_full, kept_answer, open_needs, with_defaults
 from .found import Found, Reading
-from .translate import Entry, Need, Unusable, translate
+from .translate import MARK, Entry, Need, Unusable, translate
 from .written import entry_lines
 
 
@@ -79,11 +79,16 @@ def gather(
     known: list[tuple[str, Found]] = []
     fresh: list[tuple[Entry, list[Found]]] = []
     for entry, origins in merged.values():
-        waits = open_needs(entry, answers) or origins[0].is_disabled
-        server = None if waits else _checked(entry, with_defaults(entry, answers), path, env)
-        if isinstance(server, str):
-            left += [Left(found, server) for found in origins]
-        elif server is not None and (alias := same_server(server, existing.servers)):
+        alias = None
+        if not origins[0].is_disabled and open_needs(entry, answers):
+            alias = _settled(entry, origins[0], answers, existing, path, env)
+        elif not origins[0].is_disabled:
+            server = _checked(entry, with_defaults(entry, answers), path, env)
+            if isinstance(server, str):
+                left += [Left(found, server) for found in origins]
+                continue
+            alias = same_server(server, existing.servers)
+        if alias is not None:
             known += [(alias, found) for found in origins]
         else:
             fresh.append((entry, origins))
@@ -112,6 +117,39 @@ def server_of(alias: str, keys: Mapping[str, Any], path: Path, env: Mapping[str,
 def same_server(server: Server, others: Mapping[str, Server]) -> str | None:
     """The alias under which there is such a server already: the same program or URL, the same credentials."""
     return next((alias for alias, other in others.items() if other.replicas == server.replicas), None)
+
+
+def _settled(
+    entry: Entry, first: Found, answers: Mapping[str, Answer], existing: Config, path: Path, env: Mapping[str, str]
+) -> str | None:
+    """The alias under which a person has said what this server needs: in the secrets folder, or in the entry itself.
+
+    What stands in an entry counts under the server's own name only: the same program may well run for another folder.
+    """
+    own = slugs([first.name])[first.name]
+    for alias, other in existing.servers.items():
+        said = dict(answers)
+        for need in open_needs(entry, answers):
+            kept = kept_answer(alias, need.name)
+            value = None if need.is_secret or alias != own else _said_in(entry, need.name, other)
+            said[need.name] = Answer(value, False) if value is not None else kept
+        made = server_of(alias, in_full(entry, with_defaults(entry, said)), path, env)
+        if isinstance(made, Server) and made.replicas == other.replicas:
+            return alias
+    return None
+
+
+def _said_in(entry: Entry, name: str, server: Server) -> str | None:
+    """What stands in a server's command or environment in the place of a need that is no secret."""
+    if not isinstance(child := server.replicas[0], ChildReplica):
+        return None
+    places = [*zip(entry.keys.get("command", ()), child.command, strict=False)]
+    places += [(text, child.env.get(key, "")) for key, text in entry.keys.get("env", {}).items()]
+    for template, text in places:
+        before, mark, after = str(template).partition(f"{MARK}{name}{MARK}")
+        if mark and len(text) > len(before + after) and text.startswith(before) and text.endswith(after):
+            return text[len(before) : len(text) - len(after)]
+    return None
 
 
 def _named(

@@ -43,6 +43,13 @@ def commented(server: NewServer) -> str:
     return "\n".join([*(comment(line, "  ") for line in server.comments), *(f"  #{line[1:]}" for line in lines)])
 
 
+def uncommented(text: str, alias: str) -> str:
+    """The text without the entry of this alias that waited in it, as `commented` wrote it."""
+    line, end = r"  # (?! )[^\n]*\n", r"(?:\n|\Z)"
+    block = rf"(?m)(?:^\r?\n)?^  # from [^\n]*\n(?:{line})*?  # {re.escape(alias)}:\r?\n(?:  #   [^\n]*{end})+"
+    return re.sub(block, "", text, count=1)
+
+
 def inserted(text: str, servers: Sequence[NewServer]) -> str:
     """The text with these servers added after those it has. Errors: CantInsert."""
     if not servers:
