@@ -278,7 +278,7 @@ def test_resolved_secrets_show_in_no_repr_and_are_known_for_redaction(tmp_path: 
     for shown in (repr(loaded), str(loaded), repr(list(loaded.servers.values()))):
         assert "canary" not in shown
     assert "http://h/${env:URL}" in repr(loaded)
-    assert "x --key=${env:ARG}" in repr(loaded)
+    assert "x '--key=${env:ARG}'" in repr(loaded)
 
 
 def test_short_values_are_not_taken_for_secrets() -> None:

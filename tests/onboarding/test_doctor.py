@@ -1,6 +1,7 @@
 """`concento doctor`: what is wrong is found, with what to do about it; what is right is said to be."""
 
 import json
+import shlex
 import socket
 import subprocess
 import sys
@@ -73,6 +74,7 @@ def refusing() -> Iterator[str]:
 def test_every_way_a_server_fails_has_its_remedy(home: Home) -> None:
     dies = "import os, sys; sys.stderr.write('no use for ' + os.environ['TOKEN']); sys.exit(1)"
     (home.here / "token").write_text(CANARY)
+    quoted = [sys.executable, "-c", "import sys; sys.exit('with spaces')"]
     with refusing() as url:
         configure(
             home,
@@ -83,12 +85,25 @@ def test_every_way_a_server_fails_has_its_remedy(home: Home) -> None:
             f"nobody: {{url: 'http://127.0.0.1:{free_port()}/mcp'}}",
             f"closed: {{url: '{url}'}}",
             f"wrong-key: {{url: '{url}', credentials: {{bearer: '${{file:token}}'}}}}",
+            f"quoted: {{command: {json.dumps(quoted)}}}",
+            f"referring: {{command: {json.dumps([*quoted, '${file:token}'])}}}",
             "folder: {command: [sh], cwd: no/such/folder}",
         )
         code, findings = examined(home)
     assert code == 1
     servers = by_name(findings["server"])
-    assert list(servers) == ["works", "missing", "launcher", "dies", "nobody", "closed", "wrong-key", "folder"]
+    assert list(servers) == [
+        "works",
+        "missing",
+        "launcher",
+        "dies",
+        "nobody",
+        "closed",
+        "wrong-key",
+        "quoted",
+        "referring",
+        "folder",
+    ]
     assert [name for name, one in servers.items() if one["state"] == "ok"] == ["works"]
     assert "tools" in servers["works"]["text"]
     assert "no-such-program-here" in servers["missing"]["text"]
@@ -96,6 +111,8 @@ def test_every_way_a_server_fails_has_its_remedy(home: Home) -> None:
     assert ".NET" in servers["launcher"]["remedy"]
     assert "try it by itself" in servers["dies"]["remedy"]
     assert servers["dies"]["last_words"]
+    assert shlex.split(servers["quoted"]["remedy"].partition("try it by itself: ")[2]) == quoted
+    assert servers["referring"]["remedy"].endswith("'${file:token}' (with what the references stand for)")
     assert "start that server" in servers["nobody"]["remedy"]
     assert "wants a token" in servers["closed"]["remedy"]
     assert "valid" in servers["wrong-key"]["remedy"]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -124,7 +125,7 @@ def command(
             put_json({"config": str(path), "written": False, "alias": there})
         return
     hidden = disguise(new.entry, alias, answers)
-    tell(f"{alias}: {printable(' '.join(hidden.keys.get('command') or [hidden.keys['url']]))}")
+    tell(f"{alias}: {printable(shlex.join(hidden.keys.get('command', ())) or hidden.keys['url'])}")
     trial = None if untried or dry_run else _try(server, hidden, as_json)
     addition = NewServer(alias, hidden.keys, new.comments)
     text = added_to(path, before, [addition]) if before is not None else fresh([addition], _head(hidden))

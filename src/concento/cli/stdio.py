@@ -23,7 +23,7 @@ def command(config: str | None) -> None:
 
     \b
     Example (in an agent's configuration):
-      {"mcpServers": {"concento": {"command": "concento", "args": ["stdio", "concento.yaml"]}}}
+      {"mcpServers": {"concento": {"command": "/usr/local/bin/concento", "args": ["stdio", "/home/ada/concento.yaml"]}}}
     """
     if sys.stdin is None or sys.stdout is None or sys.stderr is None:
         tell("concento: standard input, output or error is closed: an agent speaks over the first two; for none, serve")

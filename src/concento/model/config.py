@@ -65,7 +65,7 @@ class ChildReplica:
     sandbox: Sandbox | None = None
     weight: int = 1
     as_written: str = field(default="", compare=False)
-    """The command line as the file has it, references unresolved."""
+    """The command line as the file has it, references unresolved, quoted for a shell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import stat
@@ -163,6 +164,8 @@ def _failing(server: Server, error: str, last_words: tuple[str, ...]) -> Finding
     return Finding("server", server.alias, "wrong", text, todo if does_say else remedy(server, error), last_words)
 
 
+_REFERENCE: Final = re.compile(r"(?<!\$)\$\{(env|file):")
+
 _REMEDIES: Final = (
     (r"refused the hub's credentials", "give it a token that is valid: credentials: {{bearer: …}} or headers"),
     (r"refused the connection", "nothing listens there: start that server, or correct `url`"),
@@ -183,7 +186,9 @@ def remedy(server: Server, error: str) -> str:
     child = replica if isinstance(replica, ChildReplica) else server.beside
     if isinstance(replica, UrlReplica) and "credentials" in error and "authorization" not in replica.headers:
         return 'it wants a token: credentials: {bearer: "${env:NAME}"}'
-    command = child.as_written if child is not None else "curl -v " + (replica.as_written if replica else "")
+    command = child.as_written if child is not None else f"curl -v {shlex.quote(replica.as_written if replica else '')}"
+    if _REFERENCE.search(command):
+        command += " (with what the references stand for)"
     for pattern, text in _REMEDIES:
         if re.search(pattern, error):
             return text.format(command=command)

@@ -397,13 +397,13 @@ class Table:
         entry = self._entries.get(key.name)
         return self.place if entry is None else entry.place
 
-    def written(self, key: Key[Any]) -> str:
-        """A key's value as the file has it, a list with spaces between; safe to show where resolved text is not."""
+    def written(self, key: Key[Any]) -> list[str]:
+        """A key's texts as the file has them; safe to show where resolved text is not."""
         entry = self._entries.get(key.name)
         if entry is None:
-            return ""
+            return []
         items = entry.node.items if isinstance(entry.node, SequenceNode) else (entry.node,)
-        return " ".join(item.text for item in items if isinstance(item, ScalarNode))
+        return [item.text for item in items if isinstance(item, ScalarNode)]
 
 
 EMPTY: Final = Table(MappingNode(START, {}), {})

@@ -1,5 +1,6 @@
 """One server: from its checked keys to `model.config.Server`, and what only shows when they are seen together."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
@@ -111,7 +112,7 @@ def _child(part: Table, server: Table, context: Context, *, beside: bool = False
         cwd=None if cwd is None else references.path(cwd),
         sandbox=sandbox,
         weight=part[keys.WEIGHT],
-        as_written=f"{part.written(keys.COMMAND)} {part.written(keys.ARGS)}".strip(),
+        as_written=shlex.join([*part.written(keys.COMMAND), *part.written(keys.ARGS)]),
     )
 
 
@@ -122,7 +123,7 @@ def _at_url(part: Table, server: Table, context: Context) -> UrlReplica:
         headers=MappingProxyType(_headers(server, context) | _headers(part, context)),
         transport=_own_or(part, server, keys.TRANSPORT),
         weight=part[keys.WEIGHT],
-        as_written=part.written(keys.URL),
+        as_written="".join(part.written(keys.URL)),
     )
 
 
