@@ -200,9 +200,24 @@ def test_one_unreadable_file_keeps_nobody_else_s_servers_away(home: Home) -> Non
     assert problems["Cursor"].startswith("1:")
     assert "UTF-8" in problems["Windsurf"]
     assert "github" in {one["alias"] for one in told["servers"]}
+    shown = home.concento("import", "--dry-run").stderr.splitlines()
+    assert [line.split(":")[0] for line in shown[-2:]] == [
+        "✗ Cursor  ~/.cursor/mcp.json",
+        "✗ Windsurf  ~/.codeium/windsurf/mcp_config.json",
+    ]
     named = home.concento("import", broken)
     assert named.exit_code == 1
     assert str(broken) in named.stderr
+
+
+def test_a_command_that_is_no_text_is_left_with_its_reason(home: Home) -> None:
+    client = home.here / "mcp.json"
+    client.write_text('{"mcpServers": {"bad": {"command": 5}, "worse": {"command": true}, "good": {"command": "x"}}}')
+    told = imported(home, client)
+    assert [one["alias"] for one in told["servers"]] == ["good"]
+    assert {one["name"]: one["reason"] for one in told["left"]} == dict.fromkeys(
+        ("bad", "worse"), "its 'command' is no text, so no program"
+    )
 
 
 def test_where_nobody_has_servers_the_person_is_told_how_to_begin(home: Home) -> None:
@@ -281,6 +296,7 @@ def test_a_file_that_changed_since_is_left_alone_unless_forced(home: Home) -> No
     assert [client for client, problem in problems.items() if problem] == ["Claude Code"]
     assert "changed since" in problems["Claude Code"]
     assert json.loads(changed.read_text()) == now
+    assert "Claude Code: ~/.claude.json: it was changed since; " in refused.stderr
     others = {path: before for path, before in home.files.items() if path != changed}
     assert {path: path.read_bytes() for path in others} == others
     assert home.concento("import", "--undo", "--force").exit_code == 0

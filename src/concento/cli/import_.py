@@ -72,6 +72,7 @@ def command(
         gathered = gather(readings, os.environ, answers, existing, path)
     if before is None and not gathered.taken:
         _report(readings, gathered)
+        _tell_broken(readings)
         fail("there is no server to bring in; begin with `concento add NAME`")
     text = _text(gathered, before, path)
     written = before is None or text.encode() != before
@@ -88,6 +89,7 @@ def command(
                     f"{one.file.client.name} has the hub for {counted(one.gone, 'server')} now; {one.file.client.after}"
                 )
             _tell_next(pointing, changes, path)
+        _tell_broken(readings)
     except ConcentoError as error:
         fail(error)
     if as_json:
@@ -205,7 +207,7 @@ def _undo(files: Sequence[Path], force: bool, as_json: bool) -> None:
     except CantWrite as error:
         fail(error)
     for one in done:
-        tell(f"{one.client}: {shortened(one.path)} {'is as it was' if one.problem is None else one.problem}")
+        tell(f"{one.client}: {shortened(one.path)}{' is as it was' if one.problem is None else f': {one.problem}'}")
     if as_json:
         put_json({"files": [{"file": str(one.path), "client": one.client, "problem": one.problem} for one in done]})
     if any(one.problem for one in done):
@@ -218,10 +220,9 @@ def _undo(files: Sequence[Path], force: bool, as_json: bool) -> None:
 def _report(readings: Sequence[Reading], gathered: Gathered) -> None:
     width = max((len(reading.file.client.name) for reading in readings), default=0)
     for reading in readings:
-        names = ", ".join(found.name for found in reading.servers) or "no servers"
-        tell(
-            f"{reading.file.client.name:{width}}  {shortened(reading.file.path)}: {printable(reading.problem or names)}"
-        )
+        if reading.problem is None:
+            names = ", ".join(found.name for found in reading.servers) or "no servers"
+            tell(f"{reading.file.client.name:{width}}  {shortened(reading.file.path)}: {printable(names)}")
     for taken in gathered.taken:
         mark = "+" if taken.is_active else "-" if taken.is_disabled else "?"
         tell(f"  {mark} {taken.alias:20}  {printable('; '.join(_remarks(taken)))}")
@@ -229,6 +230,13 @@ def _report(readings: Sequence[Reading], gathered: Gathered) -> None:
         tell(f"  = {alias:20}  is there already, from {found.file.client.name} as {printable(found.name)}")
     for left in gathered.left:
         tell(f"  ! {printable(left.found.name):20}  left with {left.found.file.client.name}: {printable(left.reason)}")
+
+
+def _tell_broken(readings: Sequence[Reading]) -> None:
+    """Files that can't be read, after all else: a person may have servers there and miss them."""
+    for reading in readings:
+        if reading.problem is not None:
+            tell(f"✗ {reading.file.client.name}  {shortened(reading.file.path)}: {printable(reading.problem)}")
 
 
 def _remarks(taken: Taken) -> list[str]:

@@ -55,6 +55,8 @@ def translate(found: Found, env: Mapping[str, str]) -> Entry | Unusable:
     raw, notes = _own_form(found.raw)
     if found.raw.get("source") == "extension" and "command" not in raw:
         return Unusable(f"it is an extension of {found.file.client.name} and stays there")
+    if not isinstance(raw.get("command", ""), str | list):
+        return Unusable("its 'command' is no text, so no program")
     reading = _References(found, env, frozenset(_names(raw.get("env"))))
     try:
         raw = {key: reading.walk(value, key) for key, value in raw.items()}
