@@ -206,6 +206,24 @@ def test_the_way_to_run_it_is_one_that_takes_what_is_given(home: Home) -> None:
     assert "TZ: Europe/Rome" in home.config.read_text()
 
 
+@pytest.mark.parametrize(
+    ("variable", "is_in_a_file"),
+    [
+        ("SOME_KEY=a-value", True),
+        ("SOME_TOKEN=a-value", True),
+        ("SOME_PASSWORD=a-value", True),
+        ("PLAIN=ghp_aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5", True),
+        ("PLAIN=a-value", False),
+    ],
+)
+def test_a_value_goes_to_a_file_if_its_name_or_look_says_that_it_is_secret(
+    home: Home, variable: str, is_in_a_file: bool
+) -> None:
+    shown = home.concento("add", "time", "--registry", "shipped", "--dry-run", "--env", variable)
+    assert ("concento.secrets/time." in shown.stdout) == is_in_a_file
+    assert (variable.partition("=")[2] in shown.output) != is_in_a_file
+
+
 def test_a_variable_can_stay_in_the_environment(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRAVE_API_KEY", CANARY)
     added(home, "brave-search", "--no-try", "--env", "BRAVE_API_KEY")
