@@ -187,7 +187,7 @@ def test_a_server_that_sleeps_is_well(home: Home) -> None:
         code, findings = examined(home)
     assert code == 0
     servers = by_name(findings["server"])
-    assert servers["known"]["text"] == "asleep, 1 tools known; starts when needed"
+    assert servers["known"]["text"] == "asleep, 1 tool known; starts when needed"
     assert servers["new"]["text"] == "asleep, never listed yet; starts when needed"
 
 

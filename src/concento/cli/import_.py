@@ -254,7 +254,7 @@ def _tell_written(gathered: Gathered, written: bool, is_first: bool, path: Path)
     active = [taken for taken in gathered.taken if taken.is_active]
     waiting = len(gathered.taken) - len(active)
     if written:
-        where = "in comments" if is_first else "left with their clients until then"
+        where = "in comments" if is_first else "left with their clients"
         tell(f"{shortened(path)} has {counted(active, 'server')} more{f', and {waiting} {where}' if waiting else ''}")
     elif waiting:
         tell(f"{shortened(path)} stays as it is: {counted(gathered.known, 'server')} there already, {waiting} left")

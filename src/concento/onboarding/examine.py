@@ -139,14 +139,18 @@ async def _asked(config: Config) -> list[Any] | None:
     return servers if {one.get("alias") for one in servers} == set(config.servers) else None
 
 
+def _tools(number: int) -> str:
+    return f"{number} tool{'s' * (number != 1)}"
+
+
 def _as_told(server: Server, one: Mapping[str, Any]) -> Finding:
     if one["state"] == "ready":
         return Finding(
-            "server", server.alias, "ok", f"{one['tools']} tools, {one['era']} {one['revision']}, in the hub"
+            "server", server.alias, "ok", f"{_tools(one['tools'])}, {one['era']} {one['revision']}, in the hub"
         )
     if one["state"] == "asleep":
         is_known = any(one[kind] for kind in ("tools", "prompts", "resources", "templates"))
-        known = f"{one['tools']} tools known" if is_known else "never listed yet"
+        known = f"{_tools(one['tools'])} known" if is_known else "never listed yet"
         return Finding("server", server.alias, "ok", f"asleep, {known}; starts when needed")
     error = one["error"] or f"it is {one['state']}"
     return _failing(server, error, tuple(one["stderr"]))
@@ -154,7 +158,7 @@ def _as_told(server: Server, one: Mapping[str, Any]) -> Finding:
 
 def _as_tried(server: Server, trial: Trial) -> Finding:
     if trial.error is None:
-        text = f"{len(trial.tools)} tools, {trial.era} {trial.revision}, after {trial.took_s:.1f} s"
+        text = f"{_tools(len(trial.tools))}, {trial.era} {trial.revision}, after {trial.took_s:.1f} s"
         return Finding("server", server.alias, "ok", "; ".join([text, *trial.notes]))
     return _failing(server, trial.error, trial.last_words)
 
