@@ -103,6 +103,7 @@ class EventLog:
     def finish(self, reply: bytes | None) -> None:
         """Send the reply: whole, if the stream never began, else as its last event."""
         if not self._name:
+            self._reader.primer = None  # a cycle for the collector to find otherwise, once a call
             self._reader.reply(202 if reply is None else 200, reply or b"")
             return
         if reply is not None:

@@ -38,7 +38,8 @@ async def ask(
     partition = affinity.partition_of(upstream, call)
     if partition and len(attempts) > 1:
         attempts = affinity.steady(attempts, [one.usable for one in upstream.readings()], partition)
-    if (held := inputs.open_state(call, target.alias, gateway.seal, gateway.wall())) is not None:
+    if call.state is not None:
+        held = inputs.open_state(call, call.state, target.alias, gateway.seal, gateway.wall())
         if held.parked and held.state not in gateway.upstreams.parking:
             raise no_longer_awaited()
         request = structs.replace(request, state=held.state)
@@ -72,6 +73,6 @@ def abandon(gateway: "Gateway", call: Call) -> None:
     resolve = RESOLVE.get(call.method)
     if view is not None and resolve is not None and call.state is not None:
         with suppress(CallError):
-            held = inputs.open_state(call, resolve(view, call).alias, gateway.seal, gateway.wall())
-            if held is not None and held.state is not None:
+            held = inputs.open_state(call, call.state, resolve(view, call).alias, gateway.seal, gateway.wall())
+            if held.state is not None:
                 gateway.upstreams.parking.abandon(held.state)

@@ -57,7 +57,10 @@ class Gateway:
                 raise InvalidParams("There is no such endpoint")
             resolve = RESOLVE.get(call.method)
             if resolve is not None:
-                target = await self._resolved(resolve, view, call)
+                try:
+                    target = resolve(view, call)
+                except Unavailable:
+                    target = await self._resolved(resolve, view, call)
                 reply = await ask(self, target, call, notify, record)
             else:
                 reply = await self._tell(view, call, record)
@@ -74,12 +77,9 @@ class Gateway:
             self.records.close(record)
 
     async def _resolved(self, resolve: Resolve, view: TenantView, call: Call) -> Target:
-        """What is asked of whom. Where that is not known yet, the server is listed first: waited for, or woken."""
-        try:
-            return resolve(view, call)
-        except Unavailable:
-            await self.freshness.refresh(view, "tools")
-            return resolve(self.current.snapshot.view(call.endpoint, call.principal) or view, call)
+        """What is asked of whom, where that is not known yet: the server is listed first, waited for or woken."""
+        await self.freshness.refresh(view, "tools")
+        return resolve(self.current.snapshot.view(call.endpoint, call.principal) or view, call)
 
     def abandon(self, call: Call) -> None:
         """End a call that waits for input which will not come."""

@@ -58,7 +58,7 @@ async def deliver(
             deadline.at_s = latest_s = deadlines.now() + seconds
 
         patience.on_grant = granted
-    if notify is not None:
+    if notify is not None and call.session is not None:
         deadline.on_slow = lambda: notify("", _NOTHING)
     try:
         with deadline:

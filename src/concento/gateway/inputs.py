@@ -66,11 +66,9 @@ def state_of(reply: Result) -> str | None:
     return read_string((read_object(reply.raw) or {}).get("requestState"))
 
 
-def open_state(call: Call, alias: str, seal: Seal, now_s: float) -> Held | None:
-    """What was held of an earlier round of this call; None for its first. Errors: InvalidParams."""
-    if call.state is None:
-        return None
-    text = seal.open(call.state, _context(call), chars_max=_SEALED_CHARS_MAX)
+def open_state(call: Call, state: str, alias: str, seal: Seal, now_s: float) -> Held:
+    """What was held of an earlier round of this call. Errors: InvalidParams."""
+    text = seal.open(state, _context(call), chars_max=_SEALED_CHARS_MAX)
     held = None if text is None else _held.decode(text)
     if held is None or held.alias != alias:
         raise InvalidParams("The requestState is not one that was given to this caller for this request")
