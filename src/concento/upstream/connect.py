@@ -23,8 +23,10 @@ from ..transport.sandbox import hint
 from ..transport.stdio import Child, ExitNotice
 from ..transport.watchdog import Watchdog
 from .duplex import DuplexLink
-from .http import LegacyLink, ModernLink, Wire, status_error
+from .http import Wire, status_error
+from .legacy_http import LegacyLink
 from .link import Link, Listener
+from .modern_http import ModernLink
 from .parking import Parking
 from .tasks import Tasks
 
