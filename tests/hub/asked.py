@@ -37,7 +37,7 @@ class Person:
         self.asked.append(None)
         return types.ListRootsResult.model_validate(ANSWERS["roots"])
 
-    def client(self, url: str, mode: str, **options: Any) -> Client:
+    def client(self, url: Any, mode: str, **options: Any) -> Client:
         """A client of this person's."""
         return Client(
             url,

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.sse import sse_client
+from tests.hub.asked import ANSWERS, Person
 from tests.hub.conftest import DEMO, Running, Start, child, config
 
 from concento.app import Hub
@@ -46,6 +47,35 @@ async def test_the_sidecar_serves_the_official_client_in_both_eras(tmp_path: Pat
         added = await client.call_tool("demo__add", {"a": 20, "b": 22})
         assert added.structured_content is not None
         assert 42 in added.structured_content.values()
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_an_agent_of_the_sidecar_is_asked_what_servers_want_to_know(tmp_path: Path, mode: str, era: str) -> None:
+    path = tmp_path / "concento.yaml"
+    command = json.dumps([sys.executable, str(DEMO), "--transport", "stdio", "--era", era])
+    path.write_text(f"state: off\nservers:\n  demo: {{command: {command}}}\n")
+    concento = str(Path(sys.executable).with_name("concento"))
+    await answers_everything(StdioServerParameters(command=concento, args=["stdio", str(path)]), mode)
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_an_agent_of_the_oldest_transport_is_asked_what_servers_want_to_know(start: Start, era: str) -> None:
+    hub = await start(config(child("demo", str(DEMO), "--transport", "stdio", "--era", era)))
+    await hub.ready("demo")
+    await answers_everything(sse_client(f"{hub.url}/sse"), "legacy")
+
+
+async def answers_everything(hub: Any, mode: str) -> None:
+    """Have the agent asked for each thing there is to ask, and its answer seen by the server."""
+    person = Person()
+    async with person.client(hub, mode) as client:
+        for count, (kind, wanted) in enumerate(ANSWERS.items(), start=1):
+            result = await client.call_tool("demo__ask", {"kind": kind})
+            assert result.structured_content is not None, result
+            answer = result.structured_content["answer"]
+            assert {key: answer.get(key) for key in wanted} == wanted
+            assert len(person.asked) == count
 
 
 async def whoami(agent: RawAgent, session: str) -> dict[str, Any]:
