@@ -38,17 +38,17 @@ check: env ## lint, format, types, layering, and that uv.lock fits pyproject.tom
 bench: env programs ## measure what a call costs, here and through other gateways: ARGS="..." for the benchmark
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-docs: env ## write the reference from the code and build the documentation into dist/docs
+docs: env ## write the reference from the code and build the documentation into site/docs
 	@$(BIN)/python -m scripts.reference
-	@$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet -E -d dist/.doctrees docs dist/docs
-	@echo "  dist/docs/index.html"
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet -E -d site/.doctrees docs site/docs
+	@echo "  site/docs/index.html"
 
 release: env ## build what users install into dist/, and try all of it: ARGS="--without-root"
 	@scripts/system-packages systemd-analyze $(if $(findstring --without-root,$(ARGS)),,bwrap buildah debootstrap)
 	@$(BIN)/python -m scripts.release $(ARGS)
 
 clean: ## remove all that make has brought or built
-	@rm -rf .venv .tools dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .tools dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 env env-serve:
