@@ -513,3 +513,29 @@ async def test_no_room_for_a_task_leaves_the_servers_own_timeout(start: Start) -
         hub.hub.gateway.tasks.per_owner_max = 0
         async with RawAgent(hub.mcp) as agent:
             assert (await agent.modern("tools/call", CALL, caps=TASKS)).error["code"] == -31002
+
+
+async def test_a_legacy_agent_gets_a_plain_answer_where_a_modern_server_has_tasks_only(start: Start) -> None:
+    tasks = TaskServer()
+
+    async def tasks_only(exchange: Exchange) -> Any:
+        declared = exchange.meta["io.modelcontextprotocol/clientCapabilities"]
+        if "extensions" not in declared:
+            await exchange.error(-32021, "as a task only", {"requiredCapabilities": TASKS}, status=400)
+            return None
+        return await tasks.call(exchange)
+
+    async with ScriptedHttpServer(modern_mcp(on_call=tasks_only, on={"tasks/get": tasks.get})) as server:
+        hub = await start(config(at("s", server.url)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            _, send = await session(agent)
+            call = asyncio.ensure_future(send("tools/call", CALL))  # noqa: TID251 - awaited below
+            await until(lambda: server.hits("tasks/get"), "the hub waits for the task")
+            tasks.done.set()
+            answer = await call
+            assert answer.result["content"][0]["uri"] == "file://s!/made"
+            assert "resultType" not in answer.result
+            # who speaks the modern era is told what it has to declare
+            refused = await agent.modern("tools/call", CALL)
+            assert (refused.status, refused.error["code"]) == (400, -32021)

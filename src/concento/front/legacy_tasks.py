@@ -7,15 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType, structs
 
 from ..gateway.call import Gateway
 from ..model import meta
-from ..model.call import Call, Failure, Principal, Result
+from ..model.call import Call, Failure, Principal, Reply, Result
 from ..model.errors import InvalidParams
-from ..model.task import TaskState
+from ..model.task import TASKS_EXTENSION, TaskState
 from ..protocol import legacy
 from ..protocol import tasks as wire
+from ..protocol.capabilities import with_tasks
 from ..protocol.jsonrpc import EMPTY_OBJECT, Message, read_object, read_string
 from .asking import Asking, Send
 
@@ -57,12 +58,40 @@ class SessionTasks:
 
     async def result(self, message: Message, send: Send | None) -> bytes | Failure:
         """The outcome of a task, waited for; what its server asks meanwhile is asked on this request's stream."""
-        id = _id(message)
+        state = await self._awaited(_id(message), send)
+        return _outcome(state)
+
+    async def through(self, call: Call, send: Send | None) -> Result | Failure:
+        """The plain answer to a call that its server runs as a task only: the hub takes the task and waits for it."""
+        state = await self._tasks.start(structs.replace(call, profile=with_tasks(call.profile)))
+        try:
+            state = await self._awaited(state.id, send)
+        except BaseException:
+            await self._tasks.cancel(state.id, self._principal)
+            raise
+        if state.error is not None:
+            return Failure(state.error.code, state.error.message, _or_none(state.error.data))
+        return Result(EMPTY_OBJECT if state.result is UNSET else state.result, "complete")
+
+    async def _awaited(self, id: str, send: Send | None) -> TaskState:
         while (state := await self._tasks.result(id, self._principal)).status == "input_required":
             questions = read_object(EMPTY_OBJECT if state.questions is UNSET else state.questions) or {}
-            answers = await self._asking.ask_all(questions, [], send)
-            await self._tasks.update(id, self._principal, answers)
-        return _outcome(state)
+            await self._tasks.update(id, self._principal, await self._asking.ask_all(questions, [], send))
+        return state
+
+
+def wants_task(reply: Reply) -> bool:
+    """Whether a server refused a call since its caller takes no tasks."""
+    if not isinstance(reply, Failure) or reply.code != _MISSING_CAPABILITY or reply.data is None:
+        return False
+    return TASKS_EXTENSION.encode() in bytes(reply.data)
+
+
+_MISSING_CAPABILITY: Final = -32021
+
+
+def _or_none(data: Raw | UnsetType) -> Raw | None:
+    return None if data is UNSET else data
 
 
 def _outcome(state: TaskState) -> bytes | Failure:
@@ -72,8 +101,7 @@ def _outcome(state: TaskState) -> bytes | Failure:
         about = read_object(members.get("_meta", EMPTY_OBJECT)) or {}
         return _encode({**members, "_meta": {**about, meta.RELATED_TASK: {"taskId": state.id}}})
     if state.error is not None:
-        data = state.error.data
-        return Failure(state.error.code, state.error.message, None if data is UNSET else data)
+        return Failure(state.error.code, state.error.message, _or_none(state.error.data))
     raise InvalidParams("The task was cancelled")
 
 

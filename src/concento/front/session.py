@@ -27,7 +27,7 @@ from ..protocol.modern import LOG_LEVELS
 from ..protocol.versions import MODERN
 from .answers import legacy_error
 from .asking import Asking, Send
-from .legacy_tasks import ABOUT_TASKS, SessionTasks
+from .legacy_tasks import ABOUT_TASKS, SessionTasks, wants_task
 from .replay import EventLog, EventStore, SessionLogs
 
 _encode = msgspec.json.Encoder().encode
@@ -129,6 +129,8 @@ class Session:
         reply = await self._gateway.call(call, notify)
         if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
             reply = await self._asking.go_on(call, reply, notify, send or self.push)
+        elif wants_task(reply):
+            reply = await self._tasks.through(call, send or self.push)
         return (
             legacy_error(raw_id, reply) if isinstance(reply, Failure) else encode_result(raw_id, legacy.render(reply))
         )

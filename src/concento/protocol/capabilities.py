@@ -70,6 +70,14 @@ def _read(declared: Raw) -> Profile:
     return Profile(Raw(_encode(members)), frozenset(abilities), TASKS_EXTENSION in extensions)
 
 
+def with_tasks(profile: Profile) -> Profile:
+    """The profile of a caller on whose behalf the hub itself takes tasks."""
+    members = read_object(profile.declared) or {}
+    extensions = read_object(members.get("extensions", Raw(b"{}"))) or {}
+    declared: dict[str, Any] = {**members, "extensions": {**extensions, TASKS_EXTENSION: Raw(b"{}")}}
+    return read_profile(Raw(_encode(declared)))
+
+
 def legacy_capabilities(profile: Profile) -> dict[str, Any]:
     """What `initialize` declares to a legacy server on behalf of callers with this profile."""
     abilities = profile.abilities
