@@ -327,8 +327,8 @@ class TaskServer:
         if exchange.params["taskId"] != "mine-1":
             await exchange.error(-32602, "no such task", status=400)
             return None
-        if not self.done.is_set():
-            return own_task("working")
+        if self.cancelled or not self.done.is_set():
+            return own_task("cancelled" if self.cancelled else "working")
         link = {"type": "resource_link", "uri": "file:///made", "name": "made"}
         return own_task("completed", result={"content": [link]})
 
@@ -539,3 +539,8 @@ async def test_a_legacy_agent_gets_a_plain_answer_where_a_modern_server_has_task
             # who speaks the modern era is told what it has to declare
             refused = await agent.modern("tools/call", CALL)
             assert (refused.status, refused.error["code"]) == (400, -32021)
+            # a task that its server gave up is no empty success
+            tasks.cancelled = True
+            given_up = (await send("tools/call", CALL)).error
+            assert given_up["code"] == -31006
+            assert "cancelled the task" in given_up["message"]

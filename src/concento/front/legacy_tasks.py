@@ -71,7 +71,9 @@ class SessionTasks:
             raise
         if state.error is not None:
             return Failure(state.error.code, state.error.message, _or_none(state.error.data))
-        return Result(EMPTY_OBJECT if state.result is UNSET else state.result, "complete")
+        if state.result is UNSET:
+            return Failure(_INTERNAL_ERROR, f"{call.name}: the task of this call was cancelled")
+        return Result(state.result, "complete")
 
     async def _awaited(self, id: str, send: Send | None) -> TaskState:
         while (state := await self._tasks.result(id, self._principal)).status == "input_required":
@@ -88,6 +90,7 @@ def wants_task(reply: Reply) -> bool:
 
 
 _MISSING_CAPABILITY: Final = -32021
+_INTERNAL_ERROR: Final = -32603
 
 
 def _or_none(data: Raw | UnsetType) -> Raw | None:
