@@ -113,6 +113,10 @@ def test_what_is_missing_can_be_said_later(home: Home) -> None:
     assert child(config, "workspace").command[-1] == str(home.here)
     assert ANSWER not in home.config.read_text()
     assert home.concento("import", "--set", "nonsense").exit_code == 2
+    misspelt = home.concento("import", "--set", "perplexity-kee=x")
+    assert misspelt.exit_code == 2
+    assert "no file leaves 'perplexity-kee' open" in misspelt.stderr
+    assert "did you mean 'perplexity-key'?" in misspelt.stderr
     after = home.config.read_text()
     waited = [block for block in before.split("\n\n") if "# workspace:" in block or "# perplexity:" in block]
     assert len(waited) == 2

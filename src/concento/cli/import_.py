@@ -1,7 +1,7 @@
 """`concento import`: what MCP clients have becomes a configuration, and the clients may use the hub from then on."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..control.config.load import FILE_NAME
+from ..control.config.problems import nearest
 from ..model.config import Config
 from ..model.errors import ConcentoError
 from ..onboarding.clients import ClientFile, hub_command, known_files
@@ -66,6 +67,7 @@ def command(
     readings = _read(files)
     answers = _answers(said)
     gathered = gather(readings, os.environ, answers, existing, path)
+    _refuse_unknown(answers, gathered.asked)
     if not dry_run and can_ask(as_json) and _needs(gathered):
         tell("Some servers need what only you know; leave it empty to decide later.")
         answers |= ask(_needs(gathered))
@@ -126,6 +128,16 @@ def _answers(said: Sequence[str]) -> dict[str, Answer]:
             raise click.UsageError("--set takes NAME=VALUE.")
         answers[name] = Answer(value, name != "workspaceFolder")
     return answers
+
+
+def _refuse_unknown(names: Iterable[str], asked: Sequence[str]) -> None:
+    for name in names:
+        if name not in asked:
+            near = nearest(name, asked)
+            raise click.UsageError(
+                f"no file leaves {name!r} open; they leave {', '.join(map(printable, asked)) or 'nothing'}"
+                + (f"; did you mean {printable(near)!r}?" if near else ".")
+            )
 
 
 def _needs(gathered: Gathered) -> list[Need]:

@@ -55,6 +55,8 @@ class Gathered:
     taken: tuple[Taken, ...]
     left: tuple[Left, ...]
     known: tuple[tuple[str, Found], ...] = ()
+    asked: tuple[str, ...] = ()
+    """The names of all that the files leave open, answered or not."""
 
 
 def gather(
@@ -92,7 +94,8 @@ def gather(
             known += [(alias, found) for found in origins]
         else:
             fresh.append((entry, origins))
-    return Gathered(tuple(_named(fresh, answers, existing.servers)), tuple(left), tuple(known))
+    asked = dict.fromkeys(need.name for entry, _ in merged.values() for need in entry.needs)
+    return Gathered(tuple(_named(fresh, answers, existing.servers)), tuple(left), tuple(known), tuple(asked))
 
 
 def _checked(entry: Entry, answers: Mapping[str, Answer], path: Path, env: Mapping[str, str]) -> Server | str:
