@@ -539,7 +539,18 @@ async def test_a_legacy_agent_gets_a_plain_answer_where_a_modern_server_has_task
             # who speaks the modern era is told what it has to declare
             refused = await agent.modern("tools/call", CALL)
             assert (refused.status, refused.error["code"]) == (400, -32021)
-            # a task that its server gave up is no empty success
+            # a task that is given up is no empty success: by the agent itself, which finds it in the list
+            tasks.done.clear()
+            call = asyncio.ensure_future(send("tools/call", CALL))  # noqa: TID251 - awaited below
+            _, aside = await session(agent)
+            listed: list[Any] = []
+            async with asyncio.timeout(5):
+                while not listed:
+                    kept = (await aside("tasks/list", {})).result["tasks"]
+                    listed = [one for one in kept if one["status"] == "working"]
+            assert (await aside("tasks/cancel", {"taskId": listed[0]["taskId"]})).result["status"] == "cancelled"
+            assert (await call).error["code"] == -32603
+            # ... or by its server
             tasks.cancelled = True
             given_up = (await send("tools/call", CALL)).error
             assert given_up["code"] == -31006
