@@ -234,8 +234,7 @@ async def test_a_legacy_only_server_knows_no_discovery_and_a_modern_only_one_no_
     async with sdk_http_server("legacy") as url, RawAgent(url) as agent:
         reply = await agent.modern("server/discover")
         assert reply.status == 400
-        headers, body = legacy_initialize()
-        session = (await agent.post(None, body, headers)).header("mcp-session-id")
+        session = await agent.begin()
         headers, body = legacy_request("server/discover", session=session)
         assert (await agent.post(None, body, headers)).error["code"] == -32601
     async with sdk_http_server("modern") as url, RawAgent(url) as agent:

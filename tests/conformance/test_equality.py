@@ -11,7 +11,7 @@ from tests.conformance import catalog
 from tests.conformance.runs import ALIAS, fixture, hub_before
 from tests.conformance.suite import REVISIONS
 
-from concento.testing.raw_agent import RawAgent, legacy_initialize, legacy_request
+from concento.testing.raw_agent import RawAgent, legacy_request
 
 LISTS: Mapping[str, tuple[str, list[catalog.Item]]] = {
     "tools/list": ("tools", catalog.TOOLS),
@@ -64,8 +64,7 @@ class Asker:
         agent = RawAgent(url)
         if revision >= "2026":
             return cls(agent, None)
-        headers, body = legacy_initialize(revision)
-        session = (await agent.post(None, body, headers)).header("mcp-session-id")
+        session = await agent.begin(revision)
         headers, body = legacy_request("notifications/initialized", id=None, session=session)
         assert (await agent.post(None, body, headers)).status == 202
         return cls(agent, session)

@@ -10,18 +10,12 @@ from tests.hub.conftest import Start, at, config, start
 from concento.front.replay import EventStore
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, asks, echo, legacy_mcp, modern_mcp
-from concento.testing.raw_agent import RawAgent, RawStream, legacy_initialize, legacy_request
+from concento.testing.raw_agent import RawAgent, RawStream, legacy_request
 from concento.testing.waiting import until
 
 __all__ = ["start"]
 
 CALL = {"name": "s__echo", "arguments": {"text": "hello"}, "_meta": {"progressToken": "p"}}
-
-
-async def begin(agent: RawAgent, version: str = "2025-11-25", **options: Any) -> str:
-    """A session."""
-    headers, body = legacy_initialize(version, **options)
-    return (await agent.post(None, body, headers)).header("mcp-session-id") or ""
 
 
 def get(session: str, last_id: str | None = None) -> dict[str, str]:
@@ -57,7 +51,7 @@ async def test_a_stream_that_broke_is_taken_up_where_it_was_left(start: Start) -
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            session = await begin(agent)
+            session = await agent.begin()
             headers, body = legacy_request("tools/call", CALL, id=7, session=session)
             async with agent.stream("POST", None, body, headers) as stream:
                 primer = await anext(stream)
@@ -83,7 +77,7 @@ async def test_who_comes_back_in_time_reads_on_live(start: Start) -> None:
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            session = await begin(agent)
+            session = await agent.begin()
             headers, body = legacy_request("tools/call", CALL, id=7, session=session)
             async with agent.stream("POST", None, body, headers) as stream:
                 id, _ = await progress(stream)
@@ -103,7 +97,7 @@ async def test_a_question_that_was_lost_is_asked_again_on_the_new_stream(start: 
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            session = await begin(agent, caps={"elicitation": {}})
+            session = await agent.begin(caps={"elicitation": {}})
             headers, body = legacy_request("tools/call", CALL, id=7, session=session)
             async with agent.stream("POST", None, body, headers) as stream:
                 primer = await anext(stream)
@@ -120,7 +114,7 @@ async def test_changes_told_while_the_standing_stream_was_broken_are_told_later(
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            session = await begin(agent)
+            session = await agent.begin()
             async with agent.stream("GET", None, b"", get(session)) as stream:
                 primer = await anext(stream)
             await until(lambda: not any(one.has_stream for one in hub.hub.sessions), "the hub has noticed")
@@ -137,7 +131,7 @@ async def test_an_event_that_nobody_sent_is_not_found(start: Start, last_id: str
     async with ScriptedHttpServer(modern_mcp()) as server:
         hub = await start(config(at("s", server.url)))
         async with RawAgent(hub.mcp) as agent:
-            headers = {**get(await begin(agent)), "Last-Event-ID": last_id.encode().decode("latin-1")}
+            headers = {**get(await agent.begin()), "Last-Event-ID": last_id.encode().decode("latin-1")}
             assert (await agent.get(headers=headers)).status == 404
 
 
@@ -148,7 +142,7 @@ async def test_another_sessions_events_are_not_found(start: Start) -> None:
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            session, other = await begin(agent), await begin(agent)
+            session, other = await agent.begin(), await agent.begin()
             headers, body = legacy_request("tools/call", CALL, id=7, session=session)
             async with agent.stream("POST", None, body, headers) as stream:
                 id, _ = await progress(stream)
@@ -166,7 +160,7 @@ async def test_older_agents_get_ids_but_no_empty_event(start: Start, version: st
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            headers, body = legacy_request("tools/call", CALL, session=await begin(agent, version), version=version)
+            headers, body = legacy_request("tools/call", CALL, session=await agent.begin(version), version=version)
             reply = await agent.post(None, body, headers)
         assert all(event.data and event.id for event in reply.events)
 
@@ -239,7 +233,7 @@ async def test_a_batch_is_answered_as_one(start: Start) -> None:
         call = {"name": "s__echo", "arguments": {"text": "b"}}
         note = ("notifications/x", None, None)
         async with RawAgent(hub.mcp) as agent:
-            headers, _ = legacy_request("x", session=await begin(agent, "2025-03-26"), version="2025-03-26")
+            headers, _ = legacy_request("x", session=await agent.begin("2025-03-26"), version="2025-03-26")
             mixed = batch(
                 ("tools/call", call, 1), ("ping", None, 2), ("notifications/x", None, None), ("nope", None, 3)
             )
@@ -262,7 +256,7 @@ async def test_a_batch_of_any_other_revision_is_refused(start: Start, version: s
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            headers, _ = legacy_request("x", session=await begin(agent, version), version=version)
+            headers, _ = legacy_request("x", session=await agent.begin(version), version=version)
             reply = await agent.post(None, batch(("tools/call", CALL, 1)), headers)
             assert (reply.status, reply.error["code"]) == (400, -32600)
         assert not server.hits("tools/call")
@@ -273,7 +267,7 @@ async def test_a_batch_has_a_bound(start: Start, count: int) -> None:
     async with ScriptedHttpServer(modern_mcp()) as server:
         hub = await start(config(at("s", server.url)))
         async with RawAgent(hub.mcp) as agent:
-            headers, _ = legacy_request("x", session=await begin(agent, "2025-03-26"), version="2025-03-26")
+            headers, _ = legacy_request("x", session=await agent.begin("2025-03-26"), version="2025-03-26")
             assert (await agent.post(None, batch(*[("ping", None, 1)] * count), headers)).status == 400
 
 
@@ -283,7 +277,7 @@ async def test_events_that_are_no_longer_kept_are_told_of_rather_than_left_out(s
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            session = await begin(agent)
+            session = await agent.begin()
             (kept,) = hub.hub.sessions
             kept.logs.store.events_max = 2
             headers, body = legacy_request("tools/call", CALL, id=7, session=session)
@@ -300,7 +294,7 @@ async def test_standing_streams_that_are_taken_up_again_leave_no_task(start: Sta
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            session = await begin(agent)
+            session = await agent.begin()
             async with agent.stream("GET", None, b"", get(session)) as stream:
                 primer = await anext(stream)
                 assert hub.hub.listener is not None

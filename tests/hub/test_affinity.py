@@ -6,7 +6,7 @@ import pytest
 from tests.hub.conftest import DEMO, Start, child, config
 
 from concento.model.config import ChildReplica, Server
-from concento.testing.raw_agent import RawAgent, legacy_initialize, legacy_request
+from concento.testing.raw_agent import RawAgent, legacy_request
 
 SESSION = "dev.concento/session"
 
@@ -80,7 +80,6 @@ async def test_a_session_stays_with_one_of_several_replicas(start: Start) -> Non
     hub = await start(config(Server("demo", (command, command), isolation="session")))
     await hub.ready("demo")
     async with RawAgent(hub.mcp) as agent:
-        headers, body = legacy_initialize()
-        session = (await agent.post(None, body, headers)).header("mcp-session-id")
+        session = await agent.begin()
         headers, body = legacy_request("tools/call", {"name": "demo__whoami", "arguments": {}}, session=session)
         assert len({pid(await agent.post(None, body, headers)) for _ in range(4)}) == 1

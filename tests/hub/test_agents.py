@@ -86,11 +86,6 @@ async def whoami(agent: RawAgent, session: str) -> dict[str, Any]:
     return content
 
 
-async def begin(agent: RawAgent) -> str:
-    headers, body = legacy_initialize()
-    return (await agent.post(None, body, headers)).header("mcp-session-id") or ""
-
-
 @pytest.mark.parametrize(("isolation", "processes"), [("shared", 1), ("principal", 1), ("session", 2)])
 async def test_sessions_share_a_child_only_where_the_configuration_says_so(
     start: Start, isolation: str, processes: int
@@ -99,7 +94,7 @@ async def test_sessions_share_a_child_only_where_the_configuration_says_so(
     hub = await start(config(server))
     await hub.ready("demo")
     async with RawAgent(hub.mcp) as agent:
-        one, two = await begin(agent), await begin(agent)
+        one, two = await agent.begin(), await agent.begin()
         pids = [(await whoami(agent, session))["pid"] for session in (one, two, one, two)]
     assert pids[:2] == pids[2:]
     assert len(set(pids)) == processes
@@ -109,7 +104,7 @@ async def test_no_capability_that_the_caller_did_not_declare_is_shown_to_a_serve
     hub = await start(config(child("demo", str(DEMO), "--transport", "stdio", "--era", "modern")))
     await hub.ready("demo")
     async with RawAgent(hub.mcp) as agent:
-        seen = (await whoami(agent, await begin(agent)))["clientCapabilities"]
+        seen = (await whoami(agent, await agent.begin()))["clientCapabilities"]
     assert not seen or not any(seen.values())
 
 

@@ -12,7 +12,7 @@ from concento.model.errors import Overloaded
 from concento.testing.clock import ManualClock
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, ScriptedMcp, legacy_mcp, modern_mcp
-from concento.testing.raw_agent import RawAgent, legacy_initialize, legacy_request
+from concento.testing.raw_agent import RawAgent, legacy_request
 from concento.upstream.parking import Parking
 
 CALLERS = 200
@@ -52,8 +52,7 @@ async def test_no_caller_gets_anothers_answer(start: Start, kind: type[ScriptedM
             async with RawAgent(hub.mcp, wait_s=60) as agent:
                 session = None
                 if number % 2:
-                    headers, body = legacy_initialize()
-                    session = (await agent.post(None, body, headers)).header("mcp-session-id")
+                    session = await agent.begin()
                 for round in range(ROUNDS):
                     nonce = f"{number}-{round}"
                     call = {"name": "s__echo", "arguments": {"nonce": nonce}}

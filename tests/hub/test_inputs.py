@@ -14,7 +14,7 @@ from concento.model.config import Address, ChildReplica, Server
 from concento.model.limits import INPUT_WAIT_S, QUESTIONS_MAX
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, ScriptedMcp, asks, legacy_mcp, legacy_sse, modern_mcp
-from concento.testing.raw_agent import RawAgent, RawReply, legacy_initialize, legacy_request
+from concento.testing.raw_agent import RawAgent, RawReply, legacy_request
 from concento.testing.stdio_child import child_command, recorded
 from concento.testing.waiting import until
 
@@ -311,8 +311,7 @@ async def test_a_legacy_agent_that_cancels_while_it_is_asked_cancels_at_the_serv
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            headers, body = legacy_initialize(caps={"elicitation": {}})
-            session = (await agent.post(None, body, headers)).header("mcp-session-id")
+            session = await agent.begin(caps={"elicitation": {}})
             headers, body = legacy_request("tools/call", CALL, id=7, session=session)
             async with agent.stream("POST", None, body, headers) as stream:
                 question = await stream.next_message()
@@ -325,8 +324,7 @@ async def test_a_legacy_agent_that_cancels_while_it_is_asked_cancels_at_the_serv
 
 async def test_an_error_of_a_legacy_agent_reaches_the_legacy_server_as_it_is(asking: Any) -> None:
     _, _, agent = asking
-    headers, body = legacy_initialize(caps={"elicitation": {}})
-    session = (await agent.post(None, body, headers)).header("mcp-session-id")
+    session = await agent.begin(caps={"elicitation": {}})
     headers, body = legacy_request("tools/call", CALL, id=7, session=session)
     async with agent.stream("POST", None, body, headers) as stream:
         question = await stream.next_message()
@@ -339,8 +337,7 @@ async def test_an_error_of_a_legacy_agent_reaches_the_legacy_server_as_it_is(ask
 
 async def test_an_agent_that_leaves_no_way_to_ask_it_is_told_so(asking: Any) -> None:
     _, server, agent = asking
-    headers, body = legacy_initialize(caps={"elicitation": {}})
-    session = (await agent.post(None, body, headers)).header("mcp-session-id")
+    session = await agent.begin(caps={"elicitation": {}})
     headers, body = legacy_request("tools/call", CALL, id=7, session=session)
     reply = await agent.post(None, body, {**headers, "Accept": "application/json"})
     assert "text/event-stream" in reply.error["message"]
@@ -439,8 +436,7 @@ async def test_a_server_that_only_asks_for_patience_is_called_again_for_a_legacy
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            headers, body = legacy_initialize()
-            session = (await agent.post(None, body, headers)).header("mcp-session-id")
+            session = await agent.begin()
             headers, body = legacy_request("tools/call", CALL, id=7, session=session)
             reply = await agent.post(None, body, headers)
         assert reply.result["content"][0]["text"] == "later"
@@ -488,8 +484,7 @@ async def test_a_legacy_agent_hears_when_the_page_it_opened_was_done_with(start:
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            headers, body = legacy_initialize(caps={"elicitation": {"url": {}}})
-            session = (await agent.post(None, body, headers)).header("mcp-session-id")
+            session = await agent.begin(caps={"elicitation": {"url": {}}})
             headers, body = legacy_request("tools/call", CALL, id=7, session=session)
             async with agent.stream("POST", None, body, headers) as stream:
                 question = await stream.next_message()
@@ -553,8 +548,7 @@ async def test_an_error_for_an_answer_ends_the_call_where_a_modern_server_asked(
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            headers, body = legacy_initialize(caps={"roots": {}})
-            session = (await agent.post(None, body, headers)).header("mcp-session-id")
+            session = await agent.begin(caps={"roots": {}})
             headers, body = legacy_request("tools/call", CALL, id=7, session=session)
             async with agent.stream("POST", None, body, headers) as stream:
                 question = await stream.next_message()

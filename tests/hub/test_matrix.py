@@ -12,7 +12,7 @@ from tests.hub.asked import ANSWERS, Person
 from tests.hub.conftest import Running, config, running
 from tests.hub.test_eras import served
 
-from concento.testing.raw_agent import RawAgent, legacy_initialize, legacy_request, modern_request
+from concento.testing.raw_agent import RawAgent, legacy_request, modern_request
 from concento.testing.waiting import until
 
 TASKS: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
@@ -153,8 +153,7 @@ class Cell:
             assert (await agent.post(None, body, headers)).result["content"]
 
     async def _session(self, agent: RawAgent) -> str:
-        headers, body = legacy_initialize()
-        return (await agent.post(None, body, headers)).header("mcp-session-id") or ""
+        return await agent.begin()
 
 
 @pytest.fixture(scope="module", params=[kind for kind in matrix.SERVERS if kind not in matrix.IMPOSSIBLE])

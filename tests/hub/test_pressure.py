@@ -8,7 +8,7 @@ from tests.hub.conftest import Start, at, config
 
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, ScriptedMcp, echo, legacy_mcp, modern_mcp
-from concento.testing.raw_agent import RawAgent, legacy_initialize, legacy_request, modern_request
+from concento.testing.raw_agent import RawAgent, legacy_request, modern_request
 from concento.testing.waiting import until
 from concento.upstream import places
 
@@ -69,8 +69,7 @@ async def test_a_modern_agent_that_leaves_cancels_and_a_legacy_one_does_not(
             leaving.cancel()
             await until(lambda: upstream.in_flight == 0, "the modern call is cancelled")
 
-            headers, body = legacy_initialize()
-            session = (await agent.post(None, body, headers)).header("mcp-session-id")
+            session = await agent.begin()
             headers, body = legacy_request("tools/call", CALL, session=session)
             leaving = asyncio.ensure_future(agent.post(None, body, headers))  # noqa: TID251 - cancelled below
             await server.arrived("tools/call", count=2)

@@ -207,8 +207,7 @@ async def test_a_subscribed_resource_that_changes_is_told_to_who_subscribed(
         hub = await start(config(at("s", server.url)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            headers, body = legacy_initialize()
-            session = (await agent.post(None, body, headers)).header("mcp-session-id") or ""
+            session = await agent.begin()
             stream_headers = [("Accept", "text/event-stream"), ("Mcp-Session-Id", session)]
             wanted = {"notifications": {"resourceSubscriptions": ["test://s!a", "test://nobody!b"]}}
             headers, body = modern_request("subscriptions/listen", wanted, id=7)

@@ -232,6 +232,11 @@ class RawAgent:
         headers, body = modern_request(method, params, **options)
         return await self.post(None, body, headers)
 
+    async def begin(self, version: str = "2025-11-25", **options: Any) -> str:
+        """One `legacy_initialize`, posted to the URL's own path: the id of the session it opened, "" if none."""
+        headers, body = legacy_initialize(version, **options)
+        return (await self.post(None, body, headers)).header("mcp-session-id") or ""
+
     async def request(self, method: str, path: str | None, body: object = b"", headers: Headers = ()) -> RawReply:
         """Any request and its whole response."""
         async with asyncio.timeout(self.wait_s):
