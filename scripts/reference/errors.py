@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from concento.front.identity import Hosts
+from concento.front.identity.hosts import Hosts
 from concento.front.parser import Refusal
 from concento.model import errors
 from concento.model.errors import CallError

@@ -7,8 +7,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from concento.app import Hub
 from concento.front.parser import Refusal
-from concento.model.call import ALL, ANONYMOUS, NO_ABILITIES, Call
+from concento.model.call import ALL, NO_ABILITIES, Call
 from concento.model.config import Address, ChildReplica, Config, Server
+from concento.model.principal import ANONYMOUS
 from concento.observe.access_log import Line
 from concento.observe.metrics import LABELS
 

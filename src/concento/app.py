@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from .control.federation import Federation
 from .front.agent import AgentFront
 from .front.http import HttpListener
-from .front.identity import Hosts
+from .front.identity.hosts import Hosts
 from .front.session import Sessions
 from .front.sse import SseSessions
 from .gateway.call import Gateway

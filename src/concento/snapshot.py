@@ -10,9 +10,10 @@ from typing import Protocol
 from .catalog.patterns import Patterns
 from .catalog.slices import Slice
 from .catalog.view import TenantView
-from .model.call import Endpoint, Principal
+from .model.call import Endpoint
 from .model.config import Config
 from .model.inventory import Kind
+from .model.principal import Principal
 
 
 class Snapshot:

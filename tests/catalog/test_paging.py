@@ -7,9 +7,10 @@ from tests.catalog.offers import offering, resource, slice_of, tool
 
 from concento.catalog.paging import page
 from concento.catalog.view import TenantView
-from concento.model.call import ALL, ANONYMOUS, Endpoint, Principal
+from concento.model.call import ALL, Endpoint
 from concento.model.errors import InvalidParams
 from concento.model.inventory import Kind, Listing
+from concento.model.principal import ANONYMOUS, Principal
 from concento.model.seal import Seal
 
 SEAL = Seal(b"k" * 32)

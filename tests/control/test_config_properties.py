@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from concento.control.config import json_schema, read
 from concento.control.config.clients import slugs
 from concento.control.config.document import MappingNode, Node, ScalarNode, SequenceNode, json_as_yaml, parse
-from concento.control.config.keys import ALIAS
 from concento.control.config.problems import Problems
+from concento.control.config.texts import ALIAS
 from concento.model.config import Config
 from concento.model.errors import ConfigError
 

@@ -13,10 +13,11 @@ from tests.front.corpus import CORPUS, HEALTHY, Hostile
 from concento.front.agent import AgentFront
 from concento.front.answers import modern_error
 from concento.front.http import Exchange
-from concento.front.identity import Hosts
+from concento.front.identity.hosts import Hosts
 from concento.front.parser import HttpRequest
-from concento.model.call import ALL, ANONYMOUS
+from concento.model.call import ALL
 from concento.model.errors import CallError
+from concento.model.principal import ANONYMOUS
 from concento.protocol import modern
 from concento.protocol.jsonrpc import Rejection, parse
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from concento.front.identity import Hosts
+from concento.front.identity.hosts import Hosts
 from concento.front.parser import HttpHead, HttpRequest, Refusal, RequestParser
 
 HOSTS = ("localhost", "127.0.0.1", "[::1]", "Hub.Example")

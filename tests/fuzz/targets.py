@@ -15,7 +15,7 @@ from tests.fuzz import oracles
 from concento.catalog.names import Naming, public_name
 from concento.catalog.uris import publish_template, publish_uri, resolve_uri
 from concento.control.config import read
-from concento.front.identity import Hosts
+from concento.front.identity.hosts import Hosts
 from concento.front.parser import HttpHead, HttpRequest, Refusal, RequestParser
 from concento.model.call import Result
 from concento.model.config import Config

@@ -6,10 +6,11 @@ import pytest
 from msgspec import Raw
 
 from concento.gateway.listen import Listening, Stream
-from concento.model.call import ALL, ANONYMOUS, Endpoint, Principal
+from concento.model.call import ALL, Endpoint
 from concento.model.errors import InvalidParams
 from concento.model.inventory import KINDS, Kind
 from concento.model.limits import SUBSCRIPTION_URIS_MAX
+from concento.model.principal import ANONYMOUS, Principal
 from concento.snapshot import Current
 
 VIEW = Endpoint("view", "small")

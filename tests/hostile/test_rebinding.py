@@ -14,7 +14,7 @@ from tests.hostile.rig import Rig
 from tests.hostile.wire import Reply, ask
 
 from concento.admin.listener import admin_app
-from concento.front.identity import Hosts
+from concento.front.identity.hosts import Hosts
 
 DATA = [
     *((method, path) for path in ("/mcp", "/views/a/mcp", "/servers/a/mcp") for method in ("POST", "GET", "DELETE")),

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from tests.hub.conftest import Start, at, config
 
-from concento.model.call import ANONYMOUS, Notify, Principal, Reply, Request
+from concento.model.call import Notify, Reply, Request
 from concento.model.errors import Overloaded
+from concento.model.principal import ANONYMOUS, Principal
 from concento.testing.clock import ManualClock
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, ScriptedMcp, legacy_mcp, modern_mcp

@@ -12,9 +12,9 @@ import pytest
 from tests.hub.conftest import Running, Start, at, config
 
 from concento.app import Hub
-from concento.model.call import Principal
 from concento.model.config import Address, Config, Server, UrlReplica
 from concento.model.errors import InvalidParams
+from concento.model.principal import Principal
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, ScriptedMcp, echo, legacy_mcp, legacy_sse, modern_mcp
 from concento.testing.raw_agent import RawAgent, RawReply, legacy_initialize, legacy_request, modern_request

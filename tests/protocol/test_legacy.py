@@ -13,8 +13,9 @@ from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
 from msgspec import Raw
 
 from concento.model import errors
-from concento.model.call import ALL, ANONYMOUS, NO_ABILITIES, Call, Failure, Profile, Request, Result
+from concento.model.call import ALL, NO_ABILITIES, Call, Failure, Profile, Request, Result
 from concento.model.errors import CallError, InvalidParams
+from concento.model.principal import ANONYMOUS
 from concento.protocol import legacy
 from concento.protocol.jsonrpc import Message, parse
 from concento.protocol.versions import LEGACY

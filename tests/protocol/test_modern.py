@@ -18,8 +18,9 @@ from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
 from msgspec import Raw, structs
 
 from concento.model import errors
-from concento.model.call import ALL, ANONYMOUS, NO_ABILITIES, Call, Failure, Request, Result
+from concento.model.call import ALL, NO_ABILITIES, Call, Failure, Request, Result
 from concento.model.errors import CallError
+from concento.model.principal import ANONYMOUS
 from concento.protocol import modern
 from concento.protocol.headers import Head, encode_value
 from concento.protocol.jsonrpc import Message, parse, raw

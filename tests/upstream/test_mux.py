@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from concento.model.call import Failure, Principal, Profile, Reply, Request, Result
+from concento.model.call import Failure, Profile, Reply, Request, Result
 from concento.model.errors import BadReply, CallError, TimedOut, Unavailable
+from concento.model.principal import Principal
 from concento.protocol import legacy, modern
 from concento.testing.waiting import until
 from concento.upstream.mux import Mux, Writer

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from ..catalog.search import ToolIndex
 from ..catalog.slices import Entry, Slice
-from ..front.identity import Hosts
-from ..model.call import ALL, ANONYMOUS
+from ..front.identity.hosts import Hosts
+from ..model.call import ALL
 from ..model.config import ChildReplica, Isolation, Replica, Server
+from ..model.principal import ANONYMOUS
 from ..observe.metrics import Metrics
 from ..protocol.jsonrpc import read_object, read_string
 from ..snapshot import Current, Freshness

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import __version__
 from ..front.http import bind_problem
-from ..front.identity import Hosts
+from ..front.identity.hosts import Hosts
 from ..model.config import Address
 from ..model.errors import StartError
 from ..upstream.tasks import Tasks

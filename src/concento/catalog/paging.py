@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from ..model.call import Principal
 from ..model.errors import InvalidParams
 from ..model.inventory import Kind
+from ..model.principal import Principal
 from ..model.seal import Seal
 from .view import TenantView
 

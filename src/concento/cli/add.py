@@ -15,8 +15,8 @@ import click
 import uvloop
 
 from ..control.config.clients import free_alias
-from ..control.config.keys import ALIAS
 from ..control.config.problems import nearest
+from ..control.config.texts import ALIAS
 from ..model.config import Config, Server
 from ..model.errors import ConcentoError
 from ..onboarding.disguise import SECRETS_FOLDER, Answer, Disguised, disguise, in_full, open_needs, with_defaults

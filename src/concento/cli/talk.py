@@ -13,10 +13,11 @@ import uvloop
 
 from ..admin import describe
 from ..app import Hub
-from ..model.call import ALL, ANONYMOUS, NO_ABILITIES, Call, Failure
+from ..model.call import ALL, NO_ABILITIES, Call, Failure
 from ..model.config import Config
 from ..model.errors import CallError, ConcentoError
 from ..model.limits import REPLY_BYTES_MAX
+from ..model.principal import ANONYMOUS
 from ..protocol.headers import encode_value
 from ..protocol.jsonrpc import raw
 from .common import fail, tell

@@ -11,8 +11,9 @@ from msgspec import Raw
 
 from ..gateway.call import Gateway
 from ..gateway.listen import Listening
-from ..model.call import ALL, ANONYMOUS, Call, Endpoint, Failure, Principal
+from ..model.call import ALL, Call, Endpoint, Failure
 from ..model.errors import CallError, InvalidRequest
+from ..model.principal import ANONYMOUS, Principal
 from ..protocol import modern
 from ..protocol.jsonrpc import (
     Message,
@@ -26,7 +27,7 @@ from ..protocol.versions import LEGACY, is_modern
 from .answers import legacy_error, modern_error, retry_headers
 from .batch import answer_batch, batch_in, join
 from .http import Exchange
-from .identity import Hosts
+from .identity.hosts import Hosts
 from .listening import serve_listen
 from .parser import HttpHead, HttpRequest, Refusal
 from .replay import EventLog

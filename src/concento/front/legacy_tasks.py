@@ -11,8 +11,9 @@ from msgspec import UNSET, Raw, UnsetType, structs
 
 from ..gateway.call import Gateway
 from ..model import meta
-from ..model.call import Call, Failure, Principal, Reply, Result
+from ..model.call import Call, Failure, Reply, Result
 from ..model.errors import InvalidParams
+from ..model.principal import Principal
 from ..model.task import TASKS_EXTENSION, TaskState
 from ..protocol import legacy
 from ..protocol import tasks as wire

@@ -15,11 +15,12 @@ from msgspec import Raw, structs
 from ..gateway.call import Gateway
 from ..gateway.listen import Listening, Stream
 from ..gateway.lists import describe
-from ..model.call import INPUT_REQUIRED, Call, Endpoint, Failure, Notify, Principal, Result
+from ..model.call import INPUT_REQUIRED, Call, Endpoint, Failure, Notify, Result
 from ..model.errors import CallError, InvalidParams, InvalidRequest, MethodNotFound
 from ..model.extensions import SKILLS_METHODS
 from ..model.inventory import KINDS
 from ..model.limits import SESSION_IDLE_S, SESSIONS_MAX
+from ..model.principal import Principal
 from ..protocol import legacy
 from ..protocol.jsonrpc import Message, encode_notification, encode_result, read_string
 from ..protocol.legacy import TASKS_SINCE

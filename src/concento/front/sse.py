@@ -5,8 +5,9 @@ The stream is the session: when it ends, so does the session.
 
 from urllib.parse import parse_qs
 
-from ..model.call import ALL, Principal
+from ..model.call import ALL
 from ..model.errors import InvalidRequest
+from ..model.principal import Principal
 from ..protocol.jsonrpc import Message, Rejection, parse
 from ..upstream.tasks import Tasks
 from .answers import legacy_error

@@ -10,9 +10,10 @@ from msgspec import Raw
 
 from ..gateway.call import Gateway
 from ..gateway.listen import Listening
-from ..model.call import ALL, ANONYMOUS, Call, Failure
+from ..model.call import ALL, Call, Failure
 from ..model.errors import CallError, InvalidRequest, Overloaded
 from ..model.limits import BODY_BYTES_MAX, WRITE_WAIT_S
+from ..model.principal import ANONYMOUS
 from ..protocol import modern
 from ..protocol.jsonrpc import Message, Rejection, encode_notification, encode_result, parse
 from ..upstream.tasks import Tasks

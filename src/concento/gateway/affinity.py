@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Raw, structs
 
 from ..model import meta
-from ..model.call import Call, Principal, Reply, Result
+from ..model.call import Call, Reply, Result
 from ..model.errors import InvalidParams
+from ..model.principal import Principal
 from ..model.seal import Seal
 from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_string
 from ..upstream.server import Upstream

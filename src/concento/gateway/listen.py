@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from msgspec import Raw
 
 from ..catalog.uris import publish_uri
-from ..model.call import Endpoint, Notify, Principal
+from ..model.call import Endpoint, Notify
 from ..model.errors import InvalidParams
 from ..model.inventory import KINDS, Kind
 from ..model.limits import SUBSCRIPTION_URIS_MAX
+from ..model.principal import Principal
 from ..protocol.jsonrpc import raw
 from ..snapshot import Current, Snapshot
 from ..upstream.pool import Upstreams

@@ -11,8 +11,9 @@ from msgspec import Raw
 
 from ..catalog.rewrite import publish_result
 from ..catalog.view import TenantView
-from ..model.call import Call, Principal, Result
+from ..model.call import Call, Result
 from ..model.errors import BadReply, InvalidParams, MissingCapability
+from ..model.principal import Principal
 from ..model.seal import Seal
 from ..model.task import TASK, TASKS_EXTENSION, TaskRef
 from ..protocol.jsonrpc import raw, read_object, read_string

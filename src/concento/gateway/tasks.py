@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import UNSET, Raw, structs
 
-from ..model.call import INPUT_REQUIRED, Answer, Call, Failure, Notify, Patience, Principal, Reply, Result
+from ..model.call import INPUT_REQUIRED, Answer, Call, Failure, Notify, Patience, Reply, Result
 from ..model.errors import BadReply, CallError, Overloaded, TimedOut
 from ..model.limits import INPUT_WAIT_S, ROUNDS_MAX, STATE_ONLY_PAUSE_S, TASKS_MAX, TASKS_PER_PRINCIPAL_MAX
+from ..model.principal import Principal
 from ..model.task import OVER, TASK, TaskError, TaskRef, TaskState, TaskStatus
 from ..protocol import tasks as wire
 from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_string

@@ -9,6 +9,8 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
+from .principal import ANONYMOUS, Principal
+
 RequestId = int | str
 
 Notify = Callable[[str, Raw], None]
@@ -16,18 +18,6 @@ Notify = Callable[[str, Raw], None]
 
 An empty method is no notification: it says that the answer takes a while.
 """
-
-
-class Principal(Struct, frozen=True):
-    """Who calls: the user, the agent that acts for them, their tenant, and how it was proved."""
-
-    subject: str = "anonymous"
-    agent: str | None = None
-    tenant: str = "default"
-    proof: str = "loopback"
-
-
-ANONYMOUS = Principal()
 
 
 class Endpoint(Struct, frozen=True):

@@ -181,3 +181,21 @@ class BadReply(CallError):
         "Look whether it took effect before repeating it. The server is at fault: its last words are in "
         "`concento servers`."
     )
+
+
+class Forbidden(CallError):
+    """The policy does not allow this call as it is: not with these arguments, at this time or from this network."""
+
+    code = -31007
+    fault = "policy"
+    remedy = "Change what the message names, or ask whoever runs the hub; `concento explain` says which rule refused."
+
+
+class NeedsScope(Forbidden):
+    """The caller may use this with more scopes; `scopes` are those that the whole call needs."""
+
+    remedy = "Get a token with the scopes that the message names, and repeat the call with it."
+
+    def __init__(self, message: str, scopes: tuple[str, ...]) -> None:
+        super().__init__(message, data={"requiredScopes": list(scopes)})
+        self.scopes = scopes

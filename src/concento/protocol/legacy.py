@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Raw
 
 from ..model import meta
-from ..model.call import Call, Endpoint, Failure, Principal, Profile, Request, RequestId, Result
+from ..model.call import Call, Endpoint, Failure, Profile, Request, RequestId, Result
 from ..model.errors import CallError, InvalidParams
+from ..model.principal import Principal
 from .capabilities import read_legacy_profile
 from .headers import NAMED
 from .jsonrpc import EMPTY, EMPTY_OBJECT, Message, one_line, read_object, read_string

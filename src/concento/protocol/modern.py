@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Raw
 
 from ..model import meta
-from ..model.call import NO_ABILITIES, Answer, Call, Endpoint, Failure, Principal, Request, RequestId, Result
+from ..model.call import NO_ABILITIES, Answer, Call, Endpoint, Failure, Request, RequestId, Result
 from ..model.errors import CallError, HeaderMismatch, InvalidParams, UnsupportedVersion
+from ..model.principal import Principal
 from .capabilities import read_profile
 from .headers import NAMED, Head, check_mirror, check_name, encode_value
 from .jsonrpc import EMPTY, Message, encode_request, raw, read_object, read_once, read_string

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from ..model.call import Notify, Principal, Reply, Request
+from ..model.call import Notify, Reply, Request
 from ..model.errors import InvalidParams, Outcome, Overloaded
 from ..model.limits import INPUT_WAIT_S, PARKED_MAX, PARKED_PER_PRINCIPAL_MAX
+from ..model.principal import Principal
 
 
 class Parked(Protocol):

@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Raw
 
 from ..model import meta
-from ..model.call import INPUT_REQUIRED, Answer, Failure, Notify, Principal, Reply, Request, Result
+from ..model.call import INPUT_REQUIRED, Answer, Failure, Notify, Reply, Request, Result
 from ..model.errors import BadReply, CallError, Overloaded
 from ..model.limits import QUESTIONS_MAX
+from ..model.principal import Principal
 from ..protocol.capabilities import needed_ability
 from ..protocol.jsonrpc import Push, encode_error, encode_result, raw, read_object
 from .link import Ear

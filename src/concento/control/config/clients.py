@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
-from . import keys
+from . import keys, texts
 from .document import Entry, MappingNode, Node, ScalarNode, SequenceNode
 from .problems import Place, Problems, quoted, unknown
 
@@ -98,7 +98,7 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
     Depends on the names and their order only; a valid name never has to give way.
     """
     names = list(names)
-    aliases = {name: name for name in names if re.fullmatch(keys.ALIAS, name)}
+    aliases = {name: name for name in names if re.fullmatch(texts.ALIAS, name)}
     taken = set(aliases)
     for name in names:
         if name not in aliases:

@@ -3,11 +3,7 @@
 Checking, `json_schema` and the reference in the documentation all follow from it.
 """
 
-import posixpath
-import re
-from ipaddress import ip_address
 from typing import Any, Final, Literal, cast
-from urllib.parse import urlsplit
 
 from ...model import limits
 from ...model.config import Address, Balance, Config, Isolation, Sandbox, Server, Start, UrlReplica
@@ -28,95 +24,14 @@ from .kinds import (
     Whole,
     WithPlace,
 )
+from .texts import ALIAS, HEADER_NAME, TOOL_NAME, address, host_name, http_url, pattern, shared_path, state_file
 
 _HUB = Config()
 _SERVER = Server("", ())
 _URL_REPLICA = UrlReplica("")
 _SANDBOX = Sandbox()
 
-ALIAS: Final = "[a-z][a-z0-9-]{0,19}"
-_TOOL_NAME: Final = "[A-Za-z0-9_-]{1,128}"
-_HEADER_NAME: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}"
-_HOST_NAME: Final = r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?"
-
-
-# -- text that stands for something else
-
-
-def _address(text: str) -> Address:
-    expected = "expected HOST:PORT, such as 127.0.0.1:7400"
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/\s]+):([0-9]{1,5})", text)
-    if match is None:
-        raise ValueError(expected)
-    if int(match[2]) > 65535:
-        raise ValueError(f"expected a port up to 65535, found {match[2]}")
-    host = match[1].strip("[]").lower()
-    if match[1].startswith("["):
-        _ip(host, expected)
-    return Address(host, int(match[2]))
-
-
-def _host(text: str) -> str:
-    expected = "expected the name or address of a host, without scheme and port, such as hub.example.com"
-    host = text.lower()
-    if ":" in host:  # an IPv6 address, as Host headers write it
-        return f"[{_ip(host.removeprefix('[').removesuffix(']'), expected)}]"
-    if not re.fullmatch(_HOST_NAME, host):
-        raise ValueError(expected)
-    return host
-
-
-def _ip(text: str, expected: str) -> str:
-    try:
-        return str(ip_address(text))
-    except ValueError:
-        raise ValueError(expected) from None
-
-
-def _url(text: str) -> str:
-    expected = "expected an http:// or https:// URL, such as https://docs.example.com/mcp"
-    if not re.fullmatch(r"[\x21-\x7e]{1,4096}", text):
-        raise ValueError(expected)
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError(expected) from None
-    if parts.scheme not in ("http", "https") or not host or parts.fragment:
-        raise ValueError(expected)
-    if "@" in parts.netloc:
-        raise ValueError("a URL can't hold a user or password here; use credentials or headers")
-    return text
-
-
-def _state(text: str) -> str:
-    if text.startswith(("postgres:", "postgresql:")):
-        raise ValueError("PostgreSQL is not available in this version yet; expected sqlite:///FILE")
-    match = re.fullmatch(r"sqlite:///([^\x00]*[^\x00/])", text)
-    if match is None:
-        raise ValueError("expected sqlite:///FILE, relative to this file, or sqlite:////FILE from the root, or off")
-    return match[1]
-
-
-def _pattern(text: str) -> str:
-    if set(text) & set("[]{}"):
-        raise ValueError("a pattern knows the wildcards * and ? only; list several patterns instead")
-    server, dot, tool = text.partition(".")
-    if text != "*" and not (server and dot and tool):
-        raise ValueError("expected a pattern over server.tool, such as git.* or git.push*; * alone is everything")
-    if not re.fullmatch("[a-z0-9*?-]+", server):
-        raise ValueError("expected the alias of a server before the first dot, with * and ? as wildcards")
-    return text
-
-
-def _shared(text: str) -> str:
-    path = posixpath.normpath(text)
-    if path in ("/", "//", "~") or re.match("/(proc|dev|sys)(/|$)", path):
-        raise ValueError(f"a sandbox can't be given {path}; name the folders or files below that it needs")
-    return path
-
-
-_LISTEN = Parsed(Text("an address, such as 127.0.0.1:7400"), _address)
+_LISTEN = Parsed(Text("an address, such as 127.0.0.1:7400"), address)
 _LOOSE = Text("text, a number or a boolean", as_written=True, references=True)
 
 # -- a server
@@ -156,7 +71,7 @@ CWD: Final = Key(
 )
 URL: Final = Key(
     "url",
-    Parsed(Text("a URL, such as https://docs.example.com/mcp", references=True), _url),
+    Parsed(Text("a URL, such as https://docs.example.com/mcp", references=True), http_url),
     "Where the server takes MCP over HTTP.",
     example="https://docs.example.com/mcp",
 )
@@ -172,7 +87,7 @@ HEADERS: Final = Key(
     Entries(
         Text("visible ASCII text on one line", r"([\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?)?", True, True),
         "header field",
-        _HEADER_NAME,
+        HEADER_NAME,
         "letters, digits and dashes",
     ),
     "Header fields sent with every request to `url`.",
@@ -217,7 +132,7 @@ NETWORK: Final = Key(
     "network", Flag(), "Give the sandbox the hub's network, loopback included.", _SANDBOX.network, example="true"
 )
 _PATHS: Final = Items(
-    Parsed(Text("the path of a file or folder", r"[^\x00]+", references=True), _shared), "such as [~/documents]"
+    Parsed(Text("the path of a file or folder", r"[^\x00]+", references=True), shared_path), "such as [~/documents]"
 )
 READ_ONLY: Final = Key(
     "read_only",
@@ -285,7 +200,7 @@ BALANCE: Final[Key[Balance]] = Key(
 
 RENAME: Final = Key(
     "rename",
-    Text("1 to 128 of A-Z a-z 0-9 _ -", _TOOL_NAME),
+    Text("1 to 128 of A-Z a-z 0-9 _ -", TOOL_NAME),
     "Name agents see, instead of the server's own.",
     example="now",
 )
@@ -365,7 +280,7 @@ SERVERS: Final = Key(
 
 # -- a view
 
-_PATTERN = WithPlace(Parsed(Text("a pattern over server.tool, such as git.*"), _pattern))
+_PATTERN = WithPlace(Parsed(Text("a pattern over server.tool, such as git.*"), pattern))
 INCLUDE: Final = Key(
     "include",
     Items(_PATTERN, 'patterns over server.tool, such as ["git.*"]'),
@@ -398,14 +313,14 @@ ADMIN: Final[Key[Table | None]] = Key(
 )
 STATE: Final = Key(
     "state",
-    OrOff(Parsed(Text("a store, such as sqlite:///concento.db"), _state)),
+    OrOff(Parsed(Text("a store, such as sqlite:///concento.db"), state_file)),
     "Where the hub keeps its state: `sqlite:///FILE` relative to this file, `sqlite:////FILE` from the root, or `off`. "
     "Without it: `$XDG_STATE_HOME/concento/`, in a folder of this file's own.",
     example="sqlite:///concento.db",
 )
 HOSTS: Final[Key[tuple[str, ...]]] = Key(
     "hosts",
-    Items(Parsed(Text("the name of a host"), _host), "such as [localhost, 127.0.0.1]"),
+    Items(Parsed(Text("the name of a host"), host_name), "such as [localhost, 127.0.0.1]"),
     "Names under which agents may address the hub, and whose web pages may.",
     _HUB.hosts,
     example="[localhost, 127.0.0.1, hub.internal]",

@@ -1,13 +1,13 @@
-"""Who is calling, and whether they may at all: judged on the request's head, before any body is read.
+"""Which hosts the hub answers for: judged on the request's head, before any body is read.
 
-Without `auth:` the hub serves loopback only, and every caller is the same anonymous principal. Host and Origin are
-checked on every route, so that a web page can't reach the hub through a name it controls. Source: hardening T20.
+Host and Origin are checked on every route, so that a web page can't reach the hub through a name it controls.
+Source: hardening T20.
 """
 
 import re
 from collections.abc import Iterable
 
-from .parser import HttpHead, Refusal
+from ..parser import HttpHead, Refusal
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:@]+)(?::[0-9]{0,5})?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")

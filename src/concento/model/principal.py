@@ -1,0 +1,40 @@
+"""Who calls: the user, the agent that acts for them, their tenant, what they may, and how it was proved."""
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+Proof = Literal["loopback", "stdio", "key", "jwt", "mtls", "local"]
+"""`loopback` and `stdio`: nothing was asked for, and nobody else can call. `local`: who may read the state folder."""
+
+DEFAULT_TENANT: Final = "default"
+"""Whose the servers of the file's top level are: the operator's own."""
+
+
+class Principal(Struct, frozen=True):
+    """One caller, proved. Made once for a credential and kept with it, so that a call makes none.
+
+    The user (`subject`) and the agent that acts for them are told apart. `chain` has the agents behind that one, the
+    nearest first. `narrowed` are the layers of patterns that a delegated key was given: a thing has to match each.
+    """
+
+    subject: str = "anonymous"
+    agent: str | None = None
+    tenant: str = DEFAULT_TENANT
+    proof: Proof = "loopback"
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    chain: tuple[str, ...] = ()
+    narrowed: tuple[tuple[str, ...], ...] = ()
+    credential: str = ""
+    """What proved it, by an id that may be written down: a key's, a certificate's or a token's digest."""
+    until_s: float | None = None
+    """Wall time from which on the credential proves nothing."""
+
+    @property
+    def owner(self) -> tuple[str, str, str | None]:
+        """What sessions, tasks, cursors and sealed states are bound to: a credential is renewed, its owner stays."""
+        return self.tenant, self.subject, self.agent
+
+
+ANONYMOUS: Final = Principal()
