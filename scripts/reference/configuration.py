@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from concento.control.config import keys, references
+from concento.control.config import keys, root, references
 from concento.control.config.kinds import Choice, Entries, Items, Key, Keys, OrOff, OrWord, WithPlace
 
 from .markdown import code, paragraphs, plain, sentences, slug
@@ -31,7 +31,7 @@ def page() -> str:
     return paragraphs(*parts)
 
 
-def tables(path: str = "", table: Keys = keys.ROOT) -> Iterator[tuple[str, Keys]]:
+def tables(path: str = "", table: Keys = root.ROOT) -> Iterator[tuple[str, Keys]]:
     """Every mapping with fixed keys, with its place in the file."""
     yield path, table
     for key in table.keys.values():

@@ -5,25 +5,38 @@ Nothing else constructs more than it needs for itself. What is not needed to lis
 
 import asyncio
 import os
+import ssl
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from .control.federation import Federation
 from .front.agent import AgentFront
 from .front.http import HttpListener
+from .front.identity.authenticator import Authenticator
 from .front.identity.hosts import Hosts
+from .front.identity.keys import ApiKeys
 from .front.session import Sessions
 from .front.sse import SseSessions
+from .front.tls import Certificates
+from .gateway.admit import Gate
 from .gateway.call import Gateway
 from .gateway.deadline import Deadlines
 from .gateway.listen import Listening
 from .model import limits
+from .model.auth import Tls
 from .model.clock import SystemClock
 from .model.config import Address, Config
+from .model.errors import StartError
 from .model.inventory import WELL
+from .model.principal import DEFAULT_TENANT, Principal
 from .model.seal import Seal
 from .observe.access_log import AccessLog
+from .observe.audit import AuditLog
 from .observe.metrics import Metrics, Reading
-from .observe.record import Records, Sink
+from .observe.record import Record, Records, Sink
+from .policy.decide import policy_of
+from .policy.limits import Limits
 from .protocol.versions import Era
 from .snapshot import Current, Snapshot
 from .store.contract import Store
@@ -37,12 +50,23 @@ from .upstream.tasks import Tasks
 
 _ERAS = "eras"
 REAP_EVERY_S = 30.0
+KEEP_UP_S = 1.0
+"""How often it is looked whether keys, tokens and certificates are still what they were."""
 
 
 class Hub:
     """One running hub: control plane and data path, without listeners until `listen` is called."""
 
-    def __init__(self, store: Store, eras: dict[str, Era], seal: Seal, sinks: list[Sink], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        eras: dict[str, Era],
+        seal: Seal,
+        sinks: list[Sink],
+        metrics: Metrics,
+        secrets: "Secrets",
+        audit: AuditLog | None = None,
+    ) -> None:
         clock = SystemClock()
         self.store = store
         self.metrics = metrics
@@ -54,47 +78,100 @@ class Hub:
         self.means = Means(self.watchdog, Parking(clock.monotonic), eras)
         self.upstreams = Upstreams(self.means, clock)
         self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
-        self.records = Records([metrics, *sinks], clock)
+        self.audit = audit
+        self._secrets = secrets
+        self.records = Records([metrics, *sinks, *([] if audit is None else [audit])], clock)
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
-        self.gateway = Gateway(self.current, self.upstreams, self.records, self.deadlines, self.federation, seal, store)
+        self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
+        gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent, clock.wall)
+        self.gateway = Gateway(
+            *(self.current, gate, self.upstreams, self.records, self.deadlines, self.federation, seal, store)
+        )
         self.listening = Listening(self.current, self.upstreams)
         self.sessions = Sessions(self.gateway, self.listening, clock.monotonic)
         self.hosts = Hosts(())
+        self.keys = ApiKeys(store, clock)
+        self.identity = Authenticator(self.keys, clock)
         self.front = AgentFront(
-            self.gateway, self.listening, self.sessions, SseSessions(self.sessions), self.hosts, self.is_ready
+            self.gateway,
+            self.listening,
+            self.sessions,
+            SseSessions(self.sessions),
+            self.hosts,
+            self.identity,
+            self.is_ready,
+            None if audit is None else audit.refused,
         )
         self.listener: HttpListener | None = None
+        self._certificates: list[Certificates] = []
         self._sinks = sinks
         self._tasks = Tasks("the hub")
         metrics.read_gauges(self._gauges)
 
     @classmethod
     async def create(
-        cls, config: Config, *, keep: bool = True, access_log: Callable[[], AccessLog] | None = None
+        cls,
+        config: Config,
+        *,
+        keep: bool = True,
+        access_log: Callable[[], AccessLog] | None = None,
+        audit: bool = False,
     ) -> "Hub":
-        """Make a hub for a configuration and begin to connect its servers. `keep`: use the state folder."""
+        """Make a hub for a configuration and begin to connect its servers.
+
+        `keep`: use the state folder. `audit`: record calls as the configuration says; one process at a time may.
+        """
         store: Store = MemoryStore()
         if keep and config.state_db is not None:
             store = await SqliteStore.open(config.state_db)
         eras: dict[str, Era] = {key: _era(value) for key, value in (await store.items(_ERAS)).items()}
         sinks: list[Sink] = [access_log()] if access_log is not None else []
-        hub = cls(store, eras, Seal(await _seal_key(store)), sinks, Metrics())
+        secrets = Secrets(config.secrets)
+        log = await _audit_log(config, secrets) if audit else None
+        hub = cls(store, eras, Seal(await _seal_key(store)), sinks, Metrics(), secrets, log)
+        await hub.keys.load()
+        await hub.limits.load()
         await hub.configure(config)
         await hub.gateway.tasks.recover()
         hub._tasks.start(hub._reap())
+        hub._tasks.start(hub._keep_up())
+        hub._tasks.start(hub._renew())
         return hub
 
     async def configure(self, config: Config) -> None:
         """Take a configuration, at the start or on a reload."""
+        for tenant in (DEFAULT_TENANT, *config.tenants):
+            try:
+                policy_of(config, tenant)
+            except ValueError as error:
+                raise StartError(f"the policy of {tenant!r} can't be used: {error}") from None
         self.hosts.allow(config.hosts)
+        self._secrets.known = config.secrets
+        await self.identity.configure(config.auth, config.base_url)
+        self.limits.configure({"": config.limits, **{tenant.name: tenant.limits for tenant in config.tenants.values()}})
+        if self.audit is not None:
+            self.audit.configure(config.audit)
         await self.federation.configure(config)
 
     async def listen(self, address: Address) -> Address:
         """Serve agents on an address; returns it with the real port. Errors: StartError."""
-        listener = HttpListener(self.front.admit, self.front.serve)
-        bound = await listener.start(address)
+        config = self.current.snapshot.config
+        listener = HttpListener(self.front.admit, self.front.serve, meet=self.identity.meet)
+        bound = await listener.start(address, self.tls(config.tls))
         self.listener = listener
         return bound
+
+    def tls(self, tls: Tls | None) -> ssl.SSLContext | None:
+        """What a listener speaks TLS with, kept up with its files from now on. Errors: StartError."""
+        if tls is None:
+            return None
+        certificates = Certificates(tls)
+        self._certificates.append(certificates)
+        return certificates.context
+
+    def wall(self) -> float:
+        """Unix time."""
+        return self.records.wall()
 
     def is_ready(self) -> bool:
         """Whether the hub takes calls: not draining, and no required server missing.
@@ -125,6 +202,11 @@ class Hub:
         self.watchdog.close()
         for key, era in self.means.eras.items():
             await self.store.put(_ERAS, key, era.encode())
+        await self.limits.flush()
+        await self.keys.flush()
+        await self.identity.close()
+        if self.audit is not None:
+            await self.audit.close()
         await self.store.close()
         for sink in self._sinks:
             if isinstance(sink, AccessLog):
@@ -137,6 +219,35 @@ class Hub:
             await self.sessions.reap()
             await self.gateway.tasks.reap()
 
+    async def _keep_up(self) -> None:
+        """What changes beside the calls: keys revoked elsewhere, tokens that run out, certificates renewed, quotas."""
+        while True:
+            await asyncio.sleep(KEEP_UP_S)
+            try:
+                await self.keys.refresh()
+                await self.keys.flush()
+                await self.limits.flush()
+            except Exception as error:  # the last edge: a store that fails once must not end this for good
+                self._note(f"the state store failed: {error}")
+            is_alive = partial(self._is_alive, now_s=time.time())
+            await self.sessions.cut(is_alive)
+            if self.listener is not None:
+                self.listener.cut(is_alive)
+            for certificates in self._certificates:
+                if (problem := await asyncio.to_thread(certificates.reload)) is not None:
+                    self._note(problem)
+
+    async def _renew(self) -> None:
+        """Keep the keys of issuers fresh."""
+        while True:
+            await asyncio.sleep(KEEP_UP_S)
+            await self.identity.refresh()
+
+    def _is_alive(self, principal: Principal, now_s: float) -> bool:
+        """Whether somebody who was let in would be let in now."""
+        snapshot = self.current.snapshot
+        return snapshot.knows(principal.tenant) and self.identity.is_alive(principal, now_s)
+
     def _note(self, note: str) -> None:
         if len(self.notes) < 1000:
             self.notes.append(note)
@@ -145,6 +256,9 @@ class Hub:
         yield "concento_calls_in_flight", "Calls running now", {}, self.records.in_flight
         yield "concento_reload_failures", "Configurations refused since the start", {}, self.reload_failures
         yield "concento_sessions", "Legacy sessions open now", {}, len(self.sessions)
+        if self.audit is not None:
+            yield from self.audit.readings()
+        yield from self.limits.readings()
         yield "concento_streams", "Listen streams open now", {}, len(self.listening)
         if self.listener is not None:
             yield "concento_connections", "Agents' connections open now", {}, self.listener.connections
@@ -160,6 +274,27 @@ class Hub:
         for upstream in self.upstreams:
             labels = {"server": upstream.server.alias}
             yield "concento_server_in_flight", "Calls at a server now", labels, upstream.in_flight
+
+
+class Secrets:
+    """The values that are never written down, of the configuration that is in force."""
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self.known = known
+
+    def __call__(self) -> frozenset[str]:
+        return self.known
+
+
+def _no_intent(record: Record) -> None:
+    return None
+
+
+async def _audit_log(config: Config, secrets: Secrets) -> AuditLog | None:
+    path = config.audit_path
+    if config.audit.mode == "off" or path is None:
+        return None
+    return await AuditLog.open(config.audit, path, secrets, SystemClock())
 
 
 def _era(value: bytes) -> Era:

@@ -1,58 +1,151 @@
 """Where the two planes meet: the frozen state that calls read, published by replacing one reference.
 
-A call takes the snapshot once and gets only the view of its endpoint and tenant. Views are built when first used and
-carried over to the next snapshot as long as nothing they show has changed.
+A call takes the snapshot once and gets only the view of its endpoint, its tenant, and what the policy lets its
+principal see. Views are built when first used and carried over to the next snapshot as long as nothing they show has
+changed.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from .catalog.patterns import Patterns
 from .catalog.slices import Slice
-from .catalog.view import TenantView
-from .model.call import Endpoint
-from .model.config import Config
+from .catalog.view import Binding, TenantView
+from .model.call import Call, Endpoint
+from .model.config import Config, owned
+from .model.errors import InvalidParams
 from .model.inventory import Kind
-from .model.principal import Principal
+from .model.policy import ItemKind
+from .model.principal import DEFAULT_TENANT, Principal
+from .policy.decide import Item, Policy, Reach, policy_of
+from .policy.sight import EVERYTHING, Sight, item_of
+
+_VIEWS_MAX: Final = 512
+"""Views kept at a time: one for each endpoint, tenant and reach that is in use. The oldest go first."""
+_ITEMS_MAX: Final = 50_000
+_Key = tuple[Endpoint, str, Reach | None]
 
 
 class Snapshot:
     """One frozen state of the hub: the configuration and a slice per server, in the configuration's order."""
 
-    __slots__ = ("_views", "config", "slices")
+    __slots__ = ("_items", "_of_tenant", "_policies", "_views", "config", "slices")
 
     def __init__(self, config: Config, slices: Mapping[str, Slice], before: "Snapshot | None" = None) -> None:
         self.config = config
         self.slices = slices
-        self._views: dict[Endpoint, TenantView] = {}
+        self._of_tenant: dict[str, tuple[Slice, ...]] = {}
+        self._views: dict[_Key, TenantView] = {}
+        self._items: dict[tuple[ItemKind, str, str], Item] = {}
         if before is not None and before.config is config:
-            self._views = {
-                endpoint: view for endpoint, view in before._views.items() if view.slices == self._shown(endpoint)
-            }
+            self._policies: dict[str, Policy] = before._policies
+            for key, view in before._views.items():
+                if view.slices == self._slices(key[0], key[1]):
+                    self._views[key] = view
+        else:
+            self._policies = {tenant: policy_of(config, tenant) for tenant in (DEFAULT_TENANT, *config.tenants)}
+
+    # -- who sees what
 
     def view(self, endpoint: Endpoint, principal: Principal) -> TenantView | None:
-        """What this caller may see at an endpoint; None if there is no such endpoint."""
-        view = self._views.get(endpoint)
-        if view is None and self.exists(endpoint):
-            view = self._views[endpoint] = TenantView(self._shown(endpoint), endpoint, self._patterns(endpoint))
+        """What this caller may see at an endpoint; None if there is no such endpoint for them."""
+        policy = self._policies.get(principal.tenant)
+        if policy is None:
+            return None  # a tenant that is no more
+        return self._view(endpoint, principal.tenant, policy.reach(principal))
+
+    def exists(self, endpoint: Endpoint, principal: Principal) -> bool:
+        """Whether there is anything for a caller at an endpoint."""
+        return self.view(endpoint, principal) is not None
+
+    def knows(self, tenant: str) -> bool:
+        """Whether there is such a tenant."""
+        return tenant in self._policies
+
+    def reach(self, principal: Principal) -> Reach:
+        """What the policy says of a caller. Errors: InvalidParams, if their tenant is gone."""
+        policy = self._policies.get(principal.tenant)
+        if policy is None:
+            raise InvalidParams("There is no such endpoint")
+        return policy.reach(principal)
+
+    def roles_of(self, principal: Principal) -> frozenset[str]:
+        """The roles that a caller is in: those its credential names, and those that name it."""
+        policy = self._policies.get(principal.tenant)
+        return principal.roles if policy is None else policy.roles_of(principal)
+
+    def item(self, kind: ItemKind, binding: Binding) -> Item:
+        """What the policy is asked about."""
+        server = binding.server
+        key = (kind, server.key, binding.own)
+        item = self._items.get(key)
+        if item is None:
+            if len(self._items) >= _ITEMS_MAX:
+                self._items.clear()
+            item = self._items[key] = item_of(kind, server, binding.own, binding.entry)
+        return item
+
+    def whole(self, endpoint: Endpoint, tenant: str) -> TenantView:
+        """All that a tenant's principals could be granted there."""
+        view = self._view(endpoint, tenant, None)
+        return TenantView((), endpoint) if view is None else view
+
+    def hidden(self, call: Call) -> str | None:
+        """The rule that hides what a call names and its caller can't see; None if it is not there for anybody."""
+        find = {"tools/call": TenantView.tool, "prompts/get": TenantView.prompt}.get(call.method)
+        whole = self.whole(call.endpoint, call.principal.tenant)
+        binding = None if find is None else find(whole, call.name or "")
+        if binding is None:
+            return None
+        kind: ItemKind = "tool" if call.method == "tools/call" else "prompt"
+        return self.reach(call.principal).decide(self.item(kind, binding)).rule
+
+    # -- views
+
+    def _view(self, endpoint: Endpoint, tenant: str, reach: Reach | None) -> TenantView | None:
+        if reach is not None and reach.open:
+            reach = None
+        key = (endpoint, tenant, reach)
+        view = self._views.get(key)
+        if view is None and (view := self._made(endpoint, tenant, reach)) is not None:
+            if len(self._views) >= _VIEWS_MAX:
+                del self._views[next(iter(self._views))]
+            self._views[key] = view
         return view
 
-    def exists(self, endpoint: Endpoint) -> bool:
-        """Whether anything is configured at an endpoint."""
-        if endpoint.kind == "server":
-            return endpoint.name in self.slices
-        return endpoint.kind == "all" or endpoint.name in self.config.views
+    def _made(self, endpoint: Endpoint, tenant: str, reach: Reach | None) -> TenantView | None:
+        patterns = None
+        if endpoint.kind == "view":
+            view = self.config.views.get(owned(tenant, endpoint.name))
+            if view is None:
+                return None
+            patterns = Patterns(view.include, view.exclude)
+        lens = None
+        if patterns is not None or reach is not None or tenant != DEFAULT_TENANT:
+            lens = Sight(tenant, self._share(tenant), patterns, reach)
+        made = TenantView(self._slices(endpoint, tenant), endpoint, lens)
+        return None if endpoint.kind == "server" and not made.shown else made
 
-    def _shown(self, endpoint: Endpoint) -> tuple[Slice, ...]:
+    def _slices(self, endpoint: Endpoint, tenant: str) -> tuple[Slice, ...]:
+        """The slices that a tenant's view of an endpoint is made of: its own, and those with something shared."""
+        slices = self._of_tenant.get(tenant)
+        if slices is None:
+            share = self._share(tenant)
+            slices = self._of_tenant[tenant] = tuple(
+                slice
+                for slice in self.slices.values()
+                if slice.server.tenant == tenant
+                or (slice.server.tenant == DEFAULT_TENANT and share.reaches(slice.server.alias))
+            )
         if endpoint.kind == "server":
-            return (self.slices[endpoint.name],) if endpoint.name in self.slices else ()
-        return tuple(self.slices.values())
+            return tuple(slice for slice in slices if slice.server.alias == endpoint.name)
+        return slices
 
-    def _patterns(self, endpoint: Endpoint) -> Patterns | None:
-        if endpoint.kind != "view":
-            return None
-        view = self.config.views[endpoint.name]
-        return Patterns(view.include, view.exclude)
+    def _share(self, tenant: str) -> Patterns:
+        if tenant == DEFAULT_TENANT:
+            return EVERYTHING
+        configured = self.config.tenants.get(tenant)
+        return Patterns(() if configured is None else configured.share)
 
 
 class Freshness(Protocol):

@@ -247,8 +247,8 @@ def test_completion_goes_to_the_owner_in_its_own_names() -> None:
     built = build_slice(Server("a", (UrlReplica("http://x"),)), inventory, READY, naming=Naming())
     view = TenantView((built,), ALL)
     ref = Raw(b'{"type":"ref/prompt","name":"a__greet","extra":1}')
-    alias, params = own_completion_params({"ref": ref, "argument": Raw(b"{}")}, view)
-    assert alias == "a"
+    kind, binding, params = own_completion_params({"ref": ref, "argument": Raw(b"{}")}, view)
+    assert (kind, binding.alias) == ("prompt", "a")
     assert json.loads(bytes(params["ref"])) == {"type": "ref/prompt", "name": "greet", "extra": 1}  # type: ignore[arg-type]
     for bad in (b'{"type":"ref/prompt","name":"greet"}', b'{"type":"ref/other"}', b"7"):
         with pytest.raises(InvalidParams):
@@ -259,15 +259,15 @@ def test_completion_at_a_server_that_is_not_known_yet_can_be_tried_again() -> No
     view = TenantView((unknown("a"),), ALL)
     with pytest.raises(Unavailable):
         own_completion_params({"ref": Raw(b'{"type":"ref/prompt","name":"a__greet"}')}, view)
-    alias, _ = own_completion_params({"ref": Raw(b'{"type":"ref/resource","uri":"s://a!x"}')}, view)
-    assert alias == "a"
+    kind, binding, _ = own_completion_params({"ref": Raw(b'{"type":"ref/resource","uri":"s://a!x"}')}, view)
+    assert (kind, binding.alias) == ("resource", "a")
 
 
 def test_a_template_reference_goes_back_to_the_servers_own() -> None:
     template = "urn:{id}"
     view = TenantView((offering("a", templates=Listing((Item(template, b'{"uriTemplate":"urn:{id}"}'),))),), ALL)
     ref = json.dumps({"type": "ref/resource", "uri": publish_template("a", template)}).encode()
-    _, params = own_completion_params({"ref": Raw(ref)}, view)
+    _, _, params = own_completion_params({"ref": Raw(ref)}, view)
     assert json.loads(bytes(params["ref"]))["uri"] == template  # type: ignore[arg-type]
 
 

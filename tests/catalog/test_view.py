@@ -8,6 +8,7 @@ from concento.catalog.patterns import Patterns
 from concento.catalog.view import INSTRUCTIONS_CHARS_MAX, TenantView
 from concento.model.call import ALL, Endpoint
 from concento.model.inventory import Listing
+from concento.policy.sight import Sight
 
 VIEW = Endpoint("view", "v")
 
@@ -36,7 +37,9 @@ def test_one_servers_endpoint_uses_its_own_names() -> None:
 def test_a_view_says_nothing_of_servers_it_can_not_reach() -> None:
     seen = slice_of("a", tool("x"))
     other = offering("b", instructions="of b", capabilities=b'{"prompts":{},"completions":{}}')
-    view = TenantView((seen, other, unknown("bare", prefix="never"), unknown("c")), VIEW, Patterns(["a.*"]))
+    view = TenantView(
+        (seen, other, unknown("bare", prefix="never"), unknown("c")), VIEW, Sight(patterns=Patterns(["a.*"]))
+    )
     assert view.instructions is None
     tasks: dict[str, object] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
     assert view.capabilities == {"tools": {"listChanged": True}, "logging": {}, **tasks}
@@ -50,7 +53,7 @@ def test_a_view_says_nothing_of_servers_it_can_not_reach() -> None:
 
 
 def test_a_view_that_excludes_some_tools_still_shows_their_server() -> None:
-    view = TenantView((slice_of("a", tool("x"), tool("y")),), VIEW, Patterns(["*"], ["a.x"]))
+    view = TenantView((slice_of("a", tool("x"), tool("y")),), VIEW, Sight(patterns=Patterns(["*"], ["a.x"])))
     assert view.names("tools") == ("a__y",)
     assert view.nearest("tools", "a__x") == ["a__y"]
     assert not view.public("tools")
@@ -126,7 +129,7 @@ def test_a_bare_name_never_takes_a_prefixed_ones_place() -> None:
 
 
 def test_an_empty_view_is_not_fresh_and_not_public() -> None:
-    view = TenantView((offering("a", tools=Listing((), 60.0, True, 0.0)),), VIEW, Patterns([]))
+    view = TenantView((offering("a", tools=Listing((), 60.0, True, 0.0)),), VIEW, Sight(patterns=Patterns([])))
     assert view.ttl_ms("tools", 0.0) == 0
     assert not view.public("tools")
     assert view.items("tools") == ()

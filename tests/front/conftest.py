@@ -7,9 +7,13 @@ from contextlib import asynccontextmanager
 
 from hypothesis import HealthCheck, settings
 
-from concento.front.http import Connection, Exchange, HttpListener
-from concento.front.parser import HttpHead, HttpRequest, Refusal
+from concento.front.http import Admit, Connection, Exchange, HttpListener
+from concento.front.identity.authenticator import Authenticator
+from concento.front.identity.keys import ApiKeys
+from concento.front.parser import HttpRequest
 from concento.model.config import Address
+from concento.model.principal import ANONYMOUS
+from concento.store.memory import MemoryStore
 from concento.testing.clock import ManualClock
 from concento.testing.waiting import until
 
@@ -119,10 +123,10 @@ class Front:
 
 
 @asynccontextmanager
-async def listening(serve: Serve, admit: Callable[[HttpHead], Refusal | None] | None = None) -> AsyncIterator[Front]:
+async def listening(serve: Serve, admit: Admit | None = None) -> AsyncIterator[Front]:
     """A listener, drained at the end; then nothing of it may be left."""
     clock = ManualClock()
-    listener = HttpListener(admit or (lambda head: None), serve, clock=clock)
+    listener = HttpListener(admit or (lambda head, peer: ANONYMOUS), serve, clock=clock)
     front = Front(listener, await listener.start(Address("127.0.0.1", 0)), clock)
     try:
         yield front
@@ -132,3 +136,8 @@ async def listening(serve: Serve, admit: Callable[[HttpHead], Refusal | None] | 
         await listener.drain(1.0)
         await until(lambda: not listener.connections and not listener.running, "nothing is left")
         assert not listener._per_address
+
+
+def open_to_all() -> Authenticator:
+    """What stands at the door where nobody has to prove anything."""
+    return Authenticator(ApiKeys(MemoryStore(), ManualClock()), ManualClock())

@@ -188,7 +188,7 @@ async def test_a_bad_request_never_takes_the_reply_of_an_earlier_one(bad: bytes,
     script = Script()
     first = script.hold("/1")
 
-    def admit(head: HttpHead) -> Refusal | None:
+    def admit(head: HttpHead, peer: Peer) -> Refusal | Principal | None:
         return Refusal(403, "no") if head.path == "/refused" else None
 
     async with listening(script, admit) as front:
@@ -209,7 +209,7 @@ async def test_a_bad_request_never_takes_the_reply_of_an_earlier_one(bad: bytes,
 async def test_after_a_refusal_that_keeps_the_connection_the_next_request_is_served() -> None:
     script = Script()
 
-    def admit(head: HttpHead) -> Refusal | None:
+    def admit(head: HttpHead, peer: Peer) -> Refusal | Principal | None:
         return Refusal(404, "no", close=False, headers=(("x-why", "because"),)) if head.path == "/refused" else None
 
     async with listening(script, admit) as front:
@@ -241,7 +241,7 @@ async def test_the_connection_ends_where_the_agent_wants_it(version: str) -> Non
 
 async def test_a_refusal_waits_for_no_body() -> None:
     script = Script()
-    async with listening(script, lambda head: Refusal(401, "who?")) as front:
+    async with listening(script, lambda head, peer: Refusal(401, "who?")) as front:
         wire = await front.connect()
         wire.send(post(b"", length=1000))
         status, fields, _ = await wire.reply()
@@ -307,7 +307,7 @@ async def test_a_pipelined_agent_is_asked_when_it_is_its_turn(together: bool) ->
 
 
 async def test_a_refused_agent_is_not_asked_for_the_body() -> None:
-    async with listening(answering(200), lambda head: Refusal(403, "no")) as front:
+    async with listening(answering(200), lambda head, peer: Refusal(403, "no")) as front:
         wire = await front.connect()
         wire.send(post(b"", "Expect: 100-continue", length=2))
         assert (await wire.reply())[0] == 403
@@ -727,12 +727,12 @@ async def test_one_address_holds_so_many_connections_and_no_more(monkeypatch: py
 async def test_an_address_in_use_is_told_with_its_remedy() -> None:
     async with listening(answering(200)) as front:
         with pytest.raises(StartError, match="in use"):
-            await HttpListener(lambda head: None, answering(200)).start(front.address)
+            await HttpListener(lambda head, peer: None, answering(200)).start(front.address)
 
 
 async def test_a_host_that_is_none_is_told() -> None:
     with pytest.raises(StartError):
-        await HttpListener(lambda head: None, answering(200)).start(Address("256.0.0.1", 0))
+        await HttpListener(lambda head, peer: None, answering(200)).start(Address("256.0.0.1", 0))
 
 
 # ---- draining

@@ -13,6 +13,7 @@ from tests.front.corpus import JSON, request
 from tests.hostile.rig import Rig
 from tests.hostile.wire import Reply, ask
 
+from concento.admin.access import AdminAccess
 from concento.admin.listener import admin_app
 from concento.front.identity.hosts import Hosts
 
@@ -21,9 +22,10 @@ DATA = [
     *(("GET", "/sse"), ("POST", "/messages?session=x"), ("GET", "/health/live"), ("GET", "/health/ready")),
     *(("GET", "/nothing"), ("POST", "/nothing"), ("OPTIONS", "/mcp"), ("PUT", "/mcp"), ("HEAD", "/mcp")),
 ]
+_NOBODY = cast(AdminAccess, None)
 _hub = cast(Any, SimpleNamespace(hosts=Hosts([])))
 ADMIN = [
-    *(("GET", route.path.format(name="t")) for route in admin_app(_hub).routes if isinstance(route, Route)),
+    *(("GET", route.path.format(name="t")) for route in admin_app(_hub, _NOBODY).routes if isinstance(route, Route)),
     *(("GET", "/nothing"), ("POST", "/api/v1/servers"), ("OPTIONS", "/api/v1/servers")),
 ]
 FOREIGN = {

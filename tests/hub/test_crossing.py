@@ -9,7 +9,7 @@ from tests.hub.conftest import Start, at, config
 
 from concento.model.call import Notify, Reply, Request
 from concento.model.errors import Overloaded
-from concento.model.principal import ANONYMOUS, Principal
+from concento.model.principal import ANONYMOUS, Owner, Principal
 from concento.testing.clock import ManualClock
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, ScriptedMcp, legacy_mcp, modern_mcp
@@ -73,8 +73,8 @@ async def test_no_caller_gets_anothers_answer(start: Start, kind: type[ScriptedM
 class Call:
     """A parked call that only counts."""
 
-    def __init__(self, owner: Principal) -> None:
-        self.owner = owner
+    def __init__(self, principal: Principal) -> None:
+        self.owner: Owner = principal.owner
         self.given_up = 0
 
     async def resume(self, request: Request, notify: Notify | None) -> Reply:

@@ -366,7 +366,7 @@ def test_a_modern_servers_result_is_relayed_as_received() -> None:
 
 
 def test_the_statuses_are_those_of_the_sdk_and_the_hubs_own() -> None:
-    own = {-31003: 429, -31004: 503, -32002: 400}
+    own = {-31003: 429, -31004: 503, -31007: 403, -32002: 400}
     assert {**ERROR_CODE_HTTP_STATUS, **own} == dict(modern.STATUS)
 
 

@@ -8,11 +8,14 @@ from urllib.parse import urlsplit
 
 from ..catalog.search import ToolIndex
 from ..catalog.slices import Entry, Slice
+from ..front.identity.authenticator import Authenticator
 from ..front.identity.hosts import Hosts
+from ..front.identity.keys import ApiKeys
 from ..model.call import ALL
 from ..model.config import ChildReplica, Isolation, Replica, Server
 from ..model.principal import ANONYMOUS
 from ..observe.metrics import Metrics
+from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
 from ..snapshot import Current, Freshness
 from ..upstream.pool import Upstreams
@@ -34,6 +37,9 @@ class Hub(Protocol):
     upstreams: Upstreams
     metrics: Metrics
     hosts: Hosts
+    identity: Authenticator
+    keys: ApiKeys
+    limits: Limits
 
     @property
     def federation(self) -> Freshness:
@@ -42,6 +48,10 @@ class Hub(Protocol):
 
     def is_ready(self) -> bool:
         """Whether it takes calls."""
+        ...
+
+    def wall(self) -> float:
+        """Unix time."""
         ...
 
 

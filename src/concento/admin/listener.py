@@ -6,6 +6,7 @@ Host and Origin are checked on every route, as on the data listener. Source: har
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,10 +21,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .. import __version__
 from ..front.http import bind_problem
 from ..front.identity.hosts import Hosts
+from ..front.parser import Refusal
 from ..model.config import Address
 from ..model.errors import StartError
+from ..model.principal import DEFAULT_TENANT
 from ..upstream.tasks import Tasks
-from . import describe
+from . import describe, explain
+from .access import AdminAccess
 from .describe import Hub
 
 SEARCH_LIMIT_MAX = 500
@@ -39,6 +43,7 @@ INDEX = """Concento {version}
 /api/v1/servers            what is connected, what is failing and why
 /api/v1/tools              all tools; ?search=words finds some, ?refresh=no wakes no server that was never listed
 /api/v1/tools/NAME         one tool, with its definition
+/api/v1/explain            ?tool=NAME&subject=WHO: whether they see it and may call it, and why
 /metrics                   Prometheus metrics
 /health/live, /health/ready
 /openapi.json              this API, described
@@ -46,11 +51,13 @@ INDEX = """Concento {version}
 
 
 class Guard:
-    """Refuses requests that name another host or come from another page; puts strict headers on every answer."""
+    """Refuses requests that name another host, come from another page, or are not the operator's; puts strict headers on
+    every answer."""
 
-    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+    def __init__(self, app: ASGIApp, hosts: Hosts, access: AdminAccess) -> None:
         self._app = app
         self._hosts = hosts
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,10 +76,15 @@ class Guard:
         if reason is not None:
             await JSONResponse({"error": reason}, 403)(scope, receive, send_strict)
             return
+        caller = await self._access.judge(scope)
+        if isinstance(caller, Refusal):
+            answer = JSONResponse({"error": caller.reason}, caller.status, dict(caller.headers))
+            await answer(scope, receive, send_strict)
+            return
         await self._app(scope, receive, send_strict)
 
 
-def admin_app(hub: Hub) -> Starlette:
+def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
     """The routes, all of them GET."""
 
     async def index(_: Request) -> Response:
@@ -96,6 +108,26 @@ def admin_app(hub: Hub) -> Starlette:
             found = describe.tool(hub, request.path_params["name"])
         return JSONResponse(found) if found is not None else JSONResponse({"error": "there is no such tool"}, 404)
 
+    async def explained(request: Request) -> Response:
+        asked = request.query_params
+        known = {"tool", "subject", "agent", "tenant", "role", "scope", "args", "address", "endpoint"}
+        if strange := sorted(set(asked) - known):
+            return JSONResponse({"error": f"unknown parameter {strange[0]!r}; known: {', '.join(sorted(known))}"}, 422)
+        try:
+            question = explain.Question(
+                asked.get("tool", ""),
+                asked.get("subject", ""),
+                agent=asked.get("agent"),
+                tenant=asked.get("tenant", DEFAULT_TENANT),
+                roles=tuple(asked.getlist("role")),
+                scopes=tuple(asked.getlist("scope")),
+                arguments=asked.get("args"),
+                address=asked.get("address"),
+            )
+            return JSONResponse(explain.answer(hub, question))
+        except explain.Unanswerable as error:
+            return JSONResponse({"error": str(error)}, 422)
+
     async def metrics(_: Request) -> Response:
         return Response(hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -114,12 +146,13 @@ def admin_app(hub: Hub) -> Starlette:
         Route("/api/v1/servers", servers),
         Route("/api/v1/tools", tools),
         Route("/api/v1/tools/{name}", tool),
+        Route("/api/v1/explain", explained),
         Route("/metrics", metrics),
         Route("/health/live", live),
         Route("/health/ready", ready),
         Route("/openapi.json", openapi),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hub.hosts)])
+    return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hub.hosts, access=access)])
 
 
 def _openapi() -> dict[str, Any]:
@@ -132,6 +165,10 @@ def _openapi() -> dict[str, Any]:
     search = {"name": "search", "in": "query", "schema": text}
     limit = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": SEARCH_LIMIT_MAX}}
     refresh = {"name": "refresh", "in": "query", "schema": {"enum": ["yes", "no"], "default": "yes"}}
+    asked = [
+        {"name": one, "in": "query", "required": one in ("tool", "subject"), "schema": text}
+        for one in ("tool", "subject", "agent", "tenant", "role", "scope", "args", "address")
+    ]
     name = {"name": "name", "in": "path", "required": True, "schema": text}
     return {
         "openapi": "3.1.0",
@@ -140,6 +177,7 @@ def _openapi() -> dict[str, Any]:
             "/api/v1/servers": get("Servers, their state and counts"),
             "/api/v1/tools": get("Tools, all or searched", search, limit, refresh),
             "/api/v1/tools/{name}": get("One tool", name),
+            "/api/v1/explain": get("Whether somebody sees a tool and may call it, by which rule and limits", *asked),
             "/metrics": get("Prometheus metrics"),
             "/health/live": get("Whether the process runs"),
             "/health/ready": get("Whether it takes calls"),
@@ -158,13 +196,14 @@ class _Server(uvicorn.Server):
 class AdminListener:
     """Serves the admin API on an address."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, token: str | None = None) -> None:
         self._hub = hub
+        self._access = AdminAccess(hub.identity, token)
         self._tasks = Tasks("the admin listener")
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
-    async def start(self, address: Address) -> Address:
+    async def start(self, address: Address, tls: ssl.SSLContext | None = None) -> Address:
         """Bind and serve; returns the address with the real port. Errors: StartError."""
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
@@ -175,7 +214,13 @@ class AdminListener:
             listening.close()
             raise StartError(f"admin: {bind_problem(address, error)}") from error
         config = uvicorn.Config(
-            admin_app(self._hub), log_config=None, access_log=False, lifespan="off", server_header=False, ws="none"
+            admin_app(self._hub, self._access),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            ws="none",
+            ssl_context_factory=None if tls is None else lambda config, default: tls,
         )
         self._server = _Server(config)
         self._serving = self._tasks.start(self._server.serve([listening]))

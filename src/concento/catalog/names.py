@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..model.config import Config
+from ..model.principal import DEFAULT_TENANT
 
 SEPARATOR = "__"
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
@@ -26,9 +27,14 @@ class Naming:
     """Names that only the hub itself may give: of logical and meta-tools."""
 
     @classmethod
-    def of(cls, config: Config) -> "Naming":
-        """The naming of a configuration."""
-        return cls(config.chars_max, frozenset(config.servers))
+    def of(cls, config: Config, tenant: str = DEFAULT_TENANT) -> "Naming":
+        """The naming of a tenant's servers. The operator's may be seen beside any tenant's, so theirs avoid all."""
+        aliases = frozenset(
+            server.alias
+            for server in config.servers.values()
+            if tenant == DEFAULT_TENANT or server.tenant in (tenant, DEFAULT_TENANT)
+        )
+        return cls(config.chars_max, aliases)
 
 
 def public_name(alias: str, own: str, naming: Naming, *, prefixed: bool = True, wanted: str | None = None) -> str:

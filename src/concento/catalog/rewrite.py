@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Raw
 
 from ..model.errors import BadReply, InvalidParams, Unavailable
+from ..model.policy import ItemKind
 from ..protocol.jsonrpc import check_spelling, raw, read_object, read_once, read_string
 from .uris import publish_uri
-from .view import TenantView
+from .view import Binding, TenantView
 
 _encode = msgspec.json.Encoder().encode
 _items = msgspec.json.Decoder(list[Raw])
@@ -117,8 +118,10 @@ def _object(part: Raw) -> dict[str, Raw]:
     return members
 
 
-def own_completion_params(params: Mapping[str, Raw], view: TenantView) -> tuple[str, dict[str, Raw | str]]:
-    """The server that a completion is asked of, and the parameters in its own names.
+def own_completion_params(
+    params: Mapping[str, Raw], view: TenantView
+) -> tuple[ItemKind, Binding, dict[str, Raw | str]]:
+    """What a completion is for, whose it is, and the parameters in its server's own names.
 
     Errors: InvalidParams; Unavailable, if the server that could hold the name is not known yet.
     """
@@ -134,7 +137,8 @@ def own_completion_params(params: Mapping[str, Raw], view: TenantView) -> tuple[
         if (alias := view.pending(name)) is not None:
             raise not_known(view, alias, "prompts" if type == "ref/prompt" else "resources")
         raise InvalidParams(f"Unknown {'prompt' if type == 'ref/prompt' else 'resource'}: {name[:256]}")
-    return binding.alias, {**params, "ref": Raw(_encode({**ref, member: raw(binding.own)}))}
+    kind: ItemKind = "prompt" if type == "ref/prompt" else "resource"
+    return kind, binding, {**params, "ref": Raw(_encode({**ref, member: raw(binding.own)}))}
 
 
 def not_known(view: TenantView, alias: str, kind: str) -> Unavailable:

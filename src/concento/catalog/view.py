@@ -7,7 +7,7 @@ import difflib
 import heapq
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -18,7 +18,6 @@ from ..model.inventory import KINDS, WELL, Kind
 from ..model.task import TASKS_EXTENSION
 from ..protocol.jsonrpc import read_object
 from .names import SEPARATOR, may_be_bare
-from .patterns import Patterns
 from .slices import Entry, Slice
 from .uris import resolve_uri
 
@@ -30,31 +29,46 @@ _COMPARED_MAX: Final = 100
 """Names compared in full: those that share most pairs of letters with the one asked for."""
 
 
+class Lens(Protocol):
+    """What of the servers somebody sees."""
+
+    def reaches(self, server: Server) -> bool:
+        """Whether anything of a server can be seen, whatever it offers."""
+        ...
+
+    def shows(self, kind: Kind, server: Server, own: str, entry: Entry | None) -> bool:
+        """Whether something of a server is seen, by its own name or URI; `entry` is None where nobody listed it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
     """A public name resolved: whose it is, and its own name there. `entry` is None for an unlisted resource."""
 
-    alias: str
+    server: Server
     own: str
     entry: Entry | None = None
+
+    @property
+    def alias(self) -> str:
+        """The server's alias."""
+        return self.server.alias
 
 
 class TenantView:
     """The catalog as one endpoint shows it. Immutable; made from slices when first asked for.
 
-    `slices` are all it was made from, `shown` those of servers that its patterns can reach: nothing it says betrays
-    the others.
+    `slices` are all it was made from, `shown` those of servers that its lens can reach: nothing it says betrays the
+    others.
     """
 
-    def __init__(self, slices: tuple[Slice, ...], endpoint: Endpoint, patterns: Patterns | None = None) -> None:
+    def __init__(self, slices: tuple[Slice, ...], endpoint: Endpoint, lens: Lens | None = None) -> None:
         self.slices = slices
         self.endpoint = endpoint
-        self._patterns = patterns
+        self._lens = lens
         self._own_names = endpoint.kind == "server"
-        self.shown = (
-            slices if patterns is None else tuple([slice for slice in slices if patterns.reaches(slice.server.alias)])
-        )
-        self._aliases = frozenset(slice.server.alias for slice in self.shown)
+        self.shown = slices if lens is None else tuple([slice for slice in slices if lens.reaches(slice.server)])
+        self._servers = {slice.server.alias: slice.server for slice in self.shown}
         self._items: dict[Kind, dict[str, Entry]] = {kind: self._collect(kind) for kind in KINDS}
         self._names = {kind: tuple(items) for kind, items in self._items.items()}
         self._listed = {kind: tuple([self.raw(entry) for entry in self.items(kind)]) for kind in KINDS}
@@ -67,7 +81,7 @@ class TenantView:
         items: dict[str, Entry] = {}
         for slice in self.shown:
             for entry in slice.entries(kind):
-                if self._patterns is None or self._patterns.matches(entry.alias, entry.own):
+                if self._lens is None or self._lens.shows(kind, slice.server, entry.own, entry):
                     items.setdefault(self.name(entry), entry)
         return items
 
@@ -81,9 +95,9 @@ class TenantView:
 
     # -- names
 
-    def shows(self, alias: str) -> bool:
-        """Whether a server is seen here."""
-        return alias in self._aliases
+    def server(self, alias: str) -> Server | None:
+        """The server of an alias, if it is seen here."""
+        return self._servers.get(alias)
 
     def tool(self, name: str) -> Binding | None:
         """The tool of that name."""
@@ -99,18 +113,24 @@ class TenantView:
 
     def _bound(self, kind: Kind, name: str) -> Binding | None:
         entry = self._items[kind].get(name)
-        return None if entry is None else Binding(entry.alias, entry.own, entry)
+        return None if entry is None else Binding(self._servers[entry.alias], entry.own, entry)
+
+    def tool_of(self, alias: str, own: str) -> Binding | None:
+        """The tool of a server's by its own name, if it is seen here."""
+        entries = self._items["tools"].values()
+        entry = next((entry for entry in entries if entry.own == own and entry.alias == alias), None)
+        return None if entry is None else Binding(self._servers[alias], own, entry)
 
     def resource(self, uri: str) -> Binding | None:
         """The resource at a URI, listed or not: the URI names its server."""
-        if self._own_names:
-            return Binding(self.slices[0].server.alias, uri, self._items["resources"].get(uri))
-        resolved = resolve_uri(uri)
-        if resolved is None or resolved[0] not in self._aliases:
+        resolved = (next(iter(self._servers), ""), uri) if self._own_names else resolve_uri(uri)
+        server = None if resolved is None else self._servers.get(resolved[0])
+        if resolved is None or server is None:
             return None
-        if self._patterns is not None and not self._patterns.matches(*resolved):
+        entry = self._items["resources"].get(uri)
+        if self._lens is not None and entry is None and not self._lens.shows("resources", server, resolved[1], None):
             return None
-        return Binding(*resolved, self._items["resources"].get(uri))
+        return Binding(server, resolved[1], entry)
 
     def nearest(self, kind: Kind, name: str) -> list[str]:
         """Visible names that look like one that does not exist."""
@@ -123,9 +143,10 @@ class TenantView:
         )
         return difflib.get_close_matches(name, likely, _NEAREST_MAX, 0.6)
 
-    def matches(self, alias: str, own: str) -> bool:
-        """Whether the patterns show something of a server, by its own name or URI."""
-        return self._patterns is None or self._patterns.matches(alias, own)
+    def shows_resource(self, alias: str, own: str) -> bool:
+        """Whether a resource of a server is seen here, by its own URI."""
+        server = self._servers.get(alias)
+        return server is not None and (self._lens is None or self._lens.shows("resources", server, own, None))
 
     def pending(self, name: str) -> str | None:
         """The server whose unknown inventory could hold this name; None if no such server is starting.
@@ -139,7 +160,7 @@ class TenantView:
         if separator and head in unknown:
             return head
         bare = next((alias for alias, server in unknown.items() if server.prefix == "never"), None)
-        return bare if may_be_bare(name, self._aliases) else None
+        return bare if may_be_bare(name, frozenset(self._servers)) else None
 
     # -- lists
 
@@ -190,7 +211,7 @@ class TenantView:
     @property
     def shows_all(self) -> bool:
         """Whether nothing of the servers is hidden here."""
-        return self._patterns is None
+        return self._lens is None
 
     # -- what the endpoint says of itself
 

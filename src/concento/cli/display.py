@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -46,18 +47,39 @@ class Display:
 
     def begin(self, as_json: bool) -> None:
         """The first words: where to connect, what is starting."""
-        url = f"http://{self._address}/mcp"
+        url = f"{self._scheme}://{self._address}/mcp"
         if as_json:
             click.echo(json.dumps({"endpoint": url, "admin": str(self._config.admin) if self._config.admin else None}))
         self.say(f"concento listens at {url}", "cyan")
         if self._config.admin is not None:
-            self.say(f"  servers, tools and metrics: http://{self._config.admin}")
+            scheme = "http" if self._config.admin_tls is None else "https"
+            self.say(f"  servers, tools and metrics: {scheme}://{self._config.admin}")
         if self._log_path is not None:
             self.say(f"  access log: {self._log_path}")
-        self.say("  no auth configured: loopback only")
+        for line in self._doors():
+            self.say(f"  {line}")
         names = [alias for alias, server in self._config.servers.items() if not server.is_lazy]
         hint = "" if self._config.servers else ": none; add one under `servers:`"
         self.say(f"  starting {counted(names, 'server')}{': ' if names else hint}{', '.join(names)}")
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self._config.tls is None else "https"
+
+    def _doors(self) -> Iterator[str]:
+        """Who may come in, and what is recorded."""
+        config = self._config
+        if config.auth is None:
+            yield "no auth configured: loopback only"
+        else:
+            ways = ["API keys"] if config.auth.api_keys else []
+            ways += [f"tokens of {issuer.name}" for issuer in config.auth.issuers]
+            ways += ["client certificates"] if config.auth.certificates else []
+            yield f"callers prove who they are: {', '.join(ways)}"
+            if not config.roles and not any(rule.effect == "allow" for rule in config.policies):
+                yield "no roles and no grants: whoever comes in may use everything that no rule denies"
+        if self._hub.audit is not None:
+            yield f"audit record ({config.audit.mode}): {config.audit_path}"
 
     async def follow(self) -> None:
         """Tell what changes, and a summary once everything has settled."""
@@ -107,7 +129,7 @@ class Display:
         self.say(f"{ready} of {counted(slices, 'server')} ready{sleeping}, {counted(tools, 'tool')}", "cyan")
         if waiting:
             self.say(f"  still starting: {', '.join(waiting)}")
-        self.say(f"Connect an agent:  claude mcp add --transport http concento http://{self._address}/mcp")
+        self.say(f"Connect an agent:  claude mcp add --transport http concento {self._scheme}://{self._address}/mcp")
         self.say("Stop with Ctrl-C.")
 
     def reloaded(self, change: Difference) -> None:

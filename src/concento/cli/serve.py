@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import click
 import uvloop
 
 from ..app import Hub
-from ..model.config import Config
+from ..model.config import Address, Config
 from ..model.errors import ConcentoError, ConfigError
 from ..observe.access_log import AccessLog
 from ..transport import open_files
@@ -57,17 +58,21 @@ async def _serve(config: Config, as_json: bool) -> int:
     stop = Stop(loop)
     manager = ServiceManager(os.environ)
     log_path, access_log = _access_log(config)
-    hub = await Hub.create(config, access_log=access_log)
+    hub = await Hub.create(config, access_log=access_log, audit=True)
     admin: Admin | None = None
     try:
         address = await hub.listen(config.listen)
         display = Display(hub, address, config, log_path)
         display.begin(as_json)
         if config.admin is not None:
-            from ..admin.listener import AdminListener  # only now: it brings a web framework
+            from ..admin.access import make_token  # only now: it brings a web framework
+            from ..admin.listener import AdminListener
 
-            admin = AdminListener(hub)
-            await admin.start(config.admin)
+            token = None
+            if config.auth is not None and config.state_folder is not None:
+                token = make_token(config.state_folder)
+            admin = AdminListener(hub, token)
+            await admin.start(config.admin, hub.tls(config.admin_tls))
         gc.collect()
         gc.freeze()
         gc.set_threshold(QUEUED_MAX, 20, 50)
@@ -160,11 +165,31 @@ async def _reload(hub: Hub, display: Display) -> None:
         for problem in error.problems:
             display.say(f"  {problem}")
         return
-    if (after.listen, after.admin) != (before.listen, before.admin):
-        display.say("`listen` and `admin` take effect at the next start")
+    if (after.listen, after.admin, after.tls, after.admin_tls) != (
+        *(before.listen, before.admin, before.tls, before.admin_tls),
+    ):
+        display.say("`listen`, `admin` and `tls` take effect at the next start")
+    if (after.audit.mode, after.audit_path) != (before.audit.mode, before.audit_path):
+        display.say("`audit.mode` and `audit.path` take effect at the next start")
+    if before.auth is not None and after.auth is None and not _is_loopback(before.listen):
+        hub.reload_failures += 1
+        display.say("the configuration was not taken over: without `auth` only loopback may be served; restart the hub")
+        return
     change = diff(before, after)
-    await hub.configure(after)
+    try:
+        await hub.configure(after)
+    except ConcentoError as error:
+        hub.reload_failures += 1
+        display.say(f"the configuration was not taken over, the last good one stays: {error}")
+        return
     display.reloaded(change)
+
+
+def _is_loopback(address: Address) -> bool:
+    try:
+        return ip_address(address.host).is_loopback
+    except ValueError:
+        return address.host == "localhost"
 
 
 # ---- where things go

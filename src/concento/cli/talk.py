@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
@@ -11,8 +12,11 @@ import aiohttp
 import click
 import uvloop
 
-from ..admin import describe
+from ..admin import describe, explain
+from ..admin.access import read_token
+from ..admin.explain import Question
 from ..app import Hub
+from ..model.auth import Tls
 from ..model.call import ALL, NO_ABILITIES, Call, Failure
 from ..model.config import Config
 from ..model.errors import CallError, ConcentoError
@@ -23,6 +27,9 @@ from ..protocol.jsonrpc import raw
 from .common import fail, tell
 
 T = TypeVar("T")
+
+KEY_VARIABLE = "CONCENTO_KEY"
+"""Where `concento call` finds the key it shows a hub that asks for one."""
 
 PROBE_S = 1.0
 SETTLE_S = 60.0
@@ -48,6 +55,10 @@ class Talk(Protocol):
 
     async def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Call a tool. Errors: CallFailed."""
+        ...
+
+    async def explain(self, question: Question) -> dict[str, Any]:
+        """What `/api/v1/explain` says. Errors: CallFailed."""
         ...
 
 
@@ -134,27 +145,46 @@ class OwnHub:
         assert isinstance(result, dict)
         return result
 
+    async def explain(self, question: Question) -> dict[str, Any]:
+        try:
+            return explain.answer(self._hub, question)
+        except explain.Unanswerable as error:
+            raise CallFailed(str(error)) from None
+
 
 class RunningHub:
-    """A hub in another process, over its admin API and its own endpoint."""
+    """A hub in another process, over its admin API and its own endpoint.
+
+    It is on this machine, and so is the token that it lets its operator in by: certificates are not looked at.
+    """
 
     def __init__(self, config: Config, session: aiohttp.ClientSession) -> None:
-        self._admin = f"http://{config.admin}"
-        self._endpoint = f"http://{config.listen}/mcp"
+        self._admin = f"{_scheme(config.admin_tls)}://{config.admin}"
+        self._endpoint = f"{_scheme(config.tls)}://{config.listen}/mcp"
         self._session = session
         self._timeout = aiohttp.ClientTimeout(total=PROBE_S)
+        token = read_token(config.state_folder) if config.auth is not None else None
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     async def answers(self) -> bool:
         """Whether it runs."""
         try:
-            async with self._session.get(f"{self._admin}/health/live", timeout=self._timeout) as reply:
+            async with self._session.get(f"{self._admin}/health/live", timeout=self._timeout, ssl=False) as reply:
                 return reply.status == 200 and (await reply.json()).get("status") == "live"
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return False
 
-    async def _get(self, path: str, **params: str) -> Any:
+    async def _get(self, path: str, *params: tuple[str, str]) -> Any:
         try:
-            async with self._session.get(self._admin + path, params=params) as reply:
+            url = self._admin + path
+            async with self._session.get(url, params=params, headers=self._headers, ssl=False) as reply:
+                if reply.status in (401, 403):
+                    raise CallFailed(
+                        f"the hub at {self._admin} does not let this user in: the commands of the user who runs it have "
+                        "a token in its state folder"
+                    )
+                if reply.status == 422:
+                    raise CallFailed(str((await reply.json()).get("error")))
                 return None if reply.status == 404 else await reply.json()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CallFailed(f"the hub at {self._admin} went away: {error}") from None
@@ -163,11 +193,14 @@ class RunningHub:
         return dict(await self._get("/api/v1/servers"))
 
     async def tools(self, search: str | None) -> dict[str, Any]:
-        return dict(await self._get("/api/v1/tools", **({} if search is None else {"search": search})))
+        return dict(await self._get("/api/v1/tools", *([] if search is None else [("search", search)])))
 
     async def tool(self, name: str) -> dict[str, Any] | None:
         found = await self._get(f"/api/v1/tools/{quote(name, safe='')}")
         return None if found is None else dict(found)
+
+    async def explain(self, question: Question) -> dict[str, Any]:
+        return dict(await self._get("/api/v1/explain", *question.parameters()))
 
     async def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         meta = {
@@ -184,9 +217,16 @@ class RunningHub:
             "Mcp-Name": encode_value(name),
         }
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        if key := os.environ.get(KEY_VARIABLE):
+            headers["Authorization"] = f"Bearer {key}"
         timeout = aiohttp.ClientTimeout(total=None)
         try:
-            async with self._session.post(self._endpoint, json=message, headers=headers, timeout=timeout) as reply:
+            async with self._session.post(
+                self._endpoint, json=message, headers=headers, timeout=timeout, ssl=False
+            ) as reply:
+                if reply.status == 401:
+                    told = "set it to an API key, from `concento key create`" if not key else "it is not taken"
+                    raise CallFailed(f"the hub wants to know who calls: {KEY_VARIABLE}: {told}")
                 answer = await self._answer(reply)
         except aiohttp.ClientError as error:
             raise CallFailed(f"the hub at {self._endpoint} can't be reached: {error}") from None
@@ -208,6 +248,10 @@ class RunningHub:
                 elif "id" in message:
                     return dict(message)
         raise CallFailed("the hub ended the stream without an answer")
+
+
+def _scheme(tls: Tls | None) -> str:
+    return "http" if tls is None else "https"
 
 
 def show_progress(params: dict[str, Any]) -> None:

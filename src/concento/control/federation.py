@@ -73,45 +73,44 @@ class Federation:
         old = self._current.snapshot
         kept = await self._store.items(SPACE)
         slices: dict[str, Slice] = {}
-        naming = Naming.of(config)
-        for alias, server in config.servers.items():
-            before = old.slices.get(alias)
+        for key, server in config.servers.items():
+            before = old.slices.get(key)
             if before is not None and before.server == server:
                 inventory, health = before.inventory, before.health
             else:
                 inventory = _restore(kept.get(_store_key(server)))
                 health = Health("asleep" if server.is_lazy else "starting")
-                self._known[alias] = asyncio.Event()
+                self._known[key] = asyncio.Event()
             if health.state not in WELL:
                 health = replace(health, stale=inventory is not None)
-            slices[alias] = self._build(server, inventory, health, naming)
-        for alias in [alias for alias in self._known if alias not in slices]:
-            del self._known[alias]
-            self._welcomes.pop(alias, None)
+            slices[key] = self._build(config, server, inventory, health)
+        for key in [key for key in self._known if key not in slices]:
+            del self._known[key]
+            self._welcomes.pop(key, None)
         self._current.publish(Snapshot(config, slices, old))
         self._upstreams.apply(config.servers, config.start_wait_s)
-        for alias, server in config.servers.items():
-            if server.required and slices[alias].inventory is None:
-                self._upstreams.get(alias).wake()  # that it can start has to be seen once
+        for key, server in config.servers.items():
+            if server.required and slices[key].inventory is None:
+                self._upstreams.get(key).wake()  # that it can start has to be seen once
 
     # -- what servers report
 
-    def _ready(self, alias: str, welcome: Welcome) -> None:
-        self._welcomes[alias] = welcome
-        self._start((alias, None), self._fetch_all(alias))
+    def _ready(self, key: str, welcome: Welcome) -> None:
+        self._welcomes[key] = welcome
+        self._start((key, None), self._fetch_all(key))
 
-    def _health(self, alias: str) -> None:
-        slice = self._current.snapshot.slices.get(alias)
+    def _health(self, key: str) -> None:
+        slice = self._current.snapshot.slices.get(key)
         if slice is None:
             return
-        health = self._upstreams.get(alias).health()
+        health = self._upstreams.get(key).health()
         if health.state == "ready" and slice.health.state != "ready":
             return  # told once its lists are there
         self._put(replace(slice, health=replace(health, stale=slice.inventory is not None and health.stale)))
 
-    def _changed(self, alias: str, kind: str) -> None:
+    def _changed(self, key: str, kind: str) -> None:
         for affected in _AFFECTED.get(kind, ()):
-            self._start((alias, affected), self._fetch_soon(alias, affected), again=True)
+            self._start((key, affected), self._fetch_soon(key, affected), again=True)
 
     def _start(
         self, key: tuple[str, Kind | None], work: Coroutine[Any, Any, None], *, again: bool = False
@@ -128,77 +127,77 @@ class Federation:
 
     # -- fetching
 
-    async def _fetch_all(self, alias: str) -> None:
+    async def _fetch_all(self, key: str) -> None:
         """Fetch every list of a server that has just become ready; try again while it stays connected."""
-        while (welcome := self._welcomes.get(alias)) is not None:
+        while (welcome := self._welcomes.get(key)) is not None:
             try:
-                upstream = self._upstreams.get(alias)
+                upstream = self._upstreams.get(key)
                 async with asyncio.timeout(FETCH_WAIT_S):
                     inventory = await fetch_inventory(upstream, _ready_replica(upstream), welcome, self._clock.wall())
             except (CallError, TimeoutError) as error:
-                slice = self._current.snapshot.slices.get(alias)
+                slice = self._current.snapshot.slices.get(key)
                 if slice is None:
                     return
-                told = str(error) or f"The server {alias!r} did not list within {FETCH_WAIT_S:g} s"
+                told = str(error) or f"The server {key!r} did not list within {FETCH_WAIT_S:g} s"
                 self._put(replace(slice, health=Health("failing", told, slice.inventory is not None)))
                 await asyncio.sleep(RETRY_S)
                 with suppress(CallError):
-                    if self._upstreams.get(alias).health().state == "ready":
+                    if self._upstreams.get(key).health().state == "ready":
                         continue
                 return
-            await self._publish(alias, inventory)
+            await self._publish(key, inventory)
             return
 
-    async def _fetch_soon(self, alias: str, kind: Kind) -> None:
+    async def _fetch_soon(self, key: str, kind: Kind) -> None:
         await asyncio.sleep(DEBOUNCE_S)
-        await self._fetch_one(alias, kind)
+        await self._fetch_one(key, kind)
 
-    async def _fetch_one(self, alias: str, kind: Kind) -> None:
+    async def _fetch_one(self, key: str, kind: Kind) -> None:
         """Fetch one list again; on failure what was known stays, marked stale."""
-        welcome = self._welcomes.get(alias)
-        slice = self._current.snapshot.slices.get(alias)
+        welcome = self._welcomes.get(key)
+        slice = self._current.snapshot.slices.get(key)
         if welcome is None or slice is None or slice.inventory is None:
             return
         try:
-            upstream = self._upstreams.get(alias)
+            upstream = self._upstreams.get(key)
             if upstream.health().state == "asleep":
                 return  # it is asked when it wakes
             async with asyncio.timeout(FETCH_WAIT_S):
                 listing = await fetch_listing(upstream, _ready_replica(upstream), welcome, kind, self._clock.wall())
         except (CallError, TimeoutError):
-            slice = self._current.snapshot.slices.get(alias)
+            slice = self._current.snapshot.slices.get(key)
             if slice is not None:
                 self._put(replace(slice, health=replace(slice.health, stale=True)))
             return
-        slice = self._current.snapshot.slices.get(alias)
+        slice = self._current.snapshot.slices.get(key)
         if slice is not None and slice.inventory is not None:
-            await self._publish(alias, slice.inventory.with_listing(kind, listing))
+            await self._publish(key, slice.inventory.with_listing(kind, listing))
 
-    async def _publish(self, alias: str, inventory: Inventory) -> None:
+    async def _publish(self, key: str, inventory: Inventory) -> None:
         config = self._current.snapshot.config
-        server = config.servers.get(alias)
+        server = config.servers.get(key)
         if server is None:
             return
         inventory = _with_ttl(inventory, config.list_ttl_s)
-        health = replace(self._upstreams.get(alias).health(), stale=False)
-        self._put(self._build(server, inventory, health, Naming.of(config)))
-        if (known := self._known.get(alias)) is not None:
+        health = replace(self._upstreams.get(key).health(), stale=False)
+        self._put(self._build(config, server, inventory, health))
+        if (known := self._known.get(key)) is not None:
             known.set()
         await asyncio.shield(self._keeping.start(self._keep(server, inventory)))
 
     async def _keep(self, server: Server, inventory: Inventory) -> None:
         await self._store.put(SPACE, _store_key(server), msgspec.msgpack.encode(inventory))
 
-    def _build(self, server: Server, inventory: Inventory | None, health: Health, naming: Naming) -> Slice:
-        slice = build_slice(server, inventory, health, naming=naming)
+    def _build(self, config: Config, server: Server, inventory: Inventory | None, health: Health) -> Slice:
+        slice = build_slice(server, inventory, health, naming=Naming.of(config, server.tenant))
         for note in slice.notes:
-            self._on_note(f"{server.alias}: {note}")
+            self._on_note(f"{server.key}: {note}")
         return slice
 
     def _put(self, slice: Slice) -> None:
         old = self._current.snapshot
-        if slice.server.alias in old.slices and old.slices[slice.server.alias] != slice:
-            self._current.publish(Snapshot(old.config, {**old.slices, slice.server.alias: slice}, old))
+        if slice.server.key in old.slices and old.slices[slice.server.key] != slice:
+            self._current.publish(Snapshot(old.config, {**old.slices, slice.server.key: slice}, old))
 
     # -- for whoever is about to read
 
@@ -210,20 +209,20 @@ class Federation:
         now, wait_s = self._clock.wall(), self._current.snapshot.config.start_wait_s
         waits: list[asyncio.Task[None]] = []
         for slice in view.shown:
-            alias = slice.server.alias
+            key = slice.server.key
             if slice.inventory is None:
-                known = self._known.get(alias)
+                known = self._known.get(key)
                 if slice.health.state == "asleep":
                     with suppress(CallError):
-                        self._upstreams.get(alias).wake()
+                        self._upstreams.get(key).wake()
                 if known is not None and slice.health.state in ("starting", "asleep"):
                     waits.append(self._tasks.start(_until(known, wait_s)))
-            elif slice.health.state == "ready" and self._is_old(alias, slice.inventory, kind, now):
-                waits.append(self._start((alias, kind), self._fetch_one(alias, kind)))
+            elif slice.health.state == "ready" and self._is_old(slice.inventory, kind, now):
+                waits.append(self._start((key, kind), self._fetch_one(key, kind)))
         if waits:
             await asyncio.wait(waits, timeout=wait_s)
 
-    def _is_old(self, alias: str, inventory: Inventory, kind: Kind, now: float) -> bool:
+    def _is_old(self, inventory: Inventory, kind: Kind, now: float) -> bool:
         listing = inventory.listing(kind)
         return listing.ttl_s is not None and now >= listing.fetched_at + listing.ttl_s
 
@@ -257,7 +256,7 @@ def _with_ttl(inventory: Inventory, ttl_s: float) -> Inventory:
 
 
 def _store_key(server: Server) -> str:
-    names = "\0".join([server.alias, *(replica_key(spec) for spec in server.replicas)])
+    names = "\0".join([server.key, *(replica_key(spec) for spec in server.replicas)])
     return hashlib.sha256(names.encode()).hexdigest()[:32]
 
 

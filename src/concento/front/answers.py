@@ -1,13 +1,15 @@
 """How errors are told to agents, in either era."""
 
-from typing import Any
+from typing import Any, Final
 
 from ..model.call import Failure
 from ..model.errors import CallError
+from ..protocol import modern
 from ..protocol.jsonrpc import encode_error
 from ..protocol.legacy import error_code
 
 _RESOURCE_MISSING = -32002
+_REFUSED: Final = frozenset({403, 429, 503})
 
 
 def error_data(error: CallError) -> dict[str, Any] | None:
@@ -38,6 +40,12 @@ def legacy_error(raw_id: bytes | None, error: CallError | Failure) -> bytes:
     if isinstance(error, Failure):
         return encode_error(raw_id, error_code(error), error.message, error.data)
     return encode_error(raw_id, error_code(error), error.message, error_data(error))
+
+
+def legacy_status(error: CallError) -> int:
+    """The HTTP status of an error in the legacy era: what is wrong with a call itself travels in 200."""
+    status = modern.status(error)
+    return status if status in _REFUSED else 200
 
 
 def retry_headers(error: CallError | Failure) -> tuple[tuple[str, str], ...]:

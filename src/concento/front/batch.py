@@ -7,7 +7,7 @@ from ..model.limits import BATCH_MAX
 from ..protocol.jsonrpc import Rejection, parse, parse_batch
 from .answers import legacy_error
 from .asking import Send
-from .session import Session
+from .session import Caller, Session
 
 _REVISION = "2025-03-26"
 
@@ -20,9 +20,9 @@ def batch_in(session: Session | None, text: bytes) -> list[bytes] | None:
     return messages if messages and len(messages) <= BATCH_MAX else None
 
 
-async def answer_batch(session: Session, messages: list[bytes], send: Send | None) -> list[bytes]:
+async def answer_batch(session: Session, messages: list[bytes], send: Send | None, caller: Caller) -> list[bytes]:
     """The replies to those messages that get one."""
-    texts = await asyncio.gather(*(_answer(session, message, send) for message in messages))
+    texts = await asyncio.gather(*(_answer(session, message, send, caller) for message in messages))
     return [text for text in texts if text is not None]
 
 
@@ -31,10 +31,10 @@ def join(replies: list[bytes]) -> bytes:
     return b"[" + b",".join(replies) + b"]"
 
 
-async def _answer(session: Session, text: bytes, send: Send | None) -> bytes | None:
+async def _answer(session: Session, text: bytes, send: Send | None, caller: Caller) -> bytes | None:
     message = parse(text)
     if isinstance(message, Rejection):
         return legacy_error(message.id, message.error)
     if message.method == "initialize":
         return legacy_error(message.id, InvalidRequest("initialize stands alone, not in a batch"))
-    return await session.answer(message, send)
+    return await session.answer(message, send, caller=caller)

@@ -8,6 +8,7 @@ import asyncio
 import email.utils
 import errno
 import resource
+import ssl
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -17,7 +18,9 @@ from ..model import limits
 from ..model.clock import Clock, SystemClock
 from ..model.config import Address
 from ..model.errors import StartError
+from ..model.principal import Principal
 from ..protocol.sse import encode_event
+from .identity.authenticator import Peer
 from .parser import HttpHead, HttpRequest, Refusal, RequestParser
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -38,7 +41,10 @@ _CUT = (
 _NOT_SENT = b'{"outcome":"not_sent","retryable":true}'
 
 Serve = Callable[[HttpRequest, "Exchange"], Awaitable[None]]
-Admit = Callable[[HttpHead], Refusal | None]
+Admit = Callable[[HttpHead, Peer], Refusal | Principal | None]
+"""Judges a head: refused, or who calls; None where that takes waiting, which is done when the body has come."""
+Meet = Callable[[asyncio.Transport], Peer]
+"""Says who is at the other end of a new connection."""
 
 
 class Exchange:
@@ -51,17 +57,24 @@ class Exchange:
         "_connection",
         "_head",
         "ended",
+        "headers",
         "last_write_s",
         "may_stream",
+        "peer",
         "primer",
+        "principal",
+        "status",
         "streaming",
         "survives",
         "task",
     )
 
-    def __init__(self, connection: "Connection", head: HttpHead) -> None:
+    def __init__(self, connection: "Connection", request: HttpRequest) -> None:
         self._connection = connection
-        self._head = head
+        self._head = request.head
+        self.peer = connection.peer
+        self.principal = request.principal
+        """Who is answered: once they are nobody any more, the exchange is cut."""
         self.task: asyncio.Task[None] | None = None
         self.may_stream = False
         """Whether the agent takes the reply as an event stream, too: then a long silence is broken by a comment."""
@@ -69,6 +82,9 @@ class Exchange:
         self.ended = False
         self.last_write_s = connection.listener.now_s
         self.survives = False
+        self.status = 200
+        """What a reply with a message in it is answered with, and what goes with that."""
+        self.headers: tuple[tuple[str, str], ...] = ()
         self.primer: Callable[[], bytes] | None = None
         """Called when an event stream is opened; what it returns comes before the first event."""
 
@@ -137,12 +153,12 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, listener: "HttpListener") -> None:
         self.listener = listener
-        self.address = ""
+        self.peer = Peer()
         self.exchange: Exchange | None = None
         self.since_s = listener.now_s
         """When the present phase began: waiting for a head, reading a body, idle."""
         self._transport: asyncio.Transport | None = None
-        self._parser = RequestParser(listener.admit)
+        self._parser: RequestParser
         self._queue: deque[HttpRequest | Refusal] = deque()
         self._closing = False
         self._held_bytes = 0
@@ -157,8 +173,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=limits.EVENT_QUEUE_BYTES_MAX)
-        peer = transport.get_extra_info("peername")
-        self.address = peer[0] if peer else ""
+        admit = self.listener.admit
+        self.peer = peer = self.listener.meet(transport)
+        self._parser = RequestParser(lambda head: admit(head, peer))
         self.listener.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -219,7 +236,7 @@ class Connection(asyncio.Protocol):
                 self.listener.refused(item)
                 self.send_reply(item.status, refusal_body(item), item.headers, keep_alive=not item.close)
             else:
-                exchange = Exchange(self, item.head)
+                exchange = Exchange(self, item)
                 self.exchange = exchange
                 exchange.task = self.listener.run(item, exchange)
         if self._transport is not None and not self._transport.is_reading() and not self._is_full:
@@ -356,11 +373,18 @@ class Connection(asyncio.Protocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
 
+def met(transport: asyncio.Transport) -> Peer:
+    """Who is at the other end, as far as an address says."""
+    peer = transport.get_extra_info("peername")
+    return Peer(peer[0] if peer else "")
+
+
 class HttpListener:
     """A bound socket and its connections. `admit` judges heads; `serve` answers requests, one task each."""
 
-    def __init__(self, admit: Admit, serve: Serve, *, clock: Clock | None = None) -> None:
+    def __init__(self, admit: Admit, serve: Serve, *, meet: Meet = met, clock: Clock | None = None) -> None:
         self.admit = admit
+        self.meet = meet
         self.draining = False
         self.overflowed = 0
         """Streams closed because their reader was too slow."""
@@ -385,11 +409,17 @@ class HttpListener:
         self.refusals: Counter[int] = Counter()
         """Refusals on the head alone, by status."""
 
-    async def start(self, address: Address) -> Address:
-        """Bind and listen; returns the address with the port that was given."""
+    async def start(self, address: Address, tls: ssl.SSLContext | None = None) -> Address:
+        """Bind and listen; returns the address with the port that was given. Errors: StartError."""
+        handshake_s = None if tls is None else limits.HEAD_WAIT_S
         try:
             self._server = await self._loop.create_server(
-                lambda: Connection(self), address.host, address.port, backlog=1024, reuse_address=True
+                lambda: Connection(self),
+                *(address.host, address.port),
+                backlog=1024,
+                reuse_address=True,
+                ssl=tls,
+                ssl_handshake_timeout=handshake_s,
             )
         except OSError as error:
             raise StartError(bind_problem(address, error)) from error
@@ -441,18 +471,31 @@ class HttpListener:
 
     def opened(self, connection: Connection) -> None:
         """A connection was made."""
-        self._per_address[connection.address] += 1
+        self._per_address[connection.peer.address] += 1
         self._connections.add(connection)
-        if self._per_address[connection.address] > self._per_address_max:
+        if self._per_address[connection.peer.address] > self._per_address_max:
             self.refusals[429] += 1
             connection.abort()
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
         self._connections.discard(connection)
-        self._per_address[connection.address] -= 1
-        if not self._per_address[connection.address]:
-            del self._per_address[connection.address]
+        self._per_address[connection.peer.address] -= 1
+        if not self._per_address[connection.peer.address]:
+            del self._per_address[connection.peer.address]
+
+    def cut(self, is_alive: Callable[[Principal], bool]) -> int:
+        """Cut what is served to those who are nobody any more. Returns how many exchanges that were."""
+        dead = [
+            connection
+            for connection in self._connections
+            if (exchange := connection.exchange) is not None
+            and exchange.principal is not None
+            and not is_alive(exchange.principal)
+        ]
+        for connection in dead:
+            connection.abort()
+        return len(dead)
 
     def refused(self, refusal: Refusal) -> None:
         """A request was answered on its head alone."""
@@ -501,6 +544,8 @@ class HttpListener:
 def refusal_body(refusal: Refusal) -> bytes:
     """The JSON-RPC error of a refusal on the head: it carries no id, since no body was read."""
     text = refusal.reason.replace("\\", "\\\\").replace('"', '\\"').encode()
+    if refusal.status == 429:
+        return b'{"jsonrpc":"2.0","id":null,"error":{"code":-31003,"message":"%b","data":%b}}' % (text, _NOT_SENT)
     if refusal.status == 503:
         return b'{"jsonrpc":"2.0","id":null,"error":{"code":-31004,"message":"%b","data":%b}}' % (text, _NOT_SENT)
     return b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"%b"}}' % text

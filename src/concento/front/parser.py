@@ -11,6 +11,7 @@ import httptools
 from msgspec import Struct, structs
 
 from ..model.limits import BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX
+from ..model.principal import Principal
 from ..protocol.headers import PARAM_PREFIX, Head
 
 _NAMES: Final = (
@@ -54,10 +55,11 @@ class HttpHead(Struct, frozen=True):
 
 
 class HttpRequest(Struct, frozen=True):
-    """One complete request."""
+    """One complete request. `principal` is None where the head alone did not say who calls."""
 
     head: HttpHead
     body: bytes
+    principal: Principal | None = None
 
 
 class Refusal(Struct, frozen=True):
@@ -77,11 +79,12 @@ _LARGE: Final = Refusal(431, f"The request head has more than {HEADERS_MAX} fiel
 class RequestParser:
     """Feeds on bytes; `feed` returns what became complete, in order. After a refusal that closes, it takes no more."""
 
-    def __init__(self, admit: Callable[[HttpHead], Refusal | None]) -> None:
+    def __init__(self, admit: Callable[[HttpHead], Refusal | Principal | None]) -> None:
         self._admit = admit
         self._parser = httptools.HttpRequestParser(self)
         self._ready: list[HttpRequest | Refusal] = []
         self._head: HttpHead | None = None
+        self._principal: Principal | None = None
         self.refused = False
         """After the refusal that was last returned, nothing more is read."""
         self._answered = False
@@ -208,11 +211,12 @@ class RequestParser:
             self._parser.should_keep_alive(),
             version == "1.1",
         )
-        refusal = self._check(head, version) or self._admit(head)
-        if refusal is not None:
-            self._refuse(refusal if refusal.close or _ends_here(head) else structs.replace(refusal, close=True))
+        verdict = self._check(head, version) or self._admit(head)
+        if isinstance(verdict, Refusal):
+            self._refuse(verdict if verdict.close or _ends_here(head) else structs.replace(verdict, close=True))
             self._answered = True
             return
+        self._principal = verdict
         self.wants_continue = head.chunks and self._fields.get("expect", "").lower() == "100-continue"
         if self._parser.should_upgrade():
             self._owed_bytes = int(self._fields.get("content-length", "0"))
@@ -271,12 +275,12 @@ class RequestParser:
         if self.refused:
             return
         head, self._head = self._head, None
-        body, answered = self._body, self._answered
+        body, answered, principal = self._body, self._answered, self._principal
         self.body_bytes = 0
         self._answered = False
         self._reset()
         if head is not None and not answered:
-            self._ready.append(HttpRequest(head, bytes(body)))
+            self._ready.append(HttpRequest(head, bytes(body), principal))
 
 
 def _ends_here(head: HttpHead) -> bool:

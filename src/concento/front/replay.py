@@ -104,7 +104,8 @@ class EventLog:
         """Send the reply: whole, if the stream never began, else as its last event."""
         if not self._name:
             self._reader.primer = None  # a cycle for the collector to find otherwise, once a call
-            self._reader.reply(202 if reply is None else 200, reply or b"")
+            reader = self._reader
+            reader.reply(202 if reply is None else reader.status, reply or b"", reader.headers)
             return
         if reply is not None:
             self.event(reply)

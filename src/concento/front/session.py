@@ -6,21 +6,22 @@ Source: specifications 2024-11-05 to 2025-11-25, basic/lifecycle; hardening T7, 
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, structs
+from msgspec import Raw, Struct, structs
 
 from ..gateway.call import Gateway
 from ..gateway.listen import Listening, Stream
 from ..gateway.lists import describe
 from ..model.call import INPUT_REQUIRED, Call, Endpoint, Failure, Notify, Result
-from ..model.errors import CallError, InvalidParams, InvalidRequest, MethodNotFound
+from ..model.errors import CallError, InvalidParams, InvalidRequest, MethodNotFound, Overloaded, RateLimited
 from ..model.extensions import SKILLS_METHODS
 from ..model.inventory import KINDS
-from ..model.limits import SESSION_IDLE_S, SESSIONS_MAX
-from ..model.principal import Principal
+from ..model.limits import SESSION_IDLE_S, SESSIONS_MAX, SESSIONS_PER_PRINCIPAL_MAX
+from ..model.principal import ANONYMOUS, Owner, Principal
 from ..protocol import legacy
 from ..protocol.jsonrpc import Message, encode_notification, encode_result, read_string
 from ..protocol.legacy import TASKS_SINCE
@@ -36,6 +37,13 @@ _RUNNING_MAX: Final = 1000
 _PRIMED_SINCE: Final = "2025-11-25"
 """The revision in which an event may be empty but for its id; agents of older ones would take it for a message."""
 _MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"}) | SKILLS_METHODS
+
+
+class Caller(Struct, frozen=True):
+    """Who sent a message of a session, and from where. A token is renewed while a session goes on."""
+
+    principal: Principal
+    address: str = ""
 
 
 class Session:
@@ -55,7 +63,7 @@ class Session:
     ) -> None:
         self.id = id
         self.endpoint = endpoint
-        self.principal = principal
+        self.caller = Caller(principal)
         self.hello: legacy.Hello | None = None
         self.push: Callable[[bytes], None] | None = None
         self.has_stream = False
@@ -73,11 +81,18 @@ class Session:
         self._subscribed: dict[str, None] = {}
 
     async def answer(
-        self, message: Message, send: Send | None, begin: Callable[[], None] | None = None
+        self,
+        message: Message,
+        send: Send | None,
+        begin: Callable[[], None] | None = None,
+        refuse: Callable[[CallError], None] | None = None,
+        caller: "Caller | None" = None,
     ) -> bytes | None:
         """The reply to one message; None for those that get none, and for a request that was cancelled.
 
-        `send` writes on the stream of this very request, None if it has none; `begin` opens it without a message.
+        `send` writes on the stream of this very request, None if it has none; `begin` opens it without a message;
+        `refuse` is told of an error before the reply that says it. `caller` is who sent this message, if others may
+        have sent some since.
         """
         if message.kind != "request":
             self.hear(message)
@@ -89,8 +104,10 @@ class Session:
         assert task is not None
         self._running[raw_id] = task
         try:
-            return await self._reply(raw_id, message, send, begin)
+            return await self._reply(raw_id, message, send, begin, caller or self.caller)
         except CallError as error:
+            if refuse is not None:
+                refuse(error)
             return legacy_error(raw_id, error)
         except asyncio.CancelledError:
             if raw_id not in self._cancelled:
@@ -102,7 +119,7 @@ class Session:
             self._cancelled.discard(raw_id)
 
     async def _reply(
-        self, raw_id: bytes, message: Message, send: Send | None, begin: Callable[[], None] | None
+        self, raw_id: bytes, message: Message, send: Send | None, begin: Callable[[], None] | None, caller: "Caller"
     ) -> bytes:
         own = _OWN.get(message.method)
         if own is not None:
@@ -119,10 +136,11 @@ class Session:
         call = legacy.lift(
             message,
             self.endpoint,
-            self.principal,
+            caller.principal,
             profile=self.hello.profile,
             log_level=self._log_level,
             session=self.id,
+            address=caller.address,
         )
         if call.method == "tools/call" and "task" in call.params and self.hello.revision >= TASKS_SINCE:
             return encode_result(raw_id, await self._as_task(call))
@@ -200,6 +218,18 @@ class Session:
 
     # -- what belongs to no request
 
+    @property
+    def principal(self) -> Principal:
+        """Whose it is, as of the last request."""
+        return self.caller.principal
+
+    def renew(self, principal: Principal, address: str) -> None:
+        """Go on for a request of the same owner's: one who may call more or less than before."""
+        if principal is not self.caller.principal or address != self.caller.address:
+            self.caller = Caller(principal, address)
+            if self._stream is not None:
+                self._stream.principal = principal
+
     def listen(self) -> Stream:
         """Begin to tell the agent of changes, through `push`."""
         if self._stream is None:
@@ -253,7 +283,9 @@ class Sessions:
         self._now = now
         self._by_id: dict[str, Session] = {}
         self._events = EventStore()
+        self._per_owner: Counter[Owner] = Counter()
         self.count_max = SESSIONS_MAX
+        self.per_owner_max = SESSIONS_PER_PRINCIPAL_MAX
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -267,28 +299,44 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._by_id.values()))
 
-    def begin(self, endpoint: Endpoint, principal: Principal) -> Session | None:
-        """A new session; None if there are too many."""
+    def begin(self, endpoint: Endpoint, principal: Principal) -> Session:
+        """A new session. Errors: RateLimited, if its owner has too many; Overloaded, if the hub has."""
         if len(self._by_id) >= self.count_max:
-            return None
+            raise Overloaded("The hub holds too many sessions", retry_after_s=5.0)
+        if principal is not ANONYMOUS and self._per_owner[principal.owner] >= self.per_owner_max:
+            told = f"This caller has {self.per_owner_max} sessions open; end some of them"
+            raise RateLimited(told, retry_after_s=5.0)
+        self._per_owner[principal.owner] += 1
         session = Session(secrets.token_urlsafe(24), endpoint, principal, self._gateway, self._listening, self._events)
         session.used_s = self._now()
         self._by_id[session.id] = session
         return session
 
-    def find(self, id: str, endpoint: Endpoint, principal: Principal) -> Session | None:
+    def find(self, id: str, endpoint: Endpoint, principal: Principal, address: str = "") -> Session | None:
         """The session, if it is this caller's at this endpoint."""
         session = self._by_id.get(id)
-        if session is None or session.endpoint != endpoint or session.principal != principal:
+        if session is None or session.endpoint != endpoint:
             return None
+        before = session.principal
+        if before is not principal and (before.owner, before.narrowed) != (principal.owner, principal.narrowed):
+            return None
+        session.renew(principal, address)
         session.used_s = self._now()
         return session
 
     async def end(self, session: Session) -> None:
         """End a session."""
         if self._by_id.pop(session.id, None) is not None:
+            self._per_owner[session.principal.owner] -= 1
+            if not self._per_owner[session.principal.owner]:
+                del self._per_owner[session.principal.owner]
             await session.end()
             await self._gateway.upstreams.forget(session.id)
+
+    async def cut(self, is_alive: Callable[[Principal], bool]) -> None:
+        """End the sessions of those who are nobody any more."""
+        for session in [session for session in self._by_id.values() if not is_alive(session.principal)]:
+            await self.end(session)
 
     async def reap(self) -> None:
         """End the sessions that nobody used for long."""

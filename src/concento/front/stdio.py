@@ -13,7 +13,7 @@ from ..gateway.listen import Listening
 from ..model.call import ALL, Call, Failure
 from ..model.errors import CallError, InvalidRequest, Overloaded
 from ..model.limits import BODY_BYTES_MAX, WRITE_WAIT_S
-from ..model.principal import ANONYMOUS
+from ..model.principal import LOCAL
 from ..protocol import modern
 from ..protocol.jsonrpc import Message, Rejection, encode_notification, encode_result, parse
 from ..upstream.tasks import Tasks
@@ -35,7 +35,7 @@ class StdioAgent:
     def __init__(self, gateway: Gateway, listening: Listening) -> None:
         self._gateway = gateway
         self._listening = listening
-        self._session = Session("stdio", ALL, ANONYMOUS, gateway, listening, EventStore())
+        self._session = Session("stdio", ALL, LOCAL, gateway, listening, EventStore())
         self._session.push, self._session.has_stream = self._write, True
         self._running: dict[bytes, asyncio.Task[None]] = {}
         self._tasks = Tasks("stdio")
@@ -131,12 +131,12 @@ class StdioAgent:
             return
         raw_id = message.id or b"null"
         try:
-            self._write(await self._modern(raw_id, modern.lift(message, None, ALL, ANONYMOUS)))
+            self._write(await self._modern(raw_id, modern.lift(message, None, ALL, LOCAL)))
         except CallError as error:
             self._write(modern_error(raw_id, error))
 
     async def _answer_batch(self, batch: list[bytes]) -> None:
-        replies = await answer_batch(self._session, batch, self._write)
+        replies = await answer_batch(self._session, batch, self._write, self._session.caller)
         if replies:
             self._write(join(replies))
 

@@ -16,7 +16,6 @@ from msgspec import Raw, structs
 from ..model import meta
 from ..model.call import Call, Reply, Result
 from ..model.errors import InvalidParams
-from ..model.principal import Principal
 from ..model.seal import Seal
 from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_string
 from ..upstream.server import Upstream
@@ -27,10 +26,10 @@ _NEW: Final = "new"
 
 def partition_of(upstream: Upstream, call: Call) -> str:
     """The links a call may use, by name: all callers share one, or each principal or session has its own."""
-    isolation = upstream.server.isolation
-    if isolation == "shared":
-        return ""
-    owner = _owner(call.principal)
+    isolation, principal = upstream.server.isolation, call.principal
+    if isolation == "shared":  # by the callers of one tenant
+        return "" if principal.tenant == upstream.server.tenant else principal.tenant
+    owner = principal.owner_key
     return f"{owner}/{call.session}" if isolation == "session" and call.session is not None else owner
 
 
@@ -45,7 +44,7 @@ def in_session(upstream: Upstream, call: Call, seal: Seal) -> tuple[Call, str | 
         raise InvalidParams(
             f"The server {alias!r} has no sessions; leave out {meta.SESSION!r}, or set `stateful: true` for the server"
         )
-    context = _encode(("session", alias, _owner(call.principal)))
+    context = _encode(("session", upstream.server.key, *call.principal.owner))
     kept = {key: value for key, value in call.meta.items() if key != meta.SESSION}
     if wanted == _NEW:
         session = f"handle-{secrets.token_urlsafe(12)}"
@@ -71,7 +70,3 @@ def with_handle(reply: Reply, handle: str) -> Reply:
     about = read_object(members.get("_meta", EMPTY_OBJECT)) or {}
     members["_meta"] = {**about, meta.SESSION: raw(handle)}
     return structs.replace(reply, raw=Raw(_encode(members)))
-
-
-def _owner(principal: Principal) -> str:
-    return f"{principal.tenant}/{principal.subject}/{principal.agent or ''}"

@@ -28,8 +28,7 @@ async def ask(
 
     Errors: any `CallError`.
     """
-    record.server, record.tool = target.alias, target.label
-    upstream = gateway.upstreams.get(target.alias)
+    upstream = gateway.upstreams.get(target.binding.server.key)
     attempts = plan(upstream.readings(), upstream.server.balance, upstream.turn()) if replica is None else (replica,)
     request, handle = target.request, None
     if meta.SESSION in call.meta:
@@ -49,7 +48,7 @@ async def ask(
     if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
         reply = _with_questions(gateway, reply, call, target.alias, record.replica)
     elif isinstance(reply, Result) and reply.kind == TASK:
-        reply = publish_created(reply, target.alias, record.replica, call.principal, gateway.seal)
+        reply = publish_created(reply, target.binding, record.replica, call.principal, gateway.seal)
     else:
         reply = target.publish(reply)
     return reply if handle is None else affinity.with_handle(reply, handle)

@@ -4,10 +4,12 @@ Lists and `server/discover` are answered here from the view; everything else is 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from ..catalog.view import TenantView
+from ..model import meta
 from ..model.call import Call, Notify, Reply, Result
 from ..model.errors import CallError, InvalidParams, Unavailable
 from ..model.extensions import SKILLS_METHODS
@@ -16,6 +18,7 @@ from ..snapshot import Current, Freshness
 from ..store.contract import Store
 from ..upstream.pool import Upstreams
 from . import lists, skills
+from .admit import Gate, check_hops
 from .ask import abandon, ask
 from .deadline import Deadlines
 from .resolve import RESOLVE, Resolve, Target, task_target, unknown_method
@@ -24,11 +27,12 @@ from .tasks import CallTasks
 
 
 class Gateway:
-    """Everything a call needs, handed in once: the snapshot, the servers, the records, the clock's deadlines."""
+    """Everything a call needs, handed in once: the snapshot, the gate, the servers, the records, the deadlines."""
 
     def __init__(
         self,
         current: Current,
+        gate: Gate,
         upstreams: Upstreams,
         records: Records,
         deadlines: Deadlines,
@@ -37,6 +41,7 @@ class Gateway:
         store: Store,
     ) -> None:
         self.current = current
+        self.gate = gate
         self.upstreams = upstreams
         self.records = records
         self.deadlines = deadlines
@@ -51,19 +56,28 @@ class Gateway:
         Errors: any `CallError`, with the trace id under which it was recorded.
         """
         record = self.records.open(call)
+        gate = self.gate
         try:
+            if meta.HOPS in call.meta:
+                check_hops(call)
             view = self.current.snapshot.view(call.endpoint, call.principal)
             if view is None:
                 raise InvalidParams("There is no such endpoint")
             resolve = RESOLVE.get(call.method)
-            if resolve is not None:
-                try:
-                    target = resolve(view, call)
-                except Unavailable:
-                    target = await self._resolved(resolve, view, call)
-                reply = await ask(self, target, call, notify, record)
-            else:
+            if resolve is None:
                 reply = await self._tell(view, call, record)
+            else:
+                target = await self._resolved(resolve, view, call, record)
+                gate.admit(view, target, call, record)
+                objection = gate.objection(target, call, record)
+                if objection is not None:
+                    reply = objection
+                else:
+                    if (written := gate.intent(record)) is not None:
+                        await written
+                    reply = await ask(self, target, call, notify, record)
+            if record.notices is not None:
+                reply = gate.with_notices(reply, record)
             record.replied(reply)
             return reply
         except CallError as error:
@@ -74,12 +88,42 @@ class Gateway:
             record.cancelled()
             raise
         finally:
+            if record.lease is not None:
+                record.lease.leave()
             self.records.close(record)
 
-    async def _resolved(self, resolve: Resolve, view: TenantView, call: Call) -> Target:
-        """What is asked of whom, where that is not known yet: the server is listed first, waited for or woken."""
-        await self.freshness.refresh(view, "tools")
-        return resolve(self.current.snapshot.view(call.endpoint, call.principal) or view, call)
+    @contextmanager
+    def recorded(self, call: Call) -> Iterator[Record]:
+        """Keep the record of something that is answered elsewhere, and count it against its caller's limits."""
+        record = self.records.open(call)
+        try:
+            self.gate.enter(call, record)
+            yield record
+            record.end = "ok"
+        except CallError as error:
+            error.trace_id = record.trace_id
+            record.failed(error)
+            raise
+        except asyncio.CancelledError:
+            record.cancelled()
+            raise
+        finally:
+            if record.lease is not None:
+                record.lease.leave()
+            self.records.close(record)
+
+    async def _resolved(self, resolve: Resolve, view: TenantView, call: Call, record: Record) -> Target:
+        """What is asked of whom. Where that is not known yet, the server is listed first, waited for or woken."""
+        try:
+            try:
+                return resolve(view, call)
+            except Unavailable:
+                await self.freshness.refresh(view, "tools")
+                return resolve(self.current.snapshot.view(call.endpoint, call.principal) or view, call)
+        except InvalidParams:
+            self.gate.enter(call, record)  # to ask for what is not there counts, too
+            self.gate.note_hidden(call, record)
+            raise
 
     def abandon(self, call: Call) -> None:
         """End a call that waits for input which will not come."""
@@ -90,16 +134,22 @@ class Gateway:
         if call.method in ABOUT_TASKS:
             ref = open_ref(call, self.seal)
             if not ref.alias:
+                self.gate.enter(call, record)
                 return await self.tasks.answer(call)
-            if ref.replica >= len(self.upstreams.get(ref.alias).replicas):
+            target = task_target(view, call, ref)
+            if ref.replica >= len(target.binding.server.replicas):
                 raise unknown_task()
-            reply = await ask(self, task_target(view, call, ref), call, None, record, ref.replica)
+            self.gate.admit(view, target, call, record)
+            if (written := self.gate.intent(record)) is not None:
+                await written
+            reply = await ask(self, target, call, None, record, ref.replica)
             return publish_detailed(reply, call, ref.alias, view) if isinstance(reply, Result) else reply
+        if call.method in SKILLS_METHODS:
+            return await skills.answer(self, view, call, record)
+        self.gate.enter(call, record)
         answer = TELL.get(call.method)
         if answer is not None:
             return await answer(self, view, call)
-        if call.method in SKILLS_METHODS:
-            return await skills.answer(self, view, call, record)
         raise unknown_method(view, call.method)
 
 

@@ -15,6 +15,7 @@ from ..model.call import Call, Reply, Request, Result
 from ..model.errors import InvalidParams, MethodNotFound, Unavailable
 from ..model.extensions import SKILLS, not_bridged
 from ..model.inventory import Kind
+from ..model.policy import ItemKind
 from ..model.task import TASKS_EXTENSION, TaskRef
 from ..protocol.headers import check_params, mirror_params
 from ..protocol.jsonrpc import raw
@@ -24,14 +25,24 @@ from .task_refs import unknown_task
 class Target(Struct, frozen=True):
     """A server, what it is asked, and how its answer is put into the caller's names.
 
-    `label` is the server's own tool name, for records; other methods have none.
+    `binding` is what of the server's it is about, and `kind` what that is. Where there is no such thing, `own` is empty.
     """
 
-    alias: str
+    kind: ItemKind
+    binding: Binding
     request: Request
-    label: str | None
     rewritten: str | None
     """The method whose result needs public URIs; None where the caller uses the server's own names."""
+
+    @property
+    def alias(self) -> str:
+        """The server's alias."""
+        return self.binding.server.alias
+
+    @property
+    def label(self) -> str | None:
+        """The server's own name of the tool, for records; other things have none."""
+        return self.binding.own or None if self.kind == "tool" else None
 
     def publish(self, reply: Reply) -> Reply:
         """The reply in the caller's names."""
@@ -54,49 +65,51 @@ def _tool(view: TenantView, call: Call) -> Target:
         if call.mirrored is not None:
             check_params(entry.params, arguments, call.mirrored)
         headers = mirror_params(entry.params, arguments)
-    return _target(view, call, binding, "name", headers)
+    return _target(view, call, "tool", binding, headers)
 
 
 def _prompt(view: TenantView, call: Call) -> Target:
     binding = view.prompt(call.name or "")
     if binding is None:
         raise _unknown(view, "prompts", "prompt", call.name or "")
-    return _target(view, call, binding, "name")
+    return _target(view, call, "prompt", binding)
 
 
 def _resource(view: TenantView, call: Call) -> Target:
     binding = view.resource(call.name or "")
     if binding is None:
         raise _unknown(view, "resources", "resource", call.name or "")
-    return _target(view, call, binding, "uri")
+    return _target(view, call, "resource", binding)
 
 
 def _completion(view: TenantView, call: Call) -> Target:
-    alias, params = rewrite.own_completion_params(call.params, view)
+    kind, binding, params = rewrite.own_completion_params(call.params, view)
     request = Request(call.method, params, call.meta, None, call.log_level, profile=call.profile, owner=call.principal)
-    return Target(alias, request, None, None)
+    return Target(kind, binding, request, None)
 
 
 def task_target(view: TenantView, call: Call, ref: TaskRef) -> Target:
-    """The server whose task a call is about, in its own id."""
-    if not view.shows(ref.alias):
+    """The server whose task a call is about, in its own id. Errors: InvalidParams, if its tool is not seen any more."""
+    binding = view.tool_of(ref.alias, ref.tool)
+    if binding is None:
         raise unknown_task()
     params = {**call.params, "taskId": raw(ref.own)}
     request = Request(call.method, params, call.meta, ref.own, profile=call.profile, owner=call.principal)
-    return Target(ref.alias, request, None, None)
+    return Target("tool", binding, request, None)
 
 
 def _target(
-    view: TenantView, call: Call, binding: Binding, key: str, headers: tuple[tuple[str, str], ...] = ()
+    view: TenantView, call: Call, kind: ItemKind, binding: Binding, headers: tuple[tuple[str, str], ...] = ()
 ) -> Target:
-    params = call.params if binding.own == call.name else {**call.params, key: raw(binding.own)}
+    params = call.params
+    if binding.own != call.name:
+        params = {**params, "uri" if kind == "resource" else "name": raw(binding.own)}
     request = Request(
         *(call.method, params, call.meta, binding.own, call.log_level, headers),
         *(call.profile, call.principal, call.answers),
         task_only=binding.entry is not None and binding.entry.task_only,
     )
-    label = binding.own if call.method == "tools/call" else None
-    return Target(binding.alias, request, label, None if view.endpoint.kind == "server" else call.method)
+    return Target(kind, binding, request, None if view.endpoint.kind == "server" else call.method)
 
 
 def _unknown(view: TenantView, kind: Kind, noun: str, name: str) -> InvalidParams | Unavailable:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct, structs
 
 from ..catalog import rewrite
-from ..catalog.view import TenantView
+from ..catalog.view import Binding, TenantView
 from ..model import limits, meta
 from ..model.call import INPUT_REQUIRED, Call, Failure, Patience, Reply, Request, Result
 from ..model.errors import BadReply, CallError, InvalidParams, MethodNotFound, Unavailable
@@ -57,7 +57,7 @@ async def answer(gateway: "Gateway", view: TenantView, call: Call, record: Recor
         view = gateway.current.snapshot.view(call.endpoint, call.principal) or view
     _check_offered(view, call.method)
     if call.method == _LIST:
-        return await _list(gateway, view, call)
+        return await _list(gateway, view, call, record)
     return await _one(gateway, view, call, record)
 
 
@@ -95,7 +95,11 @@ async def _one(gateway: "Gateway", view: TenantView, call: Call, record: Record)
     if not _offers(view, binding.alias, call.method):
         lacks = SKILLS + (" with directoryRead" if call.method == _DIRECTORY else "")
         raise InvalidParams(f"{unknown}. The server {binding.alias!r} does not declare {lacks}")
-    reply = await ask(gateway, _target(binding.alias, call, {"uri": raw(binding.own)}), call, None, record)
+    target = _target(binding, call, {"uri": raw(binding.own)})
+    gateway.gate.admit(view, target, call, record)
+    if (written := gateway.gate.intent(record)) is not None:
+        await written
+    reply = await ask(gateway, target, call, None, record)
     if isinstance(reply, Failure):
         return reply
     if reply.kind == INPUT_REQUIRED:
@@ -115,19 +119,19 @@ async def _one(gateway: "Gateway", view: TenantView, call: Call, record: Record)
     return Result(Raw(_encode(members)), reply.kind)
 
 
-def _target(alias: str, call: Call, changed: dict[str, Raw]) -> Target:
+def _target(binding: Binding, call: Call, changed: dict[str, Raw]) -> Target:
     # No Mcp-Name: the extension names no parameter that it would mirror.
     request = Request(
         *(call.method, {**call.params, **changed}, call.meta, None, call.log_level),
         profile=call.profile,
         owner=call.principal,
     )
-    return Target(alias, request, None, None)
+    return Target("resource", binding, request, None)
 
 
 def _shown(view: TenantView, alias: str, skill: Raw) -> bool:
     """Whether a skill is seen here: all of its files have to be, for a host refuses one that lacks any."""
-    return all(view.matches(alias, uri) for uri in rewrite.skill_uris(skill))
+    return all(view.shows_resource(alias, uri) for uri in rewrite.skill_uris(skill))
 
 
 def _children(view: TenantView, alias: str, children: Raw) -> Raw:
@@ -135,14 +139,14 @@ def _children(view: TenantView, alias: str, children: Raw) -> Raw:
         found = _resources.decode(children)
     except msgspec.DecodeError:
         raise BadReply(f"The server {alias!r} sent a directory that is no list") from None
-    seen = [child for child in found if view.matches(alias, rewrite.resource_uri(child))]
+    seen = [child for child in found if view.shows_resource(alias, rewrite.resource_uri(child))]
     return Raw(_encode([rewrite.publish_resource(child, alias) for child in seen]))
 
 
 # -- all of them
 
 
-async def _list(gateway: "Gateway", view: TenantView, call: Call) -> Reply:
+async def _list(gateway: "Gateway", view: TenantView, call: Call, record: Record) -> Reply:
     """One page of each server that has more; what failed is told beside the others' skills.
 
     Errors: the first server's, if all failed.
@@ -150,6 +154,9 @@ async def _list(gateway: "Gateway", view: TenantView, call: Call) -> Reply:
     declared = view.extensions[SKILLS]
     cursors = _open(gateway, call)
     asked = [alias for alias in declared if cursors is None or alias in cursors]
+    gateway.gate.enter(call, record, cost=max(1, len(asked)))
+    if (written := gateway.gate.intent(record)) is not None:
+        await written
     pages = await asyncio.gather(
         *(_page_of(gateway, view, call, alias, None if cursors is None else cursors[alias]) for alias in asked)
     )
@@ -194,8 +201,10 @@ async def _page_of(
 ) -> _Page | Failure | CallError:
     """A server's page, as it is shown here, or why there is none."""
     try:
-        wait_s = min(limits.SKILLS_WAIT_S, gateway.upstreams.get(alias).server.timeout_s)
-        target = _target(alias, call, {} if cursor is None else {"cursor": raw(cursor)})
+        server = view.server(alias)
+        assert server is not None
+        wait_s = min(limits.SKILLS_WAIT_S, server.timeout_s)
+        target = _target(Binding(server, ""), call, {} if cursor is None else {"cursor": raw(cursor)})
         reply = await ask(
             gateway, target, structs.replace(call, patience=Patience(wait_s)), None, Record(call, 0.0, 0.0)
         )

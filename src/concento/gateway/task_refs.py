@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from ..catalog.rewrite import publish_result
-from ..catalog.view import TenantView
+from ..catalog.view import Binding, TenantView
 from ..model.call import Call, Result
 from ..model.errors import BadReply, InvalidParams, MissingCapability
 from ..model.principal import Principal
@@ -58,16 +58,16 @@ def unknown_task() -> InvalidParams:
 
 
 def _context(principal: Principal) -> bytes:
-    return _encode(("task", principal.tenant, principal.subject, principal.agent))
+    return _encode(("task", *principal.owner))
 
 
-def publish_created(reply: Result, alias: str, replica: int, principal: Principal, seal: Seal) -> Result:
+def publish_created(reply: Result, binding: Binding, replica: int, principal: Principal, seal: Seal) -> Result:
     """A server's handle as its owner gets it. Errors: BadReply."""
     members: dict[str, Any] = dict(read_object(reply.raw) or {})
     own = read_string(members.get("taskId"))
     if not own:
-        raise BadReply(f"The server {alias!r} made a task without an id", outcome="failed")
-    members["taskId"] = seal_ref(TaskRef(alias, replica, own), principal, seal)
+        raise BadReply(f"The server {binding.alias!r} made a task without an id", outcome="failed")
+    members["taskId"] = seal_ref(TaskRef(binding.alias, replica, own, binding.own), principal, seal)
     return Result(raw(members), TASK)
 
 

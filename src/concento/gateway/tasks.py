@@ -111,7 +111,7 @@ class CallTasks:
 
     async def start(self, call: Call, ttl_s: float | None = None) -> TaskState:
         """Make a call as a task from the start. Errors: Overloaded."""
-        if not self._has_room(_owner(call.principal)):
+        if not self._has_room(call.principal.owner_key):
             raise Overloaded(f"{self.per_owner_max} tasks of this caller run already", retry_after_s=5.0)
         task = self._made(call, None, ttl_s)
         await self._adopt(task)  # before its first step: the call is a task from the start
@@ -124,13 +124,13 @@ class CallTasks:
         if task is not None:
             return structs.replace(task.state, id=id)
         state = await self._kept.get(key)
-        if state is None or state.owner != _owner(principal) or self.gateway.wall() > state.created_s + state.ttl_s:
+        if state is None or state.owner != principal.owner_key or self.gateway.wall() > state.created_s + state.ttl_s:
             raise unknown_task()
         return structs.replace(state, id=id)
 
     async def list(self, principal: Principal) -> list[TaskState]:
         """All tasks of a principal's that the hub holds, the oldest first."""
-        now_s, owner = self.gateway.wall(), _owner(principal)
+        now_s, owner = self.gateway.wall(), principal.owner_key
         states = [await self._kept.get(key) for key in self._kept.of(owner)]
         return [state for state in states if state is not None and now_s <= state.created_s + state.ttl_s]
 
@@ -203,7 +203,7 @@ class CallTasks:
     def _made(self, call: Call, notify: Notify | None, ttl_s: float | None = None) -> CallTask:
         config = self.gateway.current.snapshot.config
         lifetime_s = max(config.task_ttl_s if ttl_s is None else min(ttl_s, config.task_ttl_s), 1.0)
-        task = CallTask(call, _owner(call.principal), self.gateway.wall(), lifetime_s + config.task_max_s)
+        task = CallTask(call, call.principal.owner_key, self.gateway.wall(), lifetime_s + config.task_max_s)
         task.notify = notify
         task.runner = self._background.start(self._run(task))
         return task
@@ -366,10 +366,6 @@ class CallTasks:
         if ref is None or ref.alias:
             raise unknown_task()
         return ref.own
-
-
-def _owner(principal: Principal) -> str:
-    return f"{principal.tenant}/{principal.subject}/{principal.agent or ''}"
 
 
 def _progress(params: Raw) -> str:

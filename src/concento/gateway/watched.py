@@ -10,7 +10,7 @@ from msgspec import Raw, structs
 from ..model.call import Call, Request, Result
 from ..model.errors import CallError, InvalidParams
 from ..model.limits import SUBSCRIPTION_URIS_MAX
-from ..model.task import TaskState
+from ..model.task import TaskRef, TaskState
 from ..protocol import tasks as wire
 from ..protocol.jsonrpc import raw, read_object, read_string
 from ..upstream.tasks import Tasks
@@ -46,7 +46,7 @@ class Watched:
             raise InvalidParams(f"At most {SUBSCRIPTION_URIS_MAX} tasks can be listened to")
         for id in wanted:
             ref = find_ref(id, self._call.principal, self._gateway.seal)
-            if ref is None:
+            if ref is None or (ref.alias and not self._sees(ref)):
                 continue
             honoured.append(id)
             if ref.alias:
@@ -58,13 +58,19 @@ class Watched:
             self._relays.start(self._relay(alias, replica, by_own))
         return honoured
 
+    def _sees(self, ref: TaskRef) -> bool:
+        """Whether the caller still sees the tool that runs as a task."""
+        view = self._gateway.current.snapshot.view(self._call.endpoint, self._call.principal)
+        return view is not None and view.tool_of(ref.alias, ref.tool) is not None
+
     def _told(self, state: TaskState) -> None:
         self._push(raw(wire.detailed(state)))
 
     async def _relay(self, alias: str, replica: int, by_own: dict[str, str]) -> None:
         """Pass on what a server tells of its tasks, in the ids that the caller knows."""
         view = self._gateway.current.snapshot.view(self._call.endpoint, self._call.principal)
-        if view is None or not view.shows(alias):
+        server = None if view is None else view.server(alias)
+        if view is None or server is None:
             return
 
         def notify(method: str, params: Raw) -> None:
@@ -80,7 +86,7 @@ class Watched:
         wanted = raw({"taskIds": list(by_own)})
         request = Request("subscriptions/listen", {"notifications": wanted}, {}, profile=self._call.profile)
         with suppress(CallError):
-            upstream = self._gateway.upstreams.get(alias)
+            upstream = self._gateway.upstreams.get(server.key)
             await upstream.listen(replica, partition_of(upstream, self._call), request, notify)
 
     async def close(self) -> None:

@@ -72,6 +72,8 @@ class Call(Struct, frozen=True):
     state: str | None = None
     patience: "Patience | None" = None
     """How long it may take, for a call that may become a task; others have their server's `timeout_s`."""
+    address: str = ""
+    """Where it came from; empty if not over a network."""
 
 
 class Patience:

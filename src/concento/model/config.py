@@ -10,9 +10,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from .auditing import Audit
+from .auth import Auth, Tls
+from .limiting import LimitRule
+from .policy import Role, Rule
+from .principal import DEFAULT_TENANT
+from .tenant import Tenant
+
 Isolation = Literal["shared", "principal", "session"]
 Balance = Literal["round_robin", "least_busy"]
 Start = Literal["eager", "lazy"]
+Validate = Literal["off", "warn", "enforce"]
 
 
 def _nothing() -> MappingProxyType[str, Any]:
@@ -113,8 +121,19 @@ class Server:
     """Whether its children start with the hub, or when something first needs them."""
     idle_stop_s: float | None = None
     """A child that nobody used for so long is stopped, and started again when needed."""
+    trust_hints: bool = False
+    """Whether what its tools' annotations say counts for policies; else the worst is assumed."""
+    validate: Validate | None = None
+    """Whether arguments are checked against its tools' schemas; None: as the hub does."""
+    tenant: str = DEFAULT_TENANT
+    """Whose it is."""
     place: str = field(default="", compare=False)
     """Where it is configured, as file:line."""
+
+    @property
+    def key(self) -> str:
+        """What it is known by inside: unique in the hub, where aliases are unique for each tenant."""
+        return owned(self.tenant, self.alias)
 
     @property
     def is_lazy(self) -> bool:
@@ -133,6 +152,11 @@ class View:
     name: str
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
+
+
+def owned(tenant: str, name: str) -> str:
+    """A name of a tenant's, told apart from the same name of another's; the operator's own stay as they are."""
+    return name if tenant == DEFAULT_TENANT else f"{tenant}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +181,38 @@ class Config:
     access_log: str = "auto"
     """`auto` (a file in the state folder on a terminal, else standard error), `stderr`, `off`, or a file's path."""
     servers: Mapping[str, Server] = field(default_factory=_nothing)
+    """By their keys (`owned`): the operator's and all tenants'."""
     views: Mapping[str, View] = field(default_factory=_nothing)
+    """Likewise."""
+    tls: Tls | None = None
+    admin_tls: Tls | None = None
+    auth: Auth | None = None
+    """None: nobody has to prove anything, and only loopback is served."""
+    tenants: Mapping[str, Tenant] = field(default_factory=_nothing)
+    """Those beside the operator's own."""
+    roles: Mapping[str, Role] = field(default_factory=_nothing)
+    policies: tuple[Rule, ...] = ()
+    limits: tuple[LimitRule, ...] = ()
+    audit: Audit = Audit()
+    validate: Validate = "off"
     secrets: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     """Values to redact wherever text leaves the hub: what references stood for, and bearers."""
+
+    @property
+    def base_url(self) -> str:
+        """The hub's own URL, without path: as configured, else where it listens."""
+        if self.auth is not None and self.auth.public_url is not None:
+            return self.auth.public_url
+        return f"{'http' if self.tls is None else 'https'}://{self.listen}"
+
+    @property
+    def audit_path(self) -> Path | None:
+        """Where calls are recorded; None: nowhere."""
+        if self.audit.mode == "off":
+            return None
+        if self.audit.path is not None or self.state_folder is None:
+            return self.audit.path
+        return self.state_folder / "audit.db"
 
     @property
     def state_folder(self) -> Path | None:

@@ -152,6 +152,8 @@ class RateLimited(CallError):
     fault = "policy"
     retryable = True
     remedy = "Repeat it after `retryAfterMs`."
+    limit: str | None = None
+    """The name of the limit that refused."""
 
 
 class Overloaded(CallError):

@@ -58,6 +58,21 @@ CALL_MAX_S: Final = 300.0
 SESSIONS_MAX: Final = 10_000
 """Legacy sessions open at once, in all."""
 
+SESSIONS_PER_PRINCIPAL_MAX: Final = 1000
+"""Of these, those of one principal, where callers prove who they are; one more is 429."""
+
+STREAMS_MAX: Final = 20_000
+"""Listen streams open at once, in all, those of sessions among them; one more is 503."""
+
+STREAMS_PER_PRINCIPAL_MAX: Final = 1000
+"""Of these, those of one principal, where callers prove who they are; one more is 429."""
+
+SUBSCRIPTIONS_PER_PRINCIPAL_MAX: Final = 10_000
+"""Resources that all streams of one principal together may subscribe to, where callers prove who they are."""
+
+HOPS_MAX: Final = 4
+"""Hubs one call may pass through, so that hubs which call each other in a circle stop; one more is -31004."""
+
 SESSION_IDLE_S: Final = 3600.0
 """A legacy session without a request or an open stream for this long ends."""
 

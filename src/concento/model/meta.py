@@ -26,6 +26,11 @@ BAGGAGE: Final = "baggage"
 """W3C baggage, relayed."""
 
 OWN_PREFIX: Final = "dev.concento/"
+HOPS: Final = "dev.concento/hops"
+"""On requests to servers: how many hubs the call has been through, so that a loop of hubs ends."""
+NOTICES: Final = "dev.concento/notices"
+"""On results: what the caller should know beside, such as a quota that is nearly used up."""
+
 SERVERS: Final = "dev.concento/servers"
 """On list results: per server that is missing or stale, `{alias: {"state": ..., "error": ...}}`."""
 SESSION: Final = "dev.concento/session"

@@ -2,10 +2,16 @@
 
 from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
+
+_encode = msgspec.json.Encoder().encode
 
 Proof = Literal["loopback", "stdio", "key", "jwt", "mtls", "local"]
 """`loopback` and `stdio`: nothing was asked for, and nobody else can call. `local`: who may read the state folder."""
+
+Owner = tuple[str, str, str | None]
+"""Tenant, subject and agent."""
 
 DEFAULT_TENANT: Final = "default"
 """Whose the servers of the file's top level are: the operator's own."""
@@ -32,9 +38,17 @@ class Principal(Struct, frozen=True):
     """Wall time from which on the credential proves nothing."""
 
     @property
-    def owner(self) -> tuple[str, str, str | None]:
+    def owner(self) -> Owner:
         """What sessions, tasks, cursors and sealed states are bound to: a credential is renewed, its owner stays."""
         return self.tenant, self.subject, self.agent
 
+    @property
+    def owner_key(self) -> str:
+        """The same as one text, which no other owner has."""
+        return _encode(self.owner).decode()
+
 
 ANONYMOUS: Final = Principal()
+"""Every caller, where nobody has to prove anything."""
+LOCAL: Final = Principal(proof="stdio")
+"""The one agent of a hub over standard input and output."""

@@ -41,3 +41,5 @@ class TaskRef(Struct, frozen=True, array_like=True):
     alias: str
     replica: int
     own: str
+    tool: str = ""
+    """The server's own name of the tool that runs as it: who may not call that may not ask for its task."""

@@ -5,13 +5,25 @@ Log line, metric and (later) audit, span and usage are made from the same record
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from ..model import meta
 from ..model.call import Call, Failure, Reply
 from ..model.clock import Clock, SystemClock
-from ..model.errors import CallError
+from ..model.errors import CallError, Forbidden, NeedsScope, Quarantined, RateLimited
+from ..policy.limits import Lease
 from ..protocol.jsonrpc import read_string
+
+Decided = Literal["allow", "hidden", "unknown", "invalid", "forbidden", "needs_scope", "rate_limited", "quarantined"]
+"""What was decided of a call. `hidden`: there is such a thing, but not for this caller, who is told what `unknown` is
+told. `invalid`: its arguments do not fit the tool."""
+
+_DECIDED: Final[dict[type[CallError], Decided]] = {
+    Forbidden: "forbidden",
+    NeedsScope: "needs_scope",
+    RateLimited: "rate_limited",
+    Quarantined: "quarantined",
+}
 
 End = Literal["ok", "tool_error", "error", "refused", "cancelled"]
 
@@ -23,10 +35,15 @@ class Record:
         "attempts",
         "call",
         "code",
+        "decision",
         "duration_s",
         "end",
+        "intent",
+        "lease",
+        "notices",
         "replica",
         "reply_bytes",
+        "rule",
         "server",
         "started_s",
         "tool",
@@ -46,6 +63,15 @@ class Record:
         self.end: End = "error"
         self.code: int | None = None
         self.reply_bytes = 0
+        self.decision: Decided = "allow"
+        self.rule: str | None = None
+        """The rule or limit that decided."""
+        self.intent = 0
+        """The number under which the audit record has that it would be made."""
+        self.lease: Lease | None = None
+        """What its limits want back at the end."""
+        self.notices: list[str] | None = None
+        """What its caller should know beside the result."""
         self.duration_s = 0.0
 
     def replied(self, reply: Reply) -> None:
@@ -54,12 +80,22 @@ class Record:
             self.end, self.code = "error", reply.code
         else:
             self.reply_bytes = memoryview(reply.raw).nbytes
-            self.end = "tool_error" if reply.failed else "ok"
+            self.end = "refused" if self.decision == "invalid" else "tool_error" if reply.failed else "ok"
 
     def failed(self, error: CallError) -> None:
         """The hub had to answer itself."""
         self.end = "refused" if error.fault in ("caller", "policy") else "error"
         self.code = error.code
+        if error.fault == "policy" or self.end == "refused":
+            self.decision = _DECIDED.get(type(error), self.decision)
+            if isinstance(error, RateLimited):
+                self.rule = error.limit
+
+    def notice(self, text: str) -> None:
+        """Have the caller told something beside the result."""
+        if self.notices is None:
+            self.notices = []
+        self.notices.append(text)
 
     def cancelled(self) -> None:
         """The agent gave up, or went away."""

@@ -16,6 +16,7 @@ from ..model.errors import CallError, InvalidParams
 from ..model.principal import Principal
 from .capabilities import read_legacy_profile
 from .headers import NAMED
+from .hops import next_hop
 from .jsonrpc import EMPTY, EMPTY_OBJECT, Message, one_line, read_object, read_string
 from .versions import negotiate
 
@@ -55,6 +56,7 @@ def lift(
     profile: Profile,
     log_level: str | None,
     session: str | None,
+    address: str = "",
 ) -> Call:
     """A legacy request as a `Call`: what its session settled is stamped on it."""
     name = None
@@ -63,16 +65,20 @@ def lift(
         name = read_string(message.params.get(named_by))
         if name is None:
             raise InvalidParams(f"The parameter {named_by!r} must be a string")
+    about = EMPTY if message.meta is None else message.meta
+    if meta.HOPS in about:
+        about = {**about, meta.HOPS: next_hop(about[meta.HOPS])}
     return Call(
         method=message.method,
         params=message.params,
-        meta=EMPTY if message.meta is None else message.meta,
+        meta=about,
         name=name,
         endpoint=endpoint,
         principal=principal,
         profile=profile,
         log_level=log_level,
         session=session,
+        address=address,
     )
 
 
@@ -111,6 +117,9 @@ def error_code(error: CallError | Failure) -> int:
 # ---- toward servers
 
 
+_FIRST_HOP: Final = Raw(b"1")
+
+
 class Writer:
     """Writes requests for servers of one legacy revision."""
 
@@ -120,8 +129,8 @@ class Writer:
     def request(self, id: RequestId, request: Request) -> bytes:
         """The message. A progress token of the caller's is replaced by the id."""
         params: dict[str, Any] = dict(request.params)
-        if request.meta:
-            stamped: dict[str, Any] = dict(request.meta)
+        if request.meta or request.name is not None:
+            stamped: dict[str, Any] = {meta.HOPS: _FIRST_HOP, **request.meta}
             if meta.PROGRESS_TOKEN in stamped:
                 stamped[meta.PROGRESS_TOKEN] = id
             params["_meta"] = stamped

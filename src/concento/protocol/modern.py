@@ -15,6 +15,7 @@ from ..model.errors import CallError, HeaderMismatch, InvalidParams, Unsupported
 from ..model.principal import Principal
 from .capabilities import read_profile
 from .headers import NAMED, Head, check_mirror, check_name, encode_value
+from .hops import next_hop
 from .jsonrpc import EMPTY, Message, encode_request, raw, read_object, read_once, read_string
 from .versions import LEGACY, MODERN
 
@@ -31,6 +32,7 @@ STATUS: Final[Mapping[int, int]] = {
     -32022: 400,
     -31003: 429,
     -31004: 503,
+    -31007: 403,
 }
 """HTTP status of a JSON-RPC error while nothing was streamed yet; all others travel in 200.
 
@@ -67,7 +69,7 @@ def is_addressed(message: Message, head: Head | None) -> bool:
     return enveloped and headed if message.method == "initialize" else enveloped or headed
 
 
-def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Principal) -> Call:
+def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Principal, address: str = "") -> Call:
     """A modern request as a `Call`; `head` is None where the transport mirrors nothing (stdio).
 
     Errors, first failure wins: InvalidParams (envelope incomplete), HeaderMismatch, UnsupportedVersion, InvalidParams
@@ -88,6 +90,9 @@ def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Pri
     if named_by is not None and name is None:
         raise InvalidParams(f"The parameter {named_by!r} must be a string")
     level = read_string(given[meta.LOG_LEVEL]) if meta.LOG_LEVEL in given else None
+    about = {key: value for key, value in given.items() if key not in _ENVELOPE}
+    if meta.HOPS in about:
+        about[meta.HOPS] = next_hop(about[meta.HOPS])
     params = message.params
     answers, state = None, None
     if message.method in CAN_ASK and ("inputResponses" in params or "requestState" in params):
@@ -96,7 +101,7 @@ def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Pri
     return Call(
         method=message.method,
         params=params,
-        meta={key: value for key, value in given.items() if key not in _ENVELOPE},
+        meta=about,
         name=name,
         endpoint=endpoint,
         principal=principal,
@@ -105,6 +110,7 @@ def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Pri
         mirrored=None if head is None else head.params,
         answers=answers,
         state=state,
+        address=address,
     )
 
 
@@ -191,10 +197,11 @@ class Writer:
             meta.CLIENT_INFO: raw(client_info),
             meta.CLIENT_CAPABILITIES: Raw(b"{}"),
         }
+        self._first: dict[str, Any] = {meta.HOPS: Raw(b"1")}
 
     def request(self, id: RequestId, request: Request) -> bytes:
         """The message. A progress token of the caller's is replaced by the id."""
-        stamped: dict[str, Any] = {**request.meta, **self._envelope}
+        stamped: dict[str, Any] = {**self._first, **request.meta, **self._envelope}
         if meta.PROGRESS_TOKEN in request.meta:
             stamped[meta.PROGRESS_TOKEN] = id
         if request.log_level is not None:

@@ -195,15 +195,17 @@ class RawStream:
 class RawAgent:
     """Sends requests to one origin. Whole replies reuse idle connections; a stream has one of its own.
 
+    `bearer`: a key or token that goes with every request which brings no Authorization of its own.
     Every wait ends with TimeoutError after `wait_s`; only the events of a stream may be waited for longer.
     """
 
-    def __init__(self, url: str, *, wait_s: float = 30.0) -> None:
+    def __init__(self, url: str, *, wait_s: float = 30.0, bearer: str | None = None) -> None:
         parts = urlsplit(url)
         self.host = parts.hostname or "127.0.0.1"
         self.port = parts.port or 80
         self.path = parts.path or "/"
         self.wait_s = wait_s
+        self.bearer = bearer
         self._idle: list[_Wire] = []
 
     async def __aenter__(self) -> Self:
@@ -285,6 +287,8 @@ class RawAgent:
         given = {name.lower() for name, _ in fields}
         if "host" not in given:
             fields.insert(0, ("Host", f"{self.host}:{self.port}"))
+        if self.bearer is not None and "authorization" not in given:
+            fields.append(("Authorization", f"Bearer {self.bearer}"))
         if not given & {"content-length", "transfer-encoding"} and (content or method == "POST"):
             fields.append(("Content-Length", str(len(content))))
         lines = [f"{method} {path or self.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields), "", ""]

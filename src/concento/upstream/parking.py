@@ -12,13 +12,13 @@ from typing import Final, Protocol
 from ..model.call import Notify, Reply, Request
 from ..model.errors import InvalidParams, Outcome, Overloaded
 from ..model.limits import INPUT_WAIT_S, PARKED_MAX, PARKED_PER_PRINCIPAL_MAX
-from ..model.principal import Principal
+from ..model.principal import Owner
 
 
 class Parked(Protocol):
     """A call that waits: on whose behalf, how to go on, how to give it up."""
 
-    owner: Principal
+    owner: Owner
 
     async def resume(self, request: Request, notify: Notify | None) -> Reply:
         """Bring answers and wait on."""
@@ -34,7 +34,7 @@ class Parking:
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
         self._parked: dict[str, tuple[Parked, float]] = {}
-        self._per_owner: Counter[Principal] = Counter()
+        self._per_owner: Counter[Owner] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self.count_max = PARKED_MAX
         self.per_owner_max = PARKED_PER_PRINCIPAL_MAX
@@ -45,7 +45,7 @@ class Parking:
     def __contains__(self, token: object) -> bool:
         return token in self._parked
 
-    def check_room(self, owner: Principal, *, outcome: Outcome = "not_sent") -> None:
+    def check_room(self, owner: Owner, *, outcome: Outcome = "not_sent") -> None:
         """Errors: Overloaded, if not one more call of this owner's may be parked.
 
         Asked before a call is sent that is likely to be parked, so that nothing runs which could not be gone on with.

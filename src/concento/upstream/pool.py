@@ -21,7 +21,7 @@ class Upstreams:
     def __init__(self, means: Means, clock: Clock | None = None) -> None:
         self._means = means
         self._clock = clock or SystemClock()
-        self._by_alias: dict[str, Upstream] = {}
+        self._by_key: dict[str, Upstream] = {}
         self._closing = Tasks("the servers")
         self._tasks = Tasks("the servers")
         self._ready: list[Callable[[str, Welcome], None]] = []
@@ -47,78 +47,78 @@ class Upstreams:
         """Call when a subscribed resource changed."""
         self._updated.append(callback)
 
-    def ready(self, alias: str, welcome: Welcome) -> None:
+    def ready(self, key: str, welcome: Welcome) -> None:
         """A main link was made."""
         for callback in self._ready:
-            callback(alias, welcome)
+            callback(key, welcome)
 
-    def health(self, alias: str) -> None:
+    def health(self, key: str) -> None:
         """A server's health changed."""
         for callback in self._health:
-            callback(alias)
+            callback(key)
 
-    def changed(self, alias: str, kind: str) -> None:
+    def changed(self, key: str, kind: str) -> None:
         """A server's list changed."""
         for callback in self._changed:
-            callback(alias, kind)
+            callback(key, kind)
 
-    def updated(self, alias: str, uri: str) -> None:
+    def updated(self, key: str, uri: str) -> None:
         """A server's resource changed."""
         for callback in self._updated:
-            callback(alias, uri)
+            callback(key, uri)
 
     # -- servers
 
     def __iter__(self) -> Iterator[Upstream]:
-        return iter(tuple(self._by_alias.values()))
+        return iter(tuple(self._by_key.values()))
 
     @property
     def parking(self) -> Parking:
         """Where calls wait for input."""
         return self._means.parking
 
-    def get(self, alias: str) -> Upstream:
-        """The server of that alias. Errors: Unavailable, if it was removed meanwhile."""
-        upstream = self._by_alias.get(alias)
+    def get(self, key: str) -> Upstream:
+        """The server of that key. Errors: Unavailable, if it was removed meanwhile."""
+        upstream = self._by_key.get(key)
         if upstream is None:
-            raise Unavailable(f"The server {alias!r} was removed")
+            raise Unavailable(f"The server {key!r} was removed")
         return upstream
 
     def apply(self, servers: Mapping[str, Server], start_wait_s: float, drain_s: float = 30.0) -> None:
         """Make these the servers: start new ones, replace changed ones, let removed ones end with their last call."""
-        for alias, upstream in list(self._by_alias.items()):
-            if servers.get(alias) != upstream.server:
-                del self._by_alias[alias]
+        for key, upstream in list(self._by_key.items()):
+            if servers.get(key) != upstream.server:
+                del self._by_key[key]
                 self._closing.start(upstream.close(drain_s))
-        for alias, server in servers.items():
-            if alias not in self._by_alias:
+        for key, server in servers.items():
+            if key not in self._by_key:
                 upstream = Upstream(server, self._means, self, self._clock, start_wait_s)
-                self._by_alias[alias] = upstream
+                self._by_key[key] = upstream
                 upstream.start()
         if not self._tasks:
             self._tasks.start(self._reap())
 
-    async def subscribe(self, alias: str, uris: frozenset[str]) -> None:
+    async def subscribe(self, key: str, uris: frozenset[str]) -> None:
         """Have changes of exactly these resources of a server told."""
-        upstream = self._by_alias.get(alias)
+        upstream = self._by_key.get(key)
         if upstream is not None:
             await upstream.subscribe(uris)
 
     async def forget(self, session: str) -> None:
         """Close the links that were held for a session that is gone."""
-        for upstream in tuple(self._by_alias.values()):
+        for upstream in tuple(self._by_key.values()):
             await upstream.forget(session)
 
     async def _reap(self) -> None:
         while True:
             await asyncio.sleep(REAP_EVERY_S)
-            for upstream in tuple(self._by_alias.values()):
+            for upstream in tuple(self._by_key.values()):
                 await upstream.reap()
 
     async def close(self) -> None:
         """Close every server, at once and side by side."""
         await self._tasks.close()
-        upstreams, self._by_alias = list(self._by_alias.values()), {}
+        upstreams, self._by_key = list(self._by_key.values()), {}
         await asyncio.gather(
             *(upstream.close() for upstream in upstreams), self._closing.close(), return_exceptions=True
         )

@@ -15,7 +15,7 @@ from ..model import meta
 from ..model.call import INPUT_REQUIRED, Answer, Failure, Notify, Reply, Request, Result
 from ..model.errors import BadReply, CallError, Overloaded
 from ..model.limits import QUESTIONS_MAX
-from ..model.principal import Principal
+from ..model.principal import Owner
 from ..protocol.capabilities import needed_ability
 from ..protocol.jsonrpc import Push, encode_error, encode_result, raw, read_object
 from .link import Ear
@@ -34,7 +34,7 @@ class Rounds:
         self, loop: asyncio.AbstractEventLoop, request: Request, notify: Notify | None, parking: Parking
     ) -> None:
         self.ear = Ear(request, notify)
-        self.owner: Principal = request.owner
+        self.owner: Owner = request.owner.owner
         self.profile = request.profile
         self.turn: asyncio.Future[Reply | None] = loop.create_future()
         """What the present round waits for; None stands for questions."""

@@ -19,33 +19,33 @@ from .tasks import Tasks
 
 
 class Events(Protocol):
-    """Who is told what happens to servers. Never blocks."""
+    """Who is told what happens to servers, by their keys. Never blocks."""
 
-    def ready(self, alias: str, welcome: Welcome) -> None:
+    def ready(self, key: str, welcome: Welcome) -> None:
         """A replica's main link was made, anew or for the first time."""
 
-    def health(self, alias: str) -> None:
+    def health(self, key: str) -> None:
         """The server's health is another than before."""
 
-    def changed(self, alias: str, kind: str) -> None:
+    def changed(self, key: str, kind: str) -> None:
         """One of its lists changed."""
 
-    def updated(self, alias: str, uri: str) -> None:
+    def updated(self, key: str, uri: str) -> None:
         """A subscribed resource of its changed."""
 
 
 class _Listener:
-    """Passes what one server sends unasked on under its alias."""
+    """Passes what one server sends unasked on under its key."""
 
-    def __init__(self, alias: str, events: Events) -> None:
-        self._alias = alias
+    def __init__(self, key: str, events: Events) -> None:
+        self._key = key
         self._events = events
 
     def changed(self, kind: str) -> None:
-        self._events.changed(self._alias, kind)
+        self._events.changed(self._key, kind)
 
     def updated(self, uri: str) -> None:
-        self._events.updated(self._alias, uri)
+        self._events.updated(self._key, uri)
 
 
 class Upstream:
@@ -56,7 +56,7 @@ class Upstream:
         self.means = means
         self.clock = clock
         self.start_wait_s = start_wait_s
-        self.listener = _Listener(server.alias, events)
+        self.listener = _Listener(server.key, events)
         self.replicas = [ReplicaLinks(self, spec) for spec in server.replicas]
         self._events = events
         self._places = Places(server.alias, server.concurrency_max)
@@ -131,7 +131,7 @@ class Upstream:
                 return await main.link.request(request, notify)
             partition, link = await links.link(partition, request.profile)
             if links.asks:
-                self.means.parking.check_room(request.owner)
+                self.means.parking.check_room(request.owner.owner)
             reply = await link.request(request, notify)
             links.asks = links.asks or (isinstance(reply, Result) and reply.kind == INPUT_REQUIRED)
             return reply
@@ -186,7 +186,7 @@ class Upstream:
         """A main link was made."""
         if self._uris:
             self.tasks.start(self._subscribe_again(link))
-        self._events.ready(self.server.alias, link.welcome)
+        self._events.ready(self.server.key, link.welcome)
 
     async def _subscribe_again(self, link: Link) -> None:
         with suppress(CallError):
@@ -194,7 +194,7 @@ class Upstream:
 
     def on_health(self) -> None:
         """A replica's condition changed."""
-        self._events.health(self.server.alias)
+        self._events.health(self.server.key)
 
     async def reap(self) -> None:
         """Close the links nobody used for long."""

@@ -8,11 +8,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from ...model.config import Address, Config, Server, View
+from ...model.auth import Auth
+from ...model.config import Address, Config, Server, View, owned
+from ...model.principal import DEFAULT_TENANT
+from ...model.tenant import Tenant
 from . import keys
+from .audit import build_audit
+from .auth import build_auth, build_tls
 from .kinds import EMPTY, Key, Placed, Reader, Table
+from .limits import build_limits
+from .policy import VALIDATE, build_policies, build_roles, check_validate
 from .problems import Problems, unknown
 from .servers import Context, build_server
+from .tenants import SERVERS as TENANT_SERVERS
+from .tenants import TENANTS, build_tenant
 
 STATE_FILE: Final = "concento.db"
 
@@ -21,15 +30,36 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
     """The configuration. Once a problem is noted, the value is of no use."""
     names, defaults, telemetry = (root.get(key) or EMPTY for key in (keys.NAMES, keys.DEFAULTS, keys.TELEMETRY))
     context = Context(reader, str(path), defaults, frozenset(reader.references.names))
+    problems = reader.problems
     placed = root.get(keys.SERVERS) or {}
     servers = {alias: build_server(alias, table, context) for alias, table in placed.items()}
-    _refuse_second_bare(placed, reader.problems)
-    listen, admin = _listeners(root, reader.problems)
+    views = _views(root, DEFAULT_TENANT, servers, problems)
+    _refuse_second_bare(placed, problems)
+    operators = tuple(servers.values())
+    tenants: dict[str, Tenant] = {}
+    for name, tenant in (root.get(TENANTS) or {}).items():
+        own = tenant.value.get(TENANT_SERVERS) or {}
+        theirs = [build_server(alias, table, context._replace(tenant=name)) for alias, table in own.items()]
+        servers |= {server.key: server for server in theirs}
+        _refuse_second_bare({**placed, **own}, problems)
+        tenants[name] = build_tenant(name, tenant, theirs, operators, reader)
+        seen = {server.alias: server for server in (*operators, *theirs)}
+        views |= _views(tenant.value, name, seen, problems)
+    roles = build_roles(root)
+    known_roles = {*roles, *(role for tenant in tenants.values() for role in tenant.roles)}
+    tls = build_tls(root, reader)
+    auth = build_auth(root, tls, tenants, known_roles, problems)
+    check_validate(root, problems)
+    listen, admin = _listeners(root, auth, problems)
+    admin_table: Table | None = root.get(keys.ADMIN)
+    state_db = _state_db(root, path, env, reader)
+    if auth is not None and auth.api_keys and state_db is None:
+        problems.add(root.place_of(keys.STATE), "API keys are kept in the state store; give 'state' a file")
     return Config(
         path=path,
         listen=listen,
         admin=admin,
-        state_db=_state_db(root, path, env, reader),
+        state_db=state_db,
         hosts=root[keys.HOSTS],
         chars_max=names[keys.CHARS_MAX],
         start_wait_s=defaults[keys.START_WAIT_S],
@@ -40,19 +70,29 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         task_ttl_s=defaults[keys.TASK_TTL_S],
         access_log=_access_log(telemetry, reader),
         servers=MappingProxyType(servers),
-        views=MappingProxyType(_views(root, servers, reader.problems)),
+        views=MappingProxyType(views),
+        tls=tls,
+        admin_tls=None if admin_table is None else build_tls(admin_table, reader),
+        auth=auth,
+        tenants=MappingProxyType(tenants),
+        roles=MappingProxyType(roles),
+        policies=build_policies(root, roles, str(path), problems),
+        limits=build_limits(root, roles, str(path), problems),
+        audit=build_audit(root, reader),
+        validate=root.get(VALIDATE) or "off",
         secrets=frozenset(reader.references.secrets),
     )
 
 
-def _listeners(root: Table, problems: Problems) -> tuple[Address, Address | None]:
+def _listeners(root: Table, auth: Auth | None, problems: Problems) -> tuple[Address, Address | None]:
     listen = root[keys.LISTEN]
-    _refuse_exposed(listen, root, keys.LISTEN, "listen", problems)
+    if auth is None:
+        _refuse_exposed(listen, root, keys.LISTEN, "listen", problems)
     table = root.get(keys.ADMIN)
     if table is None and root.given(keys.ADMIN):
         return listen, None
     admin = (table or EMPTY)[keys.ADMIN_LISTEN]
-    if table is not None:
+    if table is not None and auth is None:
         _refuse_exposed(admin, table, keys.ADMIN_LISTEN, "admin.listen", problems)
     if admin == listen and admin.port:
         message = f"agents and the admin API can't share {admin}; give 'listen' and 'admin.listen' different ports"
@@ -66,7 +106,8 @@ def _refuse_exposed(address: Address, table: Table, key: Key[Address], name: str
     except ValueError:
         is_loopback = address.host == "localhost"
     if not is_loopback:
-        message = f"without auth the hub serves loopback only: set '{name}' to 127.0.0.1:{address.port}"
+        told = f"without 'auth' the hub serves loopback only: set '{name}' to 127.0.0.1:{address.port}"
+        message = f"{told}, or say in 'auth' who may call"
         problems.add(table.place_of(key), message)
 
 
@@ -105,7 +146,8 @@ def _refuse_second_bare(servers: Mapping[str, Placed[Table]], problems: Problems
         problems.add(servers[alias].value.place_of(keys.PREFIX), message)
 
 
-def _views(root: Table, servers: Mapping[str, Server], problems: Problems) -> dict[str, View]:
+def _views(root: Table, tenant: str, servers: Mapping[str, Server], problems: Problems) -> dict[str, View]:
+    """The views of a tenant, over servers by their aliases."""
     views: dict[str, View] = {}
     for name, (table, _) in (root.get(keys.VIEWS) or {}).items():
         include, exclude = table.get(keys.INCLUDE), table.get(keys.EXCLUDE) or ()
@@ -113,7 +155,7 @@ def _views(root: Table, servers: Mapping[str, Server], problems: Problems) -> di
             server = pattern.partition(".")[0]
             if not any(_matches(server, alias) for alias in servers):
                 problems.add(place, unknown("server", server, servers))
-        views[name] = View(
+        views[owned(tenant, name)] = View(
             name,
             View("").include if include is None else tuple(pattern for pattern, _ in include),
             tuple(pattern for pattern, _ in exclude),

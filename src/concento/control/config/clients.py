@@ -13,6 +13,7 @@ from typing import Final
 from . import keys, texts
 from .document import Entry, MappingNode, Node, ScalarNode, SequenceNode
 from .problems import Place, Problems, quoted, unknown
+from .root import ROOT
 
 _VS_CODE: Final = frozenset(("servers", "inputs", "$schema"))
 
@@ -88,7 +89,7 @@ def as_configuration(root: Node, folder: Path, problems: Problems) -> MappingNod
     return MappingNode(root.place, {"servers": Entry(place, MappingNode(servers.place, translated))})
 
 
-_OWN_KEYS: Final = (keys.ROOT.keys.keys() | set(keys.ROOT.later)) - {"tools", "telemetry", "tls", "limits"}
+_OWN_KEYS: Final = (ROOT.keys.keys() | set(ROOT.later)) - {"tools", "telemetry", "tls", "limits"}
 """Keys of ours that a client's file must not have beside its servers; keys that a client has itself are left out."""
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, cast
 
 from ...model import limits
 from ...model.config import Address, Balance, Config, Isolation, Sandbox, Server, Start, UrlReplica
+from .auth import TLS
 from .kinds import (
     Choice,
     Entries,
@@ -18,12 +19,12 @@ from .kinds import (
     OrOff,
     OrWord,
     Parsed,
-    Schema,
     Table,
     Text,
     Whole,
     WithPlace,
 )
+from .policy import VALIDATE
 from .texts import ALIAS, HEADER_NAME, TOOL_NAME, address, host_name, http_url, pattern, shared_path, state_file
 
 _HUB = Config()
@@ -257,6 +258,14 @@ IDLE_STOP_S: Final[Key[float | None]] = Key(
     "call starts it again. `off` keeps it running.",
     example="300",
 )
+TRUST_HINTS: Final = Key(
+    "trust_hints",
+    Flag(),
+    "What the server's tools say of themselves (read-only, destructive, …) counts for policies. Otherwise the worst is "
+    "assumed of each.",
+    _SERVER.trust_hints,
+    example="true",
+)
 CONCURRENCY_MAX: Final = Key(
     "concurrency_max", Whole(1, 10_000), "Calls a server may be given at a time.", _SERVER.concurrency_max, example="8"
 )
@@ -269,6 +278,7 @@ SERVER: Final = Keys(
     "a server",
     *(COMMAND, ARGS, ENV, ENV_INHERIT, CWD, URL, TRANSPORT, HEADERS, CREDENTIALS, REPLICAS, BALANCE),
     *(TOOLS, PREFIX, ISOLATION, STATEFUL, TIMEOUT_S, REQUIRED, CONCURRENCY_MAX, START, IDLE_STOP_S, SANDBOX),
+    *(TRUST_HINTS, VALIDATE),
 )
 SERVERS: Final = Key(
     "servers",
@@ -309,7 +319,7 @@ ADMIN_LISTEN: Final = Key(
     "listen", _LISTEN, "Address of the console and the admin API.", cast(Address, _HUB.admin), example="127.0.0.1:8401"
 )
 ADMIN: Final[Key[Table | None]] = Key(
-    "admin", OrOff(Keys("admin", ADMIN_LISTEN)), "The admin listener, or `off`.", example="off"
+    "admin", OrOff(Keys("admin", ADMIN_LISTEN, TLS)), "The admin listener, or `off`.", example="off"
 )
 STATE: Final = Key(
     "state",
@@ -388,15 +398,3 @@ ACCESS_LOG: Final[Key[str | None]] = Key(
 TELEMETRY: Final = Key(
     "telemetry", Keys("telemetry", ACCESS_LOG), "What the hub writes of its work.", example="{access_log: stderr}"
 )
-
-ROOT: Final = Keys(
-    "a configuration",
-    *(LISTEN, ADMIN, STATE, HOSTS, NAMES, DEFAULTS, SERVERS, VIEWS, TELEMETRY),
-    later=("shared", "tls", "tools", "auth", "tenants", "roles", "policies", "limits", "audit", "prices", "alerts"),
-)
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a configuration: for editors; what spans several keys only loading can check."""
-    root: Schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Concento configuration"}
-    return root | ROOT.schema()

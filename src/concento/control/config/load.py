@@ -7,13 +7,13 @@ from typing import Final
 from ...model.config import Config
 from ...model.errors import ConfigError
 from ...model.limits import MIB
-from . import keys
 from .build import build
 from .clients import as_configuration, is_client_file
 from .document import START, json_as_yaml, parse
 from .kinds import Reader
 from .problems import Place, Problems, Refused
 from .references import References
+from .root import ROOT
 
 FILE_BYTES_MAX: Final = MIB
 """Largest configuration file."""
@@ -85,7 +85,7 @@ def _checked(text: str, path: Path, env: Mapping[str, str], reader: Reader) -> C
         raise reader.problems.error(str(path))
     if is_json and is_client_file(node):
         node = as_configuration(node, path.absolute().parent, reader.problems)
-    config = build(keys.ROOT.read(node, reader), path, env, reader)
+    config = build(ROOT.read(node, reader), path, env, reader)
     if reader.problems:
         raise reader.problems.error(str(path))
     return config

@@ -6,8 +6,10 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from ...model.config import ChildReplica, Isolation, Replica, Server, ToolOverride, UrlReplica
+from ...model.principal import DEFAULT_TENANT
 from . import keys
 from .kinds import EMPTY, Key, Placed, Reader, Table
+from .policy import VALIDATE
 from .sandbox import build_sandbox
 
 T = TypeVar("T")
@@ -26,6 +28,8 @@ class Context(NamedTuple):
     defaults: Table
     withheld: frozenset[str]
     """Variables that no child inherits."""
+    tenant: str = DEFAULT_TENANT
+    """Whose the server is."""
 
     def problem(self, table: Table, key: Key[T], message: str) -> None:
         """Note a problem at a key."""
@@ -61,6 +65,9 @@ def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
         beside=beside,
         start=_own_or(table, context.defaults, keys.START) if sleeps else "eager",
         idle_stop_s=_given(keys.IDLE_STOP_S, table, context.defaults) if sleeps else None,
+        trust_hints=table[keys.TRUST_HINTS],
+        validate=table.get(VALIDATE),
+        tenant=context.tenant,
         place=f"{context.file}:{place.line}",
     )
 

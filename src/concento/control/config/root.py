@@ -1,0 +1,24 @@
+"""The whole table of keys: what may stand at the top of a configuration, and its JSON Schema."""
+
+from typing import Any, Final
+
+from . import keys
+from .audit import AUDIT
+from .auth import AUTH, TLS
+from .kinds import Keys, Schema
+from .limits import LIMITS
+from .policy import POLICIES, ROLES, VALIDATE
+from .tenants import TENANTS
+
+ROOT: Final = Keys(
+    "a configuration",
+    *(keys.LISTEN, TLS, keys.ADMIN, keys.STATE, keys.HOSTS, keys.NAMES, keys.DEFAULTS, keys.SERVERS, keys.VIEWS),
+    *(AUTH, TENANTS, ROLES, POLICIES, VALIDATE, LIMITS, AUDIT, keys.TELEMETRY),
+    later=("shared", "tools", "prices", "alerts"),
+)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a configuration: for editors; what spans several keys only loading can check."""
+    root: Schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Concento configuration"}
+    return root | ROOT.schema()

@@ -1,0 +1,97 @@
+"""What stands between a resolved call and its server: policy, limits, the tool's own schema, and the audit record.
+
+One decision point for all methods. It looks at values and never waits; only a strict audit record has to be awaited.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, structs
+
+from ..catalog.view import TenantView
+from ..model import meta
+from ..model.call import Call, Reply, Result
+from ..model.errors import Overloaded
+from ..model.limits import HOPS_MAX
+from ..observe.record import Record
+from ..policy.arguments import Validators
+from ..policy.decide import Facts
+from ..policy.limits import Limits
+from ..protocol.hops import hops
+from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object
+from ..snapshot import Current
+from .resolve import Target
+
+_encode = msgspec.json.Encoder().encode
+_NO_ARGUMENTS: Final = Raw(b"{}")
+
+Intent = Callable[[Record], Awaitable[None] | None]
+"""Has it on disk that a call will be made; None where nobody has to wait for that."""
+
+
+class Gate:
+    """What every call passes once it is known what it is about."""
+
+    def __init__(self, current: Current, limits: Limits, intent: Intent, wall: Callable[[], float]) -> None:
+        self.intent = intent
+        self._current = current
+        self._limits = limits
+        self._validators = Validators()
+        self._wall = wall
+
+    def enter(self, call: Call, record: Record, cost: int = 1) -> None:
+        """Count a call that is about no server against its caller's limits. Errors: RateLimited."""
+        record.lease = lease = self._limits.enter(call.principal, None, None, cost)
+        if lease.told is not None:
+            record.notice(lease.told)
+
+    def admit(self, view: TenantView, target: Target, call: Call, record: Record) -> None:
+        """Let a call pass, or say why not. Errors: Forbidden, NeedsScope, RateLimited."""
+        binding = target.binding
+        record.server, record.tool = binding.server.key, target.label
+        reach = self._current.snapshot.reach(call.principal)
+        if not reach.open and binding.own:
+            item = self._current.snapshot.item(target.kind, binding)
+            facts = Facts(call.params.get("arguments"), self._wall(), call.address or None, call.meta, call.principal)
+            record.rule = reach.admit(item, facts).rule
+        record.lease = lease = self._limits.enter(call.principal, binding.server.key, binding.own or None)
+        if lease.told is not None:
+            record.notice(lease.told)
+
+    def objection(self, target: Target, call: Call, record: Record) -> Result | None:
+        """What a tool would be asked in vain: the result that says what is wrong with the arguments; None if nothing."""
+        entry = target.binding.entry
+        mode = target.binding.server.validate or self._current.snapshot.config.validate
+        if mode == "off" or call.method != "tools/call" or entry is None:
+            return None
+        problem = self._validators.problem(entry.own_raw, call.params.get("arguments"))
+        if problem is None:
+            return None
+        if mode == "warn":
+            record.notice(problem)
+            return None
+        record.decision = "invalid"
+        content = [{"type": "text", "text": problem}]
+        return Result(Raw(_encode({"content": content, "isError": True})), failed=True)
+
+    def note_hidden(self, call: Call, record: Record) -> None:
+        """Tell the record, and it alone, whether what was not found is there for others."""
+        found = self._current.snapshot.hidden(call)
+        record.decision = "unknown" if found is None else "hidden"
+        record.rule = found
+
+    def with_notices(self, reply: Reply, record: Record) -> Reply:
+        """A result with what its caller should know beside it."""
+        if not isinstance(reply, Result):
+            return reply
+        members: dict[str, Any] = dict(read_object(reply.raw) or {})
+        about = read_object(members.get("_meta", EMPTY_OBJECT)) or {}
+        members["_meta"] = {**about, meta.NOTICES: raw(record.notices)}
+        return structs.replace(reply, raw=Raw(_encode(members)))
+
+
+def check_hops(call: Call) -> None:
+    """Errors: Overloaded, for a call that goes in a circle."""
+    if hops(call.meta[meta.HOPS]) > HOPS_MAX:
+        raise Overloaded(f"The call has been through {HOPS_MAX} hubs already; do they call each other in a circle?")

@@ -1,0 +1,319 @@
+"""What the hub sees of the audit record: take a closed call, have an intent on disk, note a refusal. Nothing waits.
+
+`strict` is the exception that is asked for: a call waits until its intent is on disk, together with all who wait at
+that moment. Source: hardening T30, T31, R17, R18.
+"""
+
+import asyncio
+import mmap
+import os
+import sqlite3
+import struct
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from ...model.auditing import Audit
+from ...model.clock import Clock
+from ...model.errors import Overloaded, StartError
+from ..metrics import Reading
+from ..record import Record
+from .entry import Entry, Kind, of_call
+from .stream import Stream
+from .writer import Hook, Writer
+
+FLUSH_S: Final = 0.05
+RETRY_S: Final = 1.0
+INTENT_WAIT_S: Final = 5.0
+ITEMS_MAX: Final = 50_000
+BYTES_MAX: Final = 64 * 1024 * 1024
+REFUSALS_MAX: Final = 1000
+"""Refusals told apart within a second; others are counted together."""
+_BATCH_MAX: Final = 2000
+_COUNTER = struct.Struct("<Q")
+
+
+class _Item(Struct):
+    record: Record
+    kind: Kind
+    number: int
+    size: int
+    waiting: asyncio.Future[None] | None = None
+
+
+class AuditLog:
+    """The audit record of a hub. `settings.mode` and the path hold until the next start."""
+
+    def __init__(
+        self,
+        settings: Audit,
+        path: Path,
+        secrets: Callable[[], frozenset[str]],
+        clock: Clock,
+        hook: Hook = lambda step: None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._writer = Writer(path, settings, secrets, clock.wall, hook)
+        self._hook = hook
+        self._stream = None if settings.stream is None else Stream(settings.stream)
+        self._loop = asyncio.get_running_loop()
+        self._strict = settings.mode == "strict"
+        self._items: list[_Item] = []
+        self._size = 0
+        self._refusals: dict[tuple[str, int, str], list[object]] = {}
+        self._wake = threading.Event()
+        self._stopping = False
+        self._counter: mmap.mmap | None = None
+        self._number = 0
+        self._dropped = 0
+        """Entries that did not fit, of which the chain does not know yet."""
+        self._dropped_upto = 0
+        self.dropped = 0
+        self.problem: str | None = None
+        """Why nothing can be written now."""
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Audit,
+        path: Path,
+        secrets: Callable[[], frozenset[str]],
+        clock: Clock,
+        hook: Hook = lambda step: None,
+    ) -> "AuditLog":
+        """Open the record, or begin it. Errors: StartError, naming the file and what to do."""
+        log = cls(settings, path, secrets, clock, hook)
+        try:
+            await asyncio.to_thread(log._open, path)
+        except (OSError, sqlite3.Error) as error:
+            told = f"The audit record {path} can't be written ({error}); set `audit: {{path: FILE}}`, or `audit: off`"
+            raise StartError(told) from error
+        log._thread.start()
+        return log
+
+    def _open(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        counter = path.with_name(path.name + "-count")
+        file = os.open(counter, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.fstat(file).st_size < _COUNTER.size:
+                os.ftruncate(file, _COUNTER.size)
+            self._counter = mmap.mmap(file, _COUNTER.size)
+        finally:
+            os.close(file)
+        counted = _COUNTER.unpack_from(self._counter)[0]
+        self._writer.open(counted)
+        # A counter that is behind (a power cut, a copied file) starts from the chain again.
+        self._number = self._writer.number
+        _COUNTER.pack_into(self._counter, 0, self._number)
+
+    # -- on the loop
+
+    def __call__(self, record: Record) -> None:
+        """Take a closed record."""
+        self._take(record, "call", None)
+
+    def intent(self, record: Record) -> Awaitable[None] | None:
+        """Have it on disk that a call is about to be sent. None where that is not asked for.
+
+        Errors, when awaited: Overloaded, if it can't be written; the call must not be sent then.
+        """
+        return self._written(record) if self._strict else None
+
+    async def _written(self, record: Record) -> None:
+        if self.problem is not None or self._stopping:
+            raise self._full()
+        waiting: asyncio.Future[None] = self._loop.create_future()
+        if not self._take(record, "intent", waiting):
+            raise self._full()
+        try:
+            async with asyncio.timeout(INTENT_WAIT_S):
+                await waiting
+        except TimeoutError:
+            raise self._full() from None
+
+    def _full(self) -> Overloaded:
+        return Overloaded("The audit record can't be written, and no call is made without it", retry_after_s=RETRY_S)
+
+    def _take(self, record: Record, kind: Kind, waiting: "asyncio.Future[None] | None") -> bool:
+        arguments = record.call.params.get("arguments")
+        size = 1000 if arguments is None else 1000 + memoryview(arguments).nbytes
+        self._number = number = self._number + 1
+        if self._counter is not None:
+            _COUNTER.pack_into(self._counter, 0, number)
+        if waiting is not None:
+            record.intent = number
+        self._hook("counted")
+        if len(self._items) >= ITEMS_MAX or self._size > BYTES_MAX:
+            self.dropped += 1
+            self._dropped += 1
+            self._dropped_upto = number
+            return False
+        self._items.append(_Item(record, kind, number, size, waiting))
+        self._size += size
+        self._hook("queued")
+        if waiting is not None or len(self._items) == 1:
+            self._wake.set()
+        return True
+
+    def refused(self, address: str, status: int, reason: str, path: str, credential: str = "") -> None:
+        """Note that somebody was not let in. The same again within a second only counts."""
+        key = (address, status, path[:256])
+        known = self._refusals.get(key)
+        if known is not None:
+            known[0] = int(str(known[0])) + 1
+            return
+        if len(self._refusals) >= REFUSALS_MAX:
+            key = ("", status, "")
+            self._refusals.setdefault(key, [0, self._clock.wall(), "many more", ""])[0] = (
+                int(str(self._refusals[key][0])) + 1
+            )
+            return
+        self._refusals[key] = [1, self._clock.wall(), reason, credential]
+        if len(self._refusals) == 1:
+            self._wake.set()
+
+    def configure(self, settings: Audit) -> None:
+        """Take over what can be changed while it runs: retention, redaction, the anchor, where it is streamed to."""
+        if settings == self._settings:
+            return
+        if settings.stream != self._settings.stream:
+            old, self._stream = self._stream, None if settings.stream is None else Stream(settings.stream)
+            if old is not None:
+                old.close()
+        self._settings = self._writer.settings = settings
+
+    def readings(self) -> Iterator[Reading]:
+        """For metrics."""
+        yield "concento_audit_waiting", "Audit entries that wait to be written", {}, len(self._items)
+        yield (
+            "concento_audit_dropped",
+            "Audit entries that did not fit while nothing could be written",
+            {},
+            self.dropped,
+        )
+        yield "concento_audit_failing", "Whether the audit record can't be written", {}, float(self.problem is not None)
+        yield "concento_audit_entries", "The place of the last audit entry in its chain", {}, self._writer.seq
+        age_s = max(0.0, self._clock.wall() - self._writer.last_write_s) if self._items else 0.0
+        yield "concento_audit_write_age_seconds", "How long entries have waited to be written", {}, age_s
+        if self._stream is not None:
+            yield "concento_audit_stream_dropped", "Audit entries not delivered to `stream`", {}, self._stream.dropped
+        yield (
+            "concento_audit_anchor_failures",
+            "Notes of the chain's head that failed",
+            {},
+            self._writer.anchor_failures,
+        )
+
+    async def close(self) -> None:
+        """Write what waits, say that the record ends here, and let go."""
+        self._stopping = True
+        self._wake.set()
+        await asyncio.to_thread(self._thread.join, 10.0)
+        if self._stream is not None:
+            self._stream.close()
+        if self._counter is not None:
+            self._counter.close()
+            self._counter = None
+
+    # -- in the thread
+
+    def _run(self) -> None:
+        batch: list[_Item] = []
+        refused_s = 0.0
+        while True:
+            self._wake.wait(RETRY_S if not batch else None if self.problem is None else RETRY_S)
+            self._wake.clear()
+            if self.problem is not None and not self._stopping:
+                threading.Event().wait(RETRY_S)
+            elif not self._strict and not self._stopping:
+                threading.Event().wait(FLUSH_S)
+            while True:
+                taken = self._items[: _BATCH_MAX - len(batch)]
+                if taken:
+                    del self._items[: len(taken)]
+                    batch += taken
+                now_s = self._clock.monotonic()
+                refusals: list[Entry] = []
+                if self._refusals and (now_s - refused_s >= 1.0 or self._stopping):
+                    refused_s = now_s
+                    refusals = self._refusal_entries()
+                batch = self._write(batch, refusals)
+                if batch or not self._items:
+                    break
+            if self._stopping and (self.problem is not None or not (batch or self._items)):
+                break
+            if self._items or batch:
+                self._wake.set()
+        try:
+            self._writer.finish()
+        except (OSError, sqlite3.Error) as error:
+            self.problem = str(error)
+
+    def _write(self, batch: list[_Item], refusals: list[Entry]) -> list[_Item]:
+        """Write a batch. Returns what is left to be tried again."""
+        try:
+            full, redact = self._settings.arguments == "full", self._settings.redact
+            entries = [of_call(item.record, item.kind, item.number, full=full, redact=redact) for item in batch]
+            dropped, upto = self._dropped, self._dropped_upto
+            if dropped:
+                entries.append(self._writer.gap(dropped, upto))
+            entries += refusals
+            if entries:
+                bodies = self._writer.write(entries)
+                self._dropped -= dropped
+                self._settle(batch, None)
+                self._size -= sum(item.size for item in batch)
+                batch = []
+                if self._stream is not None:
+                    self._stream.send(bodies)
+            self._writer.keep_up(self._clock.monotonic())
+            self.problem = None
+            return batch
+        except (OSError, sqlite3.Error) as error:
+            self.problem = str(error)
+            refused = [item for item in batch if item.waiting is not None]
+            self._settle(refused, self._full())
+            self._size -= sum(item.size for item in refused)
+            return [item for item in batch if item.waiting is None]
+
+    def _settle(self, items: list[_Item], error: Overloaded | None) -> None:
+        """Tell those who wait for their intent."""
+        waiting = [item.waiting for item in items if item.waiting is not None]
+        if waiting:
+            self._hook("settling")
+            self._loop.call_soon_threadsafe(_settle, waiting, error)
+
+    def _refusal_entries(self) -> list[Entry]:
+        refusals, self._refusals = self._refusals, {}
+        entries = []
+        for (address, status, path), (count, wall_s, reason, credential) in refusals.items():
+            entries.append(
+                Entry(
+                    0,
+                    round(float(str(wall_s)), 3),
+                    "refused",
+                    address=address,
+                    status=status,
+                    path=path,
+                    reason=str(reason)[:256],
+                    credential=str(credential),
+                    decision="unauthenticated" if status == 401 else "refused",
+                    count=int(str(count)),
+                )
+            )
+        return entries
+
+
+def _settle(waiting: "list[asyncio.Future[None]]", error: Overloaded | None) -> None:
+    for future in waiting:
+        if not future.done():
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
