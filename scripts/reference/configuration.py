@@ -1,9 +1,9 @@
 """configuration.md: every key, by its place in the file."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
-from concento.control.config import keys, root, references
+from concento.control.config import keys, references, root
 from concento.control.config.kinds import Choice, Entries, Items, Key, Keys, OrOff, OrWord, WithPlace
 
 from .markdown import code, paragraphs, plain, sentences, slug
@@ -36,7 +36,9 @@ def tables(path: str = "", table: Keys = root.ROOT) -> Iterator[tuple[str, Keys]
     yield path, table
     for key in table.keys.values():
         step, inner = opened(key)
-        if inner is not None and not is_inherited(path, key) and not (path == "defaults" and key is keys.SANDBOX):
+        if (path, key.name) in SHARED or is_inherited(path, key) or (path == "defaults" and key is keys.SANDBOX):
+            continue
+        if inner is not None:
             yield from tables(joined(path, step), inner)
 
 
@@ -64,6 +66,36 @@ def is_inherited(path: str, key: Key[Any]) -> bool:
     return path == "servers.ALIAS.replicas[]" and key in keys.SERVER.keys.values()
 
 
+SHARED: Final = {
+    ("tenants.TENANT", "servers"): "servers.ALIAS",
+    ("tenants.TENANT", "views"): "views.NAME",
+    ("tenants.TENANT", "roles"): "roles.ROLE",
+    ("tenants.TENANT", "policies"): "policies[]",
+    ("tenants.TENANT", "limits"): "limits.LIMIT",
+    ("admin", "tls"): "tls",
+    ("policies[]", "unless"): "policies[].when",
+}
+"""Keys whose own keys are told elsewhere, and where."""
+
+BESIDE: Final[dict[str, dict[str, str]]] = {
+    "tls": {"cert": "hub.crt", "key": "hub.key", "client_ca": "agents-ca.crt"},
+    "auth.jwt[]": {
+        "name": "company",
+        "issuer": "https://login.example.com",
+        "audience": "[api://concento]",
+        "claims": "{tenant: org_id, roles: groups}",
+    },
+    "auth.mtls[]": {"match": '"dns:*.agents.example.com"'},
+    "policies[]": {"deny": '["time.*"]'},
+    "policies[].advertise": {"allow": '["time.*"]', "when": "{scopes: [time:read]}"},
+    "policies[].allow": {},
+    "policies[].options": {"deny": '["time.*"]', "engine": "acme-risk"},
+    "auth.api_keys": {"mtls": '[{match: "dns:*.agents.example.com"}]'},
+    "limits.LIMIT": {"rate": "10/s", "day": "10000"},
+}
+"""What a table has to say besides, for a key of its to be right there."""
+
+
 def entry(path: str, key: Key[Any]) -> str:
     """One key: what it is for, what it accepts, an example."""
     facts = [f"*Accepts* {plain(key.kind.accepts())}."]
@@ -78,7 +110,7 @@ def entry(path: str, key: Key[Any]) -> str:
         facts.append(f"*In a later version* {code(key.kind.later)}.")
     step, inner = opened(key)
     if inner is not None:
-        place = joined("servers.ALIAS" if key is keys.SANDBOX else path, step)
+        place = SHARED.get((path, key.name)) or joined("servers.ALIAS" if key is keys.SANDBOX else path, step)
         facts.append(f"*Its keys* [below](#{slug(heading(place, inner))}).")
     return "\n\n".join(
         (
@@ -94,7 +126,14 @@ def example_of(path: str, key: Key[Any]) -> str:
     """A configuration that shows the key, or the part of one that it needs."""
     steps = path.split(".") if path else []
     if steps[:2] != ["servers", "ALIAS"]:
-        needed = [f"servers: {keys.SERVERS.example}\n"] if (*steps, key.name)[0] == "views" else []
+        first = (*steps, key.name)[0]
+        needed = [f"servers: {keys.SERVERS.example}\n"] if first in ("views", "tenants") else []
+        if first == "auth" and (*steps, key.name)[1:2] in (("mtls",), ("mtls[]",), ("api_keys",)):
+            needed.append("tls: {cert: hub.crt, key: hub.key, client_ca: agents-ca.crt}\n")
+        if key.name == "tenant" and "acme" in key.example:
+            needed.append("tenants: {acme: {}}\n")
+        if "[reader]" in key.example:
+            needed.append('roles: {reader: {allow: ["time.*"]}}\n' if first != "roles" else "")
         return "".join((nested(steps, key), "\n", *needed))
     lines = [f"    {name}: {value}\n" for name, value in beside(steps[2:], key).items()]
     return "".join(("servers:\n  example:\n", *lines, f"    {nested(steps[2:], key)}\n"))
@@ -105,14 +144,23 @@ def nested(steps: list[str], key: Key[Any]) -> str:
     text = f"{key.name}: {key.example}"
     if key is keys.SANDBOX_COMMAND:
         text = f"kind: container, {text}"
-    for step in reversed(steps):
+    for depth, step in reversed([*enumerate(steps, start=1)]):
+        place = ".".join(steps[:depth])
+        own = text.partition(":")[0]
+        companions = BESIDE.get(f"{place}.{own}", BESIDE.get(place, {}))
+        text = ", ".join([*(f"{name}: {value}" for name, value in companions.items() if name != own), text])
         if step.isupper():
-            text = f"{'get_current_time' if 'tools' in steps else 'clock'}: {{{text}}}"
+            text = f"{NAMES.get(place, 'get_current_time' if 'tools' in steps else 'clock')}: {{{text}}}"
+        elif step.endswith("[]") and steps[0] != "servers" and "replicas[]" not in steps:
+            text = f"{step[:-2]}: [{{{text}}}]"
         elif step.endswith("[]"):
             text = f"{step[:-2]}: [{{url: http://10.0.0.1:9000/mcp, {text}}}, {{url: http://10.0.0.2:9000/mcp}}]"
         else:
             text = f"{step}: {{{text}}}"
     return text
+
+
+NAMES: Final = {"tenants.TENANT": "acme", "roles.ROLE": "reader", "limits.LIMIT": "each user"}
 
 
 def beside(steps: list[str], key: Key[Any]) -> dict[str, str]:

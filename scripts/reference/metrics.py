@@ -2,13 +2,17 @@
 
 import asyncio
 import sys
+import tempfile
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from concento.app import Hub
 from concento.front.parser import Refusal
+from concento.model.auditing import Audit
 from concento.model.call import ALL, NO_ABILITIES, Call
 from concento.model.config import Address, ChildReplica, Config, Server
+from concento.model.limiting import LimitRule
 from concento.model.principal import ANONYMOUS
 from concento.observe.access_log import Line
 from concento.observe.metrics import LABELS
@@ -48,8 +52,17 @@ def families(text: str) -> list[tuple[str, str, str, str]]:
 
 async def scraped() -> str:
     """The metrics of a hub that has one server, had one call and refused one request."""
-    config = Config(servers={"time": Server("time", (ChildReplica((sys.executable, "-c", "")),))})
-    hub = await Hub.create(config, keep=False)
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config(
+            servers={"time": Server("time", (ChildReplica((sys.executable, "-c", "")),))},
+            limits=(LimitRule("each user", rate=10.0),),
+            audit=Audit(path=Path(folder, "audit.db"), stream=f"file:{folder}/audit.jsonl"),
+        )
+        return await _scraped(config)
+
+
+async def _scraped(config: Config) -> str:
+    hub = await Hub.create(config, keep=False, audit=True)
     try:
         await hub.listen(Address("127.0.0.1", 0))
         assert hub.listener is not None

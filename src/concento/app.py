@@ -29,8 +29,9 @@ from .model.clock import SystemClock
 from .model.config import Address, Config
 from .model.errors import StartError
 from .model.inventory import WELL
-from .model.principal import DEFAULT_TENANT, Principal
+from .model.principal import Principal
 from .model.seal import Seal
+from .model.tenant import DEFAULT_TENANT
 from .observe.access_log import AccessLog
 from .observe.audit import AuditLog
 from .observe.metrics import Metrics, Reading

@@ -13,11 +13,12 @@ from .catalog.slices import Slice
 from .catalog.view import Binding, TenantView
 from .model.call import Call, Endpoint
 from .model.config import Config, owned
-from .model.errors import InvalidParams
+from .model.errors import CallError, InvalidParams
 from .model.inventory import Kind
 from .model.policy import ItemKind
-from .model.principal import DEFAULT_TENANT, Principal
-from .policy.decide import Item, Policy, Reach, policy_of
+from .model.principal import Principal
+from .model.tenant import DEFAULT_TENANT
+from .policy.decide import Facts, Item, Policy, Reach, policy_of
 from .policy.sight import EVERYTHING, Sight, item_of
 
 _VIEWS_MAX: Final = 512
@@ -84,6 +85,16 @@ class Snapshot:
                 self._items.clear()
             item = self._items[key] = item_of(kind, server, binding.own, binding.entry)
         return item
+
+    def may_use(self, kind: ItemKind, binding: Binding, principal: Principal, now_s: float, address: str = "") -> bool:
+        """Whether a caller may use something that no call is made about, such as listen to a resource."""
+        try:
+            reach = self.reach(principal)
+            if not reach.open:
+                reach.admit(self.item(kind, binding), Facts(None, now_s, address or None, {}, principal))
+        except CallError:
+            return False
+        return True
 
     def whole(self, endpoint: Endpoint, tenant: str) -> TenantView:
         """All that a tenant's principals could be granted there."""

@@ -54,6 +54,10 @@ def test_every_key_is_there_at_its_place() -> None:
     of_server = {place[1:] for place in shown if place[0] == "servers" and len(place) > 1}
     shown |= {("servers", "replicas", *place) for place in of_server if place[0] in inherited_by_replicas()}
     shown |= {("defaults", *place) for place in of_server if ("defaults", place[0]) in shown}
+    shown |= {("admin", *place) for place in shown if place[0] == "tls"}
+    shown |= {("policies", "unless", *place[2:]) for place in shown if place[:2] == ("policies", "when")}
+    of_tenants = ("servers", "views", "roles", "policies", "limits")
+    shown |= {("tenants", *place) for place in shown if place[0] in of_tenants}
     assert shown == schema_places(json_schema())
 
 
@@ -70,7 +74,10 @@ KEYS = [
 
 
 @pytest.mark.parametrize(("path", "key"), KEYS, ids=[f"{path}.{key.name}".strip(".") for path, key in KEYS])
-def test_key_has_an_example_that_loads(path: str, key: Key[object], tmp_path: Path) -> None:
+def test_key_has_an_example_that_loads(
+    path: str, key: Key[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("concento.policy.decide.engine_names", lambda: ["acme-risk"])
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "docs.key").write_text("a-key")
     assert key.example, f"give the key {path}.{key.name} an example"

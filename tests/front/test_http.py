@@ -12,10 +12,12 @@ import pytest
 from tests.front.conftest import Front, Wire, listening
 
 from concento.front.http import Exchange, HttpListener
+from concento.front.identity.authenticator import Peer
 from concento.front.parser import HttpHead, HttpRequest, Refusal
 from concento.model import limits
 from concento.model.config import Address
 from concento.model.errors import StartError
+from concento.model.principal import ANONYMOUS, Principal
 from concento.testing.waiting import until
 
 pytestmark = pytest.mark.timeout(30)
@@ -189,7 +191,7 @@ async def test_a_bad_request_never_takes_the_reply_of_an_earlier_one(bad: bytes,
     first = script.hold("/1")
 
     def admit(head: HttpHead, peer: Peer) -> Refusal | Principal | None:
-        return Refusal(403, "no") if head.path == "/refused" else None
+        return Refusal(403, "no") if head.path == "/refused" else ANONYMOUS
 
     async with listening(script, admit) as front:
         wire = await front.connect()
@@ -210,7 +212,9 @@ async def test_after_a_refusal_that_keeps_the_connection_the_next_request_is_ser
     script = Script()
 
     def admit(head: HttpHead, peer: Peer) -> Refusal | Principal | None:
-        return Refusal(404, "no", close=False, headers=(("x-why", "because"),)) if head.path == "/refused" else None
+        return (
+            Refusal(404, "no", close=False, headers=(("x-why", "because"),)) if head.path == "/refused" else ANONYMOUS
+        )
 
     async with listening(script, admit) as front:
         wire = await front.connect()

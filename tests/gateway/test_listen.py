@@ -1,5 +1,6 @@
 """Who is told of which changes, and what servers are asked to watch for it. Source: protocol A8; hardening R11."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -20,6 +21,7 @@ class Bound:
     def __init__(self, alias: str, own: str) -> None:
         self.alias = alias
         self.own = own
+        self.server = SimpleNamespace(key=alias)
 
 
 class FakeView:
@@ -28,8 +30,10 @@ class FakeView:
     def __init__(self, items: dict[str, tuple[str, ...]], resources: set[str] | None = None) -> None:
         self._items = items
         self._resources = resources
+        self.asked = 0
 
     def items(self, kind: Kind) -> tuple[str, ...]:
+        self.asked += 1
         return self._items.get(kind, ())
 
     def resource(self, uri: str) -> Bound | None:
@@ -42,11 +46,12 @@ class FakeView:
 class FakeSnapshot:
     def __init__(self, views: dict[Endpoint, FakeView]) -> None:
         self.views = views
-        self.asked = 0
 
     def view(self, endpoint: Endpoint, principal: Principal) -> FakeView | None:
-        self.asked += 1
         return self.views.get(endpoint)
+
+    def may_use(self, kind: str, binding: Bound, principal: Principal, now_s: float, address: str) -> bool:
+        return True
 
 
 class FakeUpstreams:
@@ -135,8 +140,8 @@ def test_an_endpoint_that_shows_no_change_is_told_nothing(house: House) -> None:
 def test_an_endpoint_is_compared_once_however_many_listen(house: House) -> None:
     for number in range(100):
         house.open(str(number), "tools")
-    snapshot = house.publish(tools=("a",))
-    assert snapshot.asked == 1
+    view = house.publish(tools=("a",)).views[ALL]
+    assert view.asked == len(KINDS)
     assert all(told == ["tools/list_changed"] for told in house.told.values())
 
 

@@ -177,7 +177,7 @@ def test_a_request_has_no_envelope() -> None:
 
 def test_a_progress_token_is_the_hubs_own() -> None:
     sent = written(Request("tools/call", {"name": "t"}, {"progressToken": Raw(b'"mine"'), "x/y": Raw(b"1")}))
-    assert sent["params"]["_meta"] == {"progressToken": 5, "x/y": 1}
+    assert sent["params"]["_meta"] == {"progressToken": 5, "x/y": 1, "dev.concento/hops": 1}
     methods.parse_client_request("tools/call", "2025-06-18", sent["params"])
 
 

@@ -14,13 +14,14 @@ from typing import Final
 from starlette.types import Scope
 
 from ..front.identity.authenticator import Authenticator, Peer
+from ..front.identity.keys import PREFIX
 from ..front.parser import HttpHead, Refusal
 from ..model.errors import StartError
 from ..model.principal import Principal
 
 SCOPE: Final = "concento:admin"
 TOKEN_FILE: Final = "admin.token"
-_PREFIX: Final = "concento_local_"
+_PREFIX: Final = PREFIX + "local_"
 _OPEN: Final = frozenset({"/health/live", "/health/ready"})
 OPERATOR: Final = Principal("operator", proof="local", scopes=frozenset({SCOPE}), credential="local")
 _CHALLENGE: Final = (("www-authenticate", 'Bearer realm="concento-admin"'),)

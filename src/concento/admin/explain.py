@@ -13,7 +13,8 @@ from ..catalog.view import Binding
 from ..front.identity.keys import KeyRecord
 from ..model.call import ALL
 from ..model.errors import CallError
-from ..model.principal import DEFAULT_TENANT, Principal
+from ..model.principal import Principal
+from ..model.tenant import DEFAULT_TENANT
 from ..policy.decide import Facts
 from .describe import Hub
 

@@ -24,7 +24,7 @@ from ..front.identity.hosts import Hosts
 from ..front.parser import Refusal
 from ..model.config import Address
 from ..model.errors import StartError
-from ..model.principal import DEFAULT_TENANT
+from ..model.tenant import DEFAULT_TENANT
 from ..upstream.tasks import Tasks
 from . import describe, explain
 from .access import AdminAccess
@@ -51,8 +51,10 @@ INDEX = """Concento {version}
 
 
 class Guard:
-    """Refuses requests that name another host, come from another page, or are not the operator's; puts strict headers on
-    every answer."""
+    """Refuses requests that name another host, come from another page, or are not the operator's.
+
+    It puts strict headers on every answer.
+    """
 
     def __init__(self, app: ASGIApp, hosts: Hosts, access: AdminAccess) -> None:
         self._app = app

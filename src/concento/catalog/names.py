@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..model.config import Config
-from ..model.principal import DEFAULT_TENANT
+from ..model.tenant import DEFAULT_TENANT
 
 SEPARATOR = "__"
 _ODD = re.compile(r"[^A-Za-z0-9_-]")

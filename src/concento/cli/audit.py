@@ -120,9 +120,7 @@ def tail(count: int, follow: bool, config: str | None, as_json: bool) -> None:
 
 
 @command.command(name="verify")
-@click.option(
-    "--anchor", type=click.Path(exists=True, dir_okay=False), help="Notes of the chain's head; by default `anchor`."
-)
+@click.option("--anchor", type=click.Path(dir_okay=False), help="Notes of the chain's head; by default `anchor`.")
 @config_option
 @json_option
 def verify_chain(anchor: str | None, config: str | None, as_json: bool) -> None:

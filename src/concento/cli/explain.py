@@ -1,11 +1,14 @@
-"""`concento explain`: whether somebody sees a tool and may call it, by which rule, under which limits. It calls nothing."""
+"""`concento explain`: whether somebody sees a tool and may call it, by which rule, under which limits.
+
+It calls nothing.
+"""
 
 from typing import Any
 
 import click
 
 from ..admin.explain import Question
-from ..model.principal import DEFAULT_TENANT
+from ..model.tenant import DEFAULT_TENANT
 from . import completing
 from .common import config_option, json_option, put_json, read_config
 from .talk import with_hub

@@ -1,4 +1,7 @@
-"""`concento key`: the API keys of a hub. They are in its state store: a running hub sees what is done within seconds."""
+"""`concento key`: the API keys of a hub.
+
+They are in its state store: a running hub sees what is done within seconds.
+"""
 
 import asyncio
 import difflib
@@ -15,7 +18,7 @@ import click
 from ..model.clock import SystemClock
 from ..model.config import Config
 from ..model.errors import StartError
-from ..model.principal import DEFAULT_TENANT
+from ..model.tenant import DEFAULT_TENANT
 from .common import config_option, fail, json_option, put_json, put_table, read_config, tell
 
 T = TypeVar("T")
@@ -179,7 +182,7 @@ def derive(tools: tuple[str, ...], scopes: tuple[str, ...], agent: str | None, t
 
     \b
     Example:
-      concento key derive --tools "git.get_*" --ttl 15m < my.key
+      CONCENTO_KEY=... concento key derive --tools "git.get_*" --ttl 15m
     """
     from ..front.identity import derived
     from ..front.identity.keys import DERIVED, PREFIX, key_id, secret_of

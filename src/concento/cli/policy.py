@@ -1,4 +1,7 @@
-"""`concento policy test`: a table of expected decisions against a configuration. It starts nothing and asks no server."""
+"""`concento policy test`: a table of expected decisions against a configuration.
+
+It starts nothing and asks no server.
+"""
 
 import json
 from datetime import datetime
@@ -12,9 +15,10 @@ from msgspec import Raw
 
 from ..model.config import Config
 from ..model.errors import Forbidden, NeedsScope
-from ..model.principal import DEFAULT_TENANT, Principal
+from ..model.policy import WORST
+from ..model.principal import Principal
+from ..model.tenant import DEFAULT_TENANT
 from ..policy.decide import Facts, Item, Policy, policy_of
-from ..policy.hints import WORST
 from .common import config_option, counted, json_option, put_json, put_table, read_config, tell
 
 _KINDS = ("tool", "prompt", "resource")
@@ -50,15 +54,16 @@ def command() -> None:
 
 
 @command.command(name="test")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False), help="YAML: a list of expected decisions.")
+@click.argument("file", type=click.Path(dir_okay=False), help="YAML: a list of expected decisions.")
 @config_option
 @json_option
 @click.option("--verbose", "-v", is_flag=True, help="Show those that are as expected, too.")
 def test(file: str, config: str | None, as_json: bool, verbose: bool) -> None:
     """Run a table of expected decisions; exit 1 if any is another.
 
-    Each item says who (`as`, and agent, tenant, roles, scopes), what (`tool`, `prompt` or `resource`, as server.name; with
-    annotations), how (args, at, from, meta) and what is expected: allow, hidden, needs_scope or deny (seen, but not so).
+    Each item says who (`as`, and agent, tenant, roles, scopes), what (`tool`, `prompt` or `resource`, as server.name;
+    with annotations), how (args, at, from, meta) and what is expected: allow, hidden, needs_scope or deny (seen, but
+    not so).
 
     \b
     Example:

@@ -180,8 +180,8 @@ class RunningHub:
             async with self._session.get(url, params=params, headers=self._headers, ssl=False) as reply:
                 if reply.status in (401, 403):
                     raise CallFailed(
-                        f"the hub at {self._admin} does not let this user in: the commands of the user who runs it have "
-                        "a token in its state folder"
+                        f"the hub at {self._admin} does not let this user in: the commands of the user who runs it "
+                        "have a token in its state folder"
                     )
                 if reply.status == 422:
                     raise CallFailed(str((await reply.json()).get("error")))

@@ -43,7 +43,10 @@ async def serve_listen(
         send(encode_notification(method, {**(read_object(params) or {}), "_meta": stamp}))
 
     held: list[tuple[str, Raw]] = []
-    stream = listening.open(call.endpoint, call.principal, kinds, lambda *change: held.append(change))
+    with tasks.gateway.recorded(call):
+        stream = listening.open(
+            *(call.endpoint, call.principal, kinds, lambda *change: held.append(change), call.address)
+        )
     watched = Watched(tasks, call, lambda params: stream.push(TASK_CHANGED, params))
     try:
         honoured: dict[str, object] = {name: True for name, kind in _FILTERS.items() if kind in kinds}

@@ -16,7 +16,7 @@ from msgspec import Raw, Struct, structs
 from ..gateway.call import Gateway
 from ..gateway.listen import Listening, Stream
 from ..gateway.lists import describe
-from ..model.call import INPUT_REQUIRED, Call, Endpoint, Failure, Notify, Result
+from ..model.call import INPUT_REQUIRED, NO_ABILITIES, Call, Endpoint, Failure, Notify, Result
 from ..model.errors import CallError, InvalidParams, InvalidRequest, MethodNotFound, Overloaded, RateLimited
 from ..model.extensions import SKILLS_METHODS
 from ..model.inventory import KINDS
@@ -36,6 +36,8 @@ _encode = msgspec.json.Encoder().encode
 _RUNNING_MAX: Final = 1000
 _PRIMED_SINCE: Final = "2025-11-25"
 """The revision in which an event may be empty but for its id; agents of older ones would take it for a message."""
+_UNRECORDED: Final = frozenset({"ping", "logging/setLevel"})
+"""What says nothing of anybody's doing."""
 _MODERN_ONLY: Final = frozenset({"server/discover", "subscriptions/listen"}) | SKILLS_METHODS
 
 
@@ -123,12 +125,16 @@ class Session:
     ) -> bytes:
         own = _OWN.get(message.method)
         if own is not None:
-            return encode_result(raw_id, await own(self, message))
+            if message.method in _UNRECORDED:
+                return encode_result(raw_id, await own(self, message))
+            with self._gateway.recorded(self._as_call(message, caller)):
+                return encode_result(raw_id, await own(self, message))
         if self.hello is None:
             raise InvalidRequest("The session begins with initialize")
         about_task = ABOUT_TASKS.get(message.method)
         if about_task is not None and self.hello.revision >= TASKS_SINCE:
-            told = await about_task(self._tasks, message, send or self.push)
+            with self._gateway.recorded(self._as_call(message, caller)):
+                told = await about_task(self._tasks, message, send or self.push)
             return legacy_error(raw_id, told) if isinstance(told, Failure) else encode_result(raw_id, told)
         if message.method in _MODERN_ONLY or message.method.startswith("tasks/"):
             refused = f"Revision {self.hello.revision}, which this session speaks, has no method {message.method!r}"
@@ -152,6 +158,14 @@ class Session:
             reply = await self._tasks.through(call, send or self.push)
         return (
             legacy_error(raw_id, reply) if isinstance(reply, Failure) else encode_result(raw_id, legacy.render(reply))
+        )
+
+    def _as_call(self, message: Message, caller: "Caller") -> Call:
+        """What is recorded of a request that the session answers itself."""
+        return Call(
+            *(message.method, message.params, {}, None, self.endpoint, caller.principal, NO_ABILITIES),
+            session=self.id,
+            address=caller.address,
         )
 
     def hear(self, message: Message) -> None:
@@ -228,12 +242,14 @@ class Session:
         if principal is not self.caller.principal or address != self.caller.address:
             self.caller = Caller(principal, address)
             if self._stream is not None:
-                self._stream.principal = principal
+                self._stream.principal, self._stream.address = principal, address
 
     def listen(self) -> Stream:
         """Begin to tell the agent of changes, through `push`."""
         if self._stream is None:
-            self._stream = self._listening.open(self.endpoint, self.principal, KINDS, self._tell)
+            self._stream = self._listening.open(
+                *(self.endpoint, self.principal, KINDS, self._tell, self.caller.address)
+            )
         return self._stream
 
     def _tell(self, method: str, params: Raw) -> None:

@@ -60,7 +60,7 @@ class Gate:
             record.notice(lease.told)
 
     def objection(self, target: Target, call: Call, record: Record) -> Result | None:
-        """What a tool would be asked in vain: the result that says what is wrong with the arguments; None if nothing."""
+        """The result that says what is wrong with a tool's arguments; None if nothing is."""
         entry = target.binding.entry
         mode = target.binding.server.validate or self._current.snapshot.config.validate
         if mode == "off" or call.method != "tools/call" or entry is None:

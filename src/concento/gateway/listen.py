@@ -5,8 +5,9 @@ many streams are open there. Resources are subscribed at a server as long as one
 """
 
 import asyncio
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import Raw
 
@@ -38,9 +39,12 @@ _NOTHING = Raw(b"{}")
 class Stream:
     """One agent's wish to be told. `push` takes the notifications; `ended` is set when the hub wants it closed."""
 
-    def __init__(self, endpoint: Endpoint, principal: Principal, notices: frozenset[str], push: Notify) -> None:
+    def __init__(
+        self, endpoint: Endpoint, principal: Principal, notices: frozenset[str], push: Notify, address: str = ""
+    ) -> None:
         self.endpoint = endpoint
         self.principal = principal
+        self.address = address
         self.notices = notices
         self.push = push
         self.uris: dict[str, tuple[str, str]] = {}
@@ -51,8 +55,9 @@ class Stream:
 class Listening:
     """All open streams."""
 
-    def __init__(self, current: Current, upstreams: Upstreams) -> None:
+    def __init__(self, current: Current, upstreams: Upstreams, wall: Callable[[], float] = time.time) -> None:
         self._current = current
+        self._wall = wall
         self._upstreams = upstreams
         self._streams: set[Stream] = set()
         self._wanted: dict[tuple[str, str], set[tuple[Stream, str]]] = defaultdict(set)
@@ -67,7 +72,9 @@ class Listening:
     def __len__(self) -> int:
         return len(self._streams)
 
-    def open(self, endpoint: Endpoint, principal: Principal, kinds: Iterable[Kind], push: Notify) -> Stream:
+    def open(
+        self, endpoint: Endpoint, principal: Principal, kinds: Iterable[Kind], push: Notify, address: str = ""
+    ) -> Stream:
         """Begin to tell of list changes. Errors: RateLimited, if its owner has too many streams; Overloaded."""
         owner = principal.owner
         if len(self._streams) >= self.count_max:
@@ -75,19 +82,22 @@ class Listening:
         if principal is not ANONYMOUS and self._per_owner[owner] >= self.per_owner_max:
             raise RateLimited(f"This caller has {self.per_owner_max} streams open; close some", retry_after_s=5.0)
         self._per_owner[owner] += 1
-        stream = Stream(endpoint, principal, frozenset(_NOTICE[kind] for kind in kinds), push)
+        stream = Stream(endpoint, principal, frozenset(_NOTICE[kind] for kind in kinds), push, address)
         self._streams.add(stream)
         return stream
 
     async def subscribe(self, stream: Stream, uris: Iterable[str]) -> list[str]:
         """Have exactly these resources watched for a stream; returns those that exist for it, once servers agreed."""
         wanted: dict[str, tuple[str, str]] = {}
-        view = self._current.snapshot.view(stream.endpoint, stream.principal)
+        snapshot = self._current.snapshot
+        view = snapshot.view(stream.endpoint, stream.principal)
         for uri in uris:
             if len(wanted) == SUBSCRIPTION_URIS_MAX:
                 raise InvalidParams(f"At most {SUBSCRIPTION_URIS_MAX} resources can be subscribed to")
             binding = view.resource(uri) if view is not None else None
-            if binding is not None:
+            if binding is not None and snapshot.may_use(
+                "resource", binding, stream.principal, self._wall(), stream.address
+            ):
                 wanted[uri] = (binding.server.key, binding.own)
         owner = stream.principal.owner
         more = len(wanted) - len(stream.uris)

@@ -25,7 +25,7 @@ from .task_refs import unknown_task
 class Target(Struct, frozen=True):
     """A server, what it is asked, and how its answer is put into the caller's names.
 
-    `binding` is what of the server's it is about, and `kind` what that is. Where there is no such thing, `own` is empty.
+    `binding` is what of the server's it is about, and `kind` what that is; its `own` is empty where it is no one thing.
     """
 
     kind: ItemKind

@@ -14,8 +14,7 @@ from .auditing import Audit
 from .auth import Auth, Tls
 from .limiting import LimitRule
 from .policy import Role, Rule
-from .principal import DEFAULT_TENANT
-from .tenant import Tenant
+from .tenant import DEFAULT_TENANT, Tenant
 
 Isolation = Literal["shared", "principal", "session"]
 Balance = Literal["round_robin", "least_busy"]
@@ -193,7 +192,7 @@ class Config:
     roles: Mapping[str, Role] = field(default_factory=_nothing)
     policies: tuple[Rule, ...] = ()
     limits: tuple[LimitRule, ...] = ()
-    audit: Audit = Audit()
+    audit: Audit = field(default_factory=Audit)
     validate: Validate = "off"
     secrets: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     """Values to redact wherever text leaves the hub: what references stood for, and bearers."""

@@ -198,6 +198,6 @@ class NeedsScope(Forbidden):
 
     remedy = "Get a token with the scopes that the message names, and repeat the call with it."
 
-    def __init__(self, message: str, scopes: tuple[str, ...]) -> None:
-        super().__init__(message, data={"requiredScopes": list(scopes)})
+    def __init__(self, message: str, scopes: tuple[str, ...] = (), *, outcome: Outcome | None = None) -> None:
+        super().__init__(message, outcome=outcome, data={"requiredScopes": list(scopes)})
         self.scopes = scopes

@@ -3,6 +3,7 @@
 Patterns match `server.name` (the server's own name of a tool or prompt, its own URI of a resource), as in views.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,7 +12,35 @@ from typing import Any, Literal
 ItemKind = Literal["tool", "prompt", "resource"]
 """What a rule can be about. Templates and skills count as resources."""
 
+ENGINES = "concento.policies"
+"""The entry points of other engines: `(options) -> Engine`."""
+
 ALL_KINDS: tuple[ItemKind, ...] = ("tool", "prompt", "resource")
+
+
+WORST: Mapping[str, bool] = MappingProxyType(
+    {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": False, "openWorldHint": True}
+)
+"""What is assumed of a tool where what it says of itself does not count."""
+
+_STEP = re.compile(r"([^.\[\]]+)|\[(\*|\d{1,6})\]")
+
+
+def parse_path(path: str) -> tuple[str | int | None, ...]:
+    """The steps of a path: members, places in a list, None for each of a list's. Errors: ValueError."""
+    steps: list[str | int | None] = []
+    at = 0
+    while at < len(path):
+        if steps and path[at] == ".":
+            at += 1
+        step = _STEP.match(path, at)
+        if step is None or (step[1] is not None and steps and path[at - 1] != "."):
+            break
+        steps.append(step[1] if step[1] is not None else None if step[2] == "*" else int(step[2]))
+        at = step.end()
+    if at != len(path) or not steps:
+        raise ValueError("expected a path such as filter.owner, items[*].path or ids[0]")
+    return tuple(steps)
 
 
 @dataclass(frozen=True, slots=True)

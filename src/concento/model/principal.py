@@ -5,6 +5,8 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from .tenant import DEFAULT_TENANT
+
 _encode = msgspec.json.Encoder().encode
 
 Proof = Literal["loopback", "stdio", "key", "jwt", "mtls", "local"]
@@ -12,9 +14,6 @@ Proof = Literal["loopback", "stdio", "key", "jwt", "mtls", "local"]
 
 Owner = tuple[str, str, str | None]
 """Tenant, subject and agent."""
-
-DEFAULT_TENANT: Final = "default"
-"""Whose the servers of the file's top level are: the operator's own."""
 
 
 class Principal(Struct, frozen=True):

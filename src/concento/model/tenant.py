@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from .limiting import LimitRule
 from .policy import Role, Rule
+
+DEFAULT_TENANT: Final = "default"
+"""Whose the servers of the file's top level are: the operator's own."""
 
 
 def _nothing() -> MappingProxyType[str, Any]:

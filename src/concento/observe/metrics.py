@@ -39,6 +39,8 @@ LABELS: Final[Mapping[str, str]] = {
     "outcome": "`ok`; `tool_error`: the tool ran and said that it failed; `error`: no result came; `refused`: the "
     "request was at fault, or not allowed; `cancelled`: the agent gave up",
     "status": "the HTTP status that was answered",
+    "limit": "a limit, by its name",
+    "tenant": "whose limit it is; empty for the operator's",
 }
 """What labels mean, for the reference."""
 

@@ -7,7 +7,6 @@ An extra: `pip install "concento[schema]"`. Source: specification 2026-07-28, se
 
 import difflib
 import importlib
-import importlib.util
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,7 +16,6 @@ from msgspec import Raw
 
 from .conditions import read_strictly
 
-MISSING: Final = 'checking arguments needs an extra: pip install "concento[schema]"'
 SCHEMA_BYTES_MAX: Final = 256 * 1024
 SCHEMA_DEPTH_MAX: Final = 64
 ERRORS_MAX: Final = 3
@@ -31,11 +29,6 @@ class _Tool(msgspec.Struct):
 
 
 _decode_tool = msgspec.json.Decoder(_Tool).decode
-
-
-def is_installed() -> bool:
-    """Whether the extra is."""
-    return importlib.util.find_spec("jsonschema_rs") is not None
 
 
 class Validators:

@@ -6,7 +6,6 @@ can't be judged counts. Either way doubt refuses.
 """
 
 import ipaddress
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -16,7 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from ..model.errors import InvalidParams
-from ..model.policy import Conditions, Hours, Test
+from ..model.policy import Conditions, Hours, Test, parse_path
 from ..model.principal import Principal
 from ..protocol.jsonrpc import read_object
 from ..protocol.text import check_repeats, is_plain
@@ -116,25 +115,6 @@ def compile_dynamic(conditions: Conditions, *, certain: bool) -> list[tuple[str,
 
 
 # -- arguments and metadata
-
-_STEP = re.compile(r"([^.\[\]]+)|\[(\*|\d{1,6})\]")
-
-
-def parse_path(path: str) -> tuple[str | int | None, ...]:
-    """The steps of a path: members, places in a list, None for each of a list's. Errors: ValueError."""
-    steps: list[str | int | None] = []
-    at = 0
-    while at < len(path):
-        if steps and path[at] == ".":
-            at += 1
-        step = _STEP.match(path, at)
-        if step is None or (step[1] is not None and steps and path[at - 1] != "."):
-            break
-        steps.append(step[1] if step[1] is not None else None if step[2] == "*" else int(step[2]))
-        at = step.end()
-    if at != len(path) or not steps:
-        raise ValueError("expected a path such as filter.owner, items[*].path or ids[0]")
-    return tuple(steps)
 
 
 def _argument(path: tuple[str | int | None, ...], test: Test, certain: bool) -> Check:

@@ -21,8 +21,9 @@ from msgspec import Struct
 from ..catalog.patterns import Patterns
 from ..model.config import Config
 from ..model.errors import CallError, Forbidden, NeedsScope
-from ..model.policy import Conditions, Role, Rule
-from ..model.principal import DEFAULT_TENANT, Principal
+from ..model.policy import ENGINES, Conditions, Role, Rule
+from ..model.principal import Principal
+from ..model.tenant import DEFAULT_TENANT
 from .conditions import Check, Engine, Facts, compile_dynamic
 from .globs import acts, compiled, matches
 from .item import Item
@@ -38,9 +39,6 @@ Standing = Literal["counts", "lacks scopes", "no"]
 DEFAULT: Final = "default"
 """Stands for a rule's name where none decided."""
 DELEGATED: Final = "delegated key"
-ENGINES: Final = "concento.policies"
-"""The entry points of other engines: `(options) -> Engine`."""
-
 _REACHES_MAX: Final = 2000
 _PRINCIPALS_MAX: Final = 20_000
 _DECISIONS_MAX: Final = 4096

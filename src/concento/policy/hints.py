@@ -6,14 +6,11 @@ said. Source: specification 2026-07-28, server/tools (annotations); hardening T1
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-WORST: Final[Mapping[str, bool]] = MappingProxyType(
-    {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": False, "openWorldHint": True}
-)
+from ..model.policy import WORST
 
 
 class _Tool(Struct):

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..model.policy import ItemKind
-from .hints import WORST
+from ..model.policy import WORST, ItemKind
 
 
 class Item:

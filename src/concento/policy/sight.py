@@ -11,7 +11,7 @@ from ..catalog.slices import Entry
 from ..model.config import Server
 from ..model.inventory import Kind
 from ..model.policy import ItemKind
-from ..model.principal import DEFAULT_TENANT
+from ..model.tenant import DEFAULT_TENANT
 from .decide import Item, Reach
 from .hints import counted_annotations
 

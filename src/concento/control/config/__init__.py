@@ -2,8 +2,9 @@
 
 A file passes through: `document.py` (text → nodes that know line and column), `clients.py` (the JSON of desktop clients
 → the same nodes), `root.py` with `keys.py` and its neighbours (the one table of keys, from which checking and
-`json_schema` both follow; what a kind of value accepts is in `kinds.py`), `references.py` (`${env:…}`, `${file:…}`), and `build.py` with `servers.py` (what only
-shows when several keys are seen together). It starts nothing, asks no server and watches no file.
+`json_schema` both follow; what a kind of value accepts is in `kinds.py`), `references.py` (`${env:…}`, `${file:…}`),
+and `build.py` with `servers.py` and the others' own `build_…` (what only shows when several keys are seen together). It
+starts nothing, asks no server and watches no file.
 Read next: `load.py`, then `keys.py`.
 """
 

@@ -22,8 +22,8 @@ def _stream(text: str) -> str:
 MODE: Final[Key[Literal["off", "batched", "strict"]]] = Key(
     "mode",
     Choice(("batched", "strict")),
-    "`batched`: no call waits, and a kill may take the last 100 ms, which shows as a gap. `strict`: that a call will be made "
-    "is on disk before anything is sent; while the disk is full, none is made.",
+    "`batched`: no call waits, and a kill may take the last 100 ms, which shows as a gap. `strict`: that a call will "
+    "be made is on disk before anything is sent; while the disk is full, none is made.",
     "batched",
     example="strict",
 )
@@ -43,7 +43,7 @@ ARGUMENTS: Final[Key[Literal["digest", "full"]]] = Key(
 REDACT: Final = Key(
     "redact",
     Items(Text("a part of a member's name", r"[^\x00]{1,64}"), "such as [iban]"),
-    "With full arguments: values of members whose names hold one of these are left out, beside passwords, tokens, keys.",
+    "With full arguments: values of members whose names hold one of these are left out, beside passwords and tokens.",
     example="[iban, birthday]",
 )
 KEEP_DAYS: Final[Key[float | None]] = Key(
@@ -70,8 +70,8 @@ STREAM: Final = Key(
 ANCHOR: Final = Key(
     "anchor",
     Text("a file", r"[^\x00]+"),
-    "A file, best on another disk, that the head of the chain is noted in each minute: it shows a cut tail, or a chain made "
-    "anew.",
+    "A file, best on another disk, that the head of the chain is noted in each minute: it shows a cut tail, or a chain "
+    "made anew.",
     example="anchors.txt",
 )
 AUDIT: Final[Key[Table | None]] = Key(

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ...model.auth import ALGORITHMS, Auth, Certificate, Claims, Issuer, Tls
-from ...model.principal import DEFAULT_TENANT
+from ...model.tenant import DEFAULT_TENANT
 from .kinds import (
     EMPTY,
     Choice,

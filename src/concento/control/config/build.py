@@ -10,8 +10,7 @@ from typing import Final
 
 from ...model.auth import Auth
 from ...model.config import Address, Config, Server, View, owned
-from ...model.principal import DEFAULT_TENANT
-from ...model.tenant import Tenant
+from ...model.tenant import DEFAULT_TENANT, Tenant
 from . import keys
 from .audit import build_audit
 from .auth import build_auth, build_tls

@@ -45,8 +45,8 @@ def _rate(text: str) -> tuple[float, float]:
 PER: Final = Key(
     "per",
     _OneOrMore(Choice(_PERS)),
-    "What has a count of its own: each tool, server, user, agent of a user's, tenant, or all calls together. Several: each "
-    "combination.",
+    "What has a count of its own: each tool, server, user, agent of a user's, tenant, or all calls together. Several: "
+    "each combination.",
     LimitRule("").per,
     example="[user, tool]",
 )

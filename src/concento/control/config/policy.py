@@ -3,18 +3,13 @@
 import ipaddress
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from ...model.config import Validate
-from ...model.policy import ALL_KINDS, ANY, Conditions, Hours, ItemKind, Role, Rule, Test
-from ...policy.arguments import MISSING as SCHEMA_MISSING
-from ...policy.arguments import is_installed
-from ...policy.cel import compile_cel
-from ...policy.conditions import parse_path
-from ...policy.decide import ENGINES, engine_names
-from ...policy.hints import WORST
+from ...model.policy import ALL_KINDS, ANY, ENGINES, WORST, Conditions, Hours, ItemKind, Role, Rule, Test, parse_path
 from .document import MappingNode, Node, ScalarNode, SequenceNode
 from .kinds import (
     Choice,
@@ -178,6 +173,8 @@ def _network(text: str) -> str:
 
 
 def _cel(text: str) -> str:
+    from ...policy.cel import compile_cel  # only where a file has any: it brings much in
+
     compile_cel(text, True)
     return text
 
@@ -307,7 +304,8 @@ ADVERTISE: Final = Key(
 ENGINE: Final = Key(
     "engine",
     WithPlace(Text("the name of an engine")),
-    f"Another engine, installed as an entry point of `{ENGINES}`. Only with `deny`: it denies what it does not agree to.",
+    f"Another engine, installed as an entry point of `{ENGINES}`. Only with `deny`: it denies what it does not agree "
+    "to.",
     example="acme-risk",
 )
 OPTIONS: Final = Key("options", Values(), "What that engine is told.", example="{threshold: 3}")
@@ -331,8 +329,9 @@ VALIDATE: Final[Key[Validate]] = Key(
 def check_validate(table: Table, problems: Problems) -> None:
     """Note a problem if arguments are to be checked and the extra is missing."""
     wanted = table.get(VALIDATE)
-    if wanted is not None and wanted != "off" and not is_installed():
-        problems.add(table.place_of(VALIDATE), SCHEMA_MISSING)
+    if wanted is not None and wanted != "off" and find_spec("jsonschema_rs") is None:
+        told = 'checking arguments needs an extra: pip install "concento[schema]"'
+        problems.add(table.place_of(VALIDATE), told)
 
 
 def build_roles(table: Table) -> dict[str, Role]:
@@ -363,7 +362,9 @@ def _rule(table: Table, number: int, roles: Mapping[str, Role], file: str, probl
     if engine is not None:
         if effect == "allow":
             problems.add(engine.place, "an engine may only narrow: use it in a rule with 'deny'")
-        if engine.value not in (known := engine_names()):
+        from ...policy import decide
+
+        if engine.value not in (known := decide.engine_names()):
             problems.add(engine.place, unknown("engine", engine.value, known))
     elif table.given(OPTIONS):
         problems.add(table.place_of(OPTIONS), "'options' has no effect without 'engine'")

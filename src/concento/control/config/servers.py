@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from ...model.config import ChildReplica, Isolation, Replica, Server, ToolOverride, UrlReplica
-from ...model.principal import DEFAULT_TENANT
+from ...model.tenant import DEFAULT_TENANT
 from . import keys
 from .kinds import EMPTY, Key, Placed, Reader, Table
 from .policy import VALIDATE

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ...model.config import Server
-from ...model.principal import DEFAULT_TENANT
-from ...model.tenant import Tenant
+from ...model.tenant import DEFAULT_TENANT, Tenant
 from . import keys
 from .kinds import Entries, Items, Key, Keys, Parsed, Placed, Reader, Table, Text, WithPlace
 from .limits import LIMITS, build_limits

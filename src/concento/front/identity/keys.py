@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from ...model.clock import Clock
-from ...model.principal import DEFAULT_TENANT, Principal
+from ...model.principal import Principal
+from ...model.tenant import DEFAULT_TENANT
 from ...store.contract import Store
 from .derived import narrowed, public_key
 
