@@ -134,8 +134,10 @@ class Snapshot:
         lens = None
         if patterns is not None or reach is not None or tenant != DEFAULT_TENANT:
             lens = Sight(tenant, self._share(tenant), patterns, reach)
-        made = TenantView(self._slices(endpoint, tenant), endpoint, lens)
-        return None if endpoint.kind == "server" and not made.shown else made
+        slices = self._slices(endpoint, tenant)
+        if endpoint.kind == "server" and not any(lens is None or lens.reaches(slice.server) for slice in slices):
+            return None
+        return TenantView(slices, endpoint, lens)
 
     def _slices(self, endpoint: Endpoint, tenant: str) -> tuple[Slice, ...]:
         """The slices that a tenant's view of an endpoint is made of: its own, and those with something shared."""

@@ -35,6 +35,11 @@ def link(before: bytes, body: bytes) -> bytes:
     return hashlib.sha256(before + body).digest()
 
 
+def as_bytes(value: bytes | str) -> bytes:
+    """What a column holds: text, too, where somebody changed it by hand."""
+    return value.encode(errors="surrogateescape") if isinstance(value, str) else bytes(value)
+
+
 class Finding(Struct, frozen=True):
     """What going through a chain showed. `broken` is what is wrong first, at which place."""
 
@@ -63,7 +68,7 @@ def verify(connection: sqlite3.Connection, anchors: list[tuple[int, str]]) -> Fi
     columns = ", ".join(("seq", "time", "kind", *COLUMNS, "body", "hash"))
     try:
         for row in connection.execute(f"SELECT {columns} FROM entries ORDER BY seq"):
-            seq, body, digest = row[0], bytes(row[-2]), bytes(row[-1])
+            seq, body, digest = row[0], as_bytes(row[-2]), as_bytes(row[-1])
             if not first:
                 first = seq
                 if seq > 1:
@@ -107,7 +112,7 @@ def _bases(connection: sqlite3.Connection) -> Iterator[tuple[int, bytes]]:
     """Where entries were pruned, as the entries that stayed say."""
     try:
         for (body,) in connection.execute("SELECT body FROM entries WHERE kind = 'pruned'"):
-            entry = _read(bytes(body))
+            entry = _read(as_bytes(body))
             if entry is not None:
                 yield entry.upto, bytes.fromhex(entry.hash)
     except (sqlite3.DatabaseError, ValueError):

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import struct
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,13 @@ class _Item(Struct):
     waiting: asyncio.Future[None] | None = None
 
 
+class _Refused(Struct):
+    wall_s: float
+    reason: str
+    credential: str
+    count: int = 0
+
+
 class AuditLog:
     """The audit record of a hub. `settings.mode` and the path hold until the next start."""
 
@@ -64,7 +72,8 @@ class AuditLog:
         self._strict = settings.mode == "strict"
         self._items: list[_Item] = []
         self._size = 0
-        self._refusals: dict[tuple[str, int, str], list[object]] = {}
+        self._refusals: dict[tuple[str, int, str], _Refused] = {}
+        self._refused_s = clock.monotonic()
         self._wake = threading.Event()
         self._stopping = False
         self._counter: mmap.mmap | None = None
@@ -165,18 +174,13 @@ class AuditLog:
         """Note that somebody was not let in. The same again within a second only counts."""
         key = (address, status, path[:256])
         known = self._refusals.get(key)
-        if known is not None:
-            known[0] = int(str(known[0])) + 1
-            return
-        if len(self._refusals) >= REFUSALS_MAX:
-            key = ("", status, "")
-            self._refusals.setdefault(key, [0, self._clock.wall(), "many more", ""])[0] = (
-                int(str(self._refusals[key][0])) + 1
-            )
-            return
-        self._refusals[key] = [1, self._clock.wall(), reason, credential]
-        if len(self._refusals) == 1:
+        if known is None and len(self._refusals) >= REFUSALS_MAX:
+            key, reason, credential = ("", status, ""), "many more", ""
+            known = self._refusals.get(key)
+        if known is None:
+            known = self._refusals[key] = _Refused(self._clock.wall(), reason[:256], credential)
             self._wake.set()
+        known.count += 1
 
     def configure(self, settings: Audit) -> None:
         """Take over what can be changed while it runs: retention, redaction, the anchor, where it is streamed to."""
@@ -225,35 +229,27 @@ class AuditLog:
 
     def _run(self) -> None:
         batch: list[_Item] = []
-        refused_s = 0.0
         while True:
-            self._wake.wait(RETRY_S if not batch else None if self.problem is None else RETRY_S)
+            self._wake.wait(RETRY_S)  # once a second at least: for refusals, upkeep, and what could not be written
             self._wake.clear()
-            if self.problem is not None and not self._stopping:
-                threading.Event().wait(RETRY_S)
-            elif not self._strict and not self._stopping:
-                threading.Event().wait(FLUSH_S)
-            while True:
-                taken = self._items[: _BATCH_MAX - len(batch)]
-                if taken:
-                    del self._items[: len(taken)]
-                    batch += taken
-                now_s = self._clock.monotonic()
-                refusals: list[Entry] = []
-                if self._refusals and (now_s - refused_s >= 1.0 or self._stopping):
-                    refused_s = now_s
-                    refusals = self._refusal_entries()
-                batch = self._write(batch, refusals)
-                if batch or not self._items:
-                    break
-            if self._stopping and (self.problem is not None or not (batch or self._items)):
+            if not self._stopping:
+                time.sleep(RETRY_S if self.problem is not None else 0.0 if self._strict else FLUSH_S)
+            batch = self._drain(batch)
+            if self._stopping and (self.problem is not None or not self._items):
                 break
-            if self._items or batch:
-                self._wake.set()
         try:
             self._writer.finish()
         except (OSError, sqlite3.Error) as error:
             self.problem = str(error)
+
+    def _drain(self, batch: list[_Item]) -> list[_Item]:
+        """Write all there is. Returns what is left, if the disk takes no more."""
+        while True:
+            taken = self._items[: _BATCH_MAX - len(batch)]
+            del self._items[: len(taken)]
+            batch = self._write([*batch, *taken], self._refusal_entries())
+            if batch or not self._items:
+                return batch
 
     def _write(self, batch: list[_Item], refusals: list[Entry]) -> list[_Item]:
         """Write a batch. Returns what is left to be tried again."""
@@ -290,21 +286,25 @@ class AuditLog:
             self._loop.call_soon_threadsafe(_settle, waiting, error)
 
     def _refusal_entries(self) -> list[Entry]:
+        now_s = self._clock.monotonic()
+        if not self._refusals or (now_s - self._refused_s < 1.0 and not self._stopping):
+            return []
+        self._refused_s = now_s
         refusals, self._refusals = self._refusals, {}
         entries = []
-        for (address, status, path), (count, wall_s, reason, credential) in refusals.items():
+        for (address, status, path), refused in refusals.items():
             entries.append(
                 Entry(
                     0,
-                    round(float(str(wall_s)), 3),
+                    round(refused.wall_s, 3),
                     "refused",
                     address=address,
                     status=status,
                     path=path,
-                    reason=str(reason)[:256],
-                    credential=str(credential),
+                    reason=refused.reason,
+                    credential=refused.credential,
                     decision="unauthenticated" if status == 401 else "refused",
-                    count=int(str(count)),
+                    count=refused.count,
                 )
             )
         return entries

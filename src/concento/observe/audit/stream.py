@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _PRIORITY: Final = 13 * 8 + 6
 """Facility "log audit", severity "informational" (RFC 5424)."""
@@ -61,16 +61,10 @@ class Stream:
 
     def _connected(self) -> socket.socket:
         if self._place.startswith("/"):
-            made, address = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), self._place
-            made.setblocking(False)
-            made.connect(address)
-            return made
+            return _connected(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), self._place)
         host, _, port = self._place.rpartition(":")
         family, kind, protocol, _, where = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
-        made = socket.socket(family, kind, protocol)
-        made.setblocking(False)
-        made.connect(where)
-        return made
+        return _connected(socket.socket(family, kind, protocol), where)
 
     def close(self) -> None:
         """Let go."""
@@ -80,3 +74,13 @@ class Stream:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _connected(made: socket.socket, where: Any) -> socket.socket:
+    made.setblocking(False)
+    try:
+        made.connect(where)
+    except BaseException:
+        made.close()
+        raise
+    return made

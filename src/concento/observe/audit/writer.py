@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from ...model.auditing import Audit
-from .chain import BEGINNING, COLUMNS, SCHEMA, link
+from .chain import BEGINNING, COLUMNS, SCHEMA, as_bytes, link
 from .entry import Entry, Kind, decode, encode, without_secrets
 
 _CHECKED_AT_START: Final = 1000
@@ -106,12 +106,12 @@ class Writer:
         last: Entry | None = None
         before: bytes | None = None
         for seq, body, digest in reversed(rows):
-            entry = _decoded(bytes(body))
-            if entry.seq != seq or (before is not None and link(before, bytes(body)) != bytes(digest)):
+            entry = _decoded(as_bytes(body))
+            if entry.seq != seq or (before is not None and link(before, as_bytes(body)) != as_bytes(digest)):
                 raise Damaged(f"entry {seq} is not what was written")
-            before, last = bytes(digest), entry
+            before, last = as_bytes(digest), entry
             self.number = max(self.number, entry.number, entry.upto if entry.kind == "gap" else 0)
-            self.head, self.seq = bytes(digest), seq
+            self.head, self.seq = as_bytes(digest), seq
         return last
 
     def _move_aside(self) -> str:
