@@ -150,7 +150,7 @@ async def test_everybody_gets_what_they_see_and_nothing_else(house: Guarded) -> 
                 assert outcome == OK, where
             else:
                 assert outcome != OK, where
-                assert "s://s!x/secret" not in str(detail) or name == "secret", where
+                assert "secret" not in str(detail) or name == "secret" or "secret" in SEES[who], where
                 assert house.hits == before, f"{where}: it reached a server"
 
 

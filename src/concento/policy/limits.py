@@ -1,174 +1,116 @@
 """How often and how much may be called: smooth rates, calls at a time, quotas a day and a month.
 
-Everything is decided in process, in less than a microsecond a limit, on the monotonic clock; only quotas know what day
-it is, and are kept in the state store. A keeper shared by several hubs can take this one's place: `enter` and what it
-returns are the whole contract. Source: hardening T28, T29, R20.
+Everything is decided in process, in about a microsecond, on the monotonic clock; only quotas know what day it is, and
+are kept in the state store. Which limits are about a call, and where it is counted, is found once for each caller and
+tool and remembered. Source: hardening T28, T29, R20.
+
+Read next: `limit_buckets.py` (what was used), `limit_rules.py` (what is counted where), `limit_quotas.py` (periods).
 """
 
-import calendar
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Final, Protocol
 
 import msgspec
-from msgspec import Struct
 
-from ..catalog.patterns import Patterns
 from ..model.clock import Clock
 from ..model.errors import RateLimited
 from ..model.limiting import LimitRule, Per
+from ..model.limits import LABELS_MAX
 from ..model.principal import Principal
 from ..store.contract import Store
-from .globs import acts, matches
+from . import limit_texts as texts
+from .limit_buckets import BUCKETS_MAX, Bucket, Table
+from .limit_quotas import Calendar, Count, Row
+from .limit_rules import NAME_CHARS_MAX, BucketKey, Scope, shortened
 
 SPACE: Final = "quotas"
-KEYS_MAX: Final = 100_000
-"""Callers, tools and so on that one limit counts apart. Beyond that those that owe nothing are forgotten, and if all
-owe, new ones share a place."""
-_SELECTIONS_MAX: Final = 20_000
-_BUSY_RETRY_S: Final = 1.0
-_REST: Final = ("\0rest",)
-"""Where those are counted for whom there is no place of their own."""
+"""Where quotas are kept in the store: a row for each bucket."""
+WRITES_MAX: Final = 1000
+"""Rows that a flush beside running calls should write at a time."""
+CHOICES_MAX: Final = 20_000
+"""Callers and tools for which it is remembered which limits are about them."""
+BUSY_RETRY_S: Final = 1.0
+"""When to come back to a cap on calls at a time: nobody knows when one ends."""
+_TIDIED: Final = 1000
+"""Buckets that a flush looks at, to drop those that are idle."""
 
-_DAY, _MONTH = 0, 1
-_WORDS: Final = ("day", "month")
+_encode = msgspec.msgpack.Encoder().encode
+_row = msgspec.msgpack.Decoder(Row).decode
+_name = msgspec.json.Decoder(tuple[str, str, tuple[Per, ...], BucketKey]).decode
 
-_Key = tuple[str | None, ...]
-
-
-class Lease(Protocol):
-    """What a call holds while it runs."""
-
-    told: str | None
-    """What its caller should know: a quota that is nearly used up."""
-
-    def leave(self) -> None:
-        """The call is over. To say so twice does nothing."""
-        ...
+Reading = tuple[str, str, dict[str, str], float]
+"""One gauge: name, help, labels, value."""
 
 
 class LimitKeeper(Protocol):
-    """Who decides. One that is shared by several hubs answers from the share it was given last."""
+    """Who decides. One that several hubs share may have to wait: whoever calls `enter` awaits what it can."""
 
-    def enter(self, principal: Principal, server: str | None, tool: str | None, cost: int = 1) -> Lease:
+    def enter(
+        self, principal: Principal, server: str | None, tool: str | None, cost: int = 1
+    ) -> "Lease | Awaitable[Lease]":
         """Let a call in, or none of it. Errors: RateLimited."""
         ...
 
-
-class _Free:
-    """A lease of a call that holds nothing back."""
-
-    told: str | None = None
-
-    def leave(self) -> None:
-        return None
+    def describe(self, principal: Principal, server: str | None, tool: str | None) -> list[str]:
+        """Which limits are about a call, and how much of each is left. Nothing is used up."""
+        ...
 
 
-_FREE: Final = _Free()
+class Lease:
+    """What a call that was let in holds until it ends."""
 
+    __slots__ = ("_held", "told")
 
-class _Told:
-    """A lease of a call that holds nothing back, whose caller is told something."""
-
-    def __init__(self, told: str) -> None:
-        self.told: str | None = told
-
-    def leave(self) -> None:
-        return None
-
-
-class _Held:
-    """A lease that counts among the calls at a time."""
-
-    __slots__ = ("_cost", "_places", "told")
-
-    def __init__(self, places: "list[tuple[_Limit, _Key]]", cost: int, told: str | None) -> None:
-        self._places = places
-        self._cost = cost
+    def __init__(self, held: tuple[Bucket, ...] = (), told: str | None = None) -> None:
+        self._held = held
         self.told = told
+        """What its caller should know: a quota that is nearly used up."""
 
     def leave(self) -> None:
-        places, self._places = self._places, []
-        for limit, key in places:
-            left = limit.running[key] - self._cost
-            if left > 0:
-                limit.running[key] = left
-            else:
-                del limit.running[key]
+        """The call is over. To say so twice does nothing."""
+        held, self._held = self._held, ()
+        for bucket in held:
+            bucket.running -= 1
 
 
-class _Used(Struct):
-    """What is used of a quota: which period, and how much."""
-
-    period: str
-    count: int = 0
+FREE: Final = Lease()
+"""The lease of every call that holds nothing."""
 
 
-class _Limit:
-    """One limit: its rule, and what each of those it counts apart has used."""
+class _Choice:
+    """What is about the calls of one caller to one tool: where they count, and the numbers that decide."""
 
-    def __init__(self, rule: LimitRule, tenant: str) -> None:
-        self.rule = rule
-        self.tenant = tenant
-        self.patterns = Patterns(rule.patterns)
-        self.everything = "*" in rule.patterns
-        self.interval_s = rule.per_s / rule.rate if rule.rate else 0.0
-        self.slack_s = self.interval_s * rule.burst
-        self.due_s: dict[_Key, float] = {}
-        """When each would owe nothing any more (GCRA's theoretical arrival time)."""
-        self.running: dict[_Key, int] = {}
-        self.used: dict[_Key, list[_Used]] = {}
-        sizes = ((_DAY, rule.day), (_MONTH, rule.month))
-        self.quotas = tuple((place, size) for place, size in sizes if size is not None)
-        self.refused = 0
+    __slots__ = ("buckets", "caps", "held", "is_used", "quotas", "rates", "tables")
 
-    def wait_s(self, key: _Key, now_s: float, cost: int) -> float:
-        """How long a call has to wait. One that costs more than may come at once waits as long as one that costs that,
-        and owes the rest."""
-        due_s = self.due_s.get(key, 0.0)
-        if due_s < now_s:
-            due_s = now_s
-        if cost > 1:
-            due_s += self.interval_s * min(cost - 1, self.rule.burst)
-        return due_s - self.slack_s - now_s
+    def __init__(self, chosen: Sequence[tuple[Table, Bucket]]) -> None:
+        self.is_used = False
+        """Since it was last looked at whether it can be forgotten."""
+        self.tables = tuple(table for table, _ in chosen)
+        self.buckets = tuple(bucket for _, bucket in chosen)
+        for bucket in self.buckets:
+            bucket.pins += 1
+        self.rates = tuple(
+            (bucket, table.step_s, table.room_s) for table, bucket in chosen if table.rule.rate is not None
+        )
+        caps = ((bucket, table.rule.concurrency) for table, bucket in chosen)
+        self.caps = tuple((bucket, cap) for bucket, cap in caps if cap is not None)
+        self.held = tuple(bucket for bucket, _ in self.caps)
+        self.quotas = tuple(
+            (table, bucket, count, quota, quota * table.rule.soft)
+            for table, bucket in chosen
+            for count, quota in _quotas(table.rule, bucket)
+        )
 
-    def counts(self, principal: Principal, roles: frozenset[str], server: str | None, tool: str | None) -> bool:
-        """Whether it is about a call at all."""
-        rule = self.rule
-        if self.tenant and principal.tenant != self.tenant:
-            return False
-        if not self.everything and (server is None or not self.patterns.matches(server.rpartition("/")[2], tool or "")):
-            return False
-        if rule.subjects != ("*",) and not matches(rule.subjects, principal.subject):
-            return False
-        if rule.agents and not acts(rule.agents, principal):
-            return False
-        return not rule.roles or not roles.isdisjoint(rule.roles)
-
-    def key(self, principal: Principal, server: str | None, tool: str | None) -> _Key | None:
-        """Whom it counts a call for; None if it has nobody for this one (a list is of no tool)."""
-        parts: list[str | None] = []
-        for per in self.rule.per:
-            if per in ("tool", "server") and server is None:
-                return None
-            parts += _PART[per](principal, server, tool)
-        return tuple(parts)
-
-
-_PART: Final[Mapping[Per, Any]] = {
-    "tool": lambda principal, server, tool: (server, tool),
-    "server": lambda principal, server, tool: (server,),
-    "user": lambda principal, server, tool: (principal.tenant, principal.subject),
-    "agent": lambda principal, server, tool: (principal.tenant, principal.subject, principal.agent),
-    "tenant": lambda principal, server, tool: (principal.tenant,),
-    "global": lambda principal, server, tool: (),
-}
-
-_Selected = list[tuple[_Limit, _Key]]
+    def forget(self) -> None:
+        for bucket in self.buckets:
+            bucket.pins -= 1
 
 
 class Limits:
-    """All limits of a hub. Implements `LimitKeeper`."""
+    """All limits of a hub. Implements `LimitKeeper`. `roles_of`: the roles that a caller is in."""
 
     def __init__(
         self,
@@ -176,204 +118,292 @@ class Limits:
         store: Store | None,
         roles_of: Callable[[Principal], frozenset[str]] = lambda principal: principal.roles,
     ) -> None:
-        self._clock = clock
-        self._roles_of = roles_of
+        self._monotonic = clock.monotonic
+        self._wall = clock.wall
         self._store = store
-        self._limits: list[_Limit] = []
-        self._kept: dict[str, dict[str, list[_Used]]] = {}
-        """What the store had of quotas, until the limit it belongs to is configured."""
-        self._unwritten: set[_Limit] = set()
-        self._selections: dict[tuple[int, str | None, str | None], tuple[Principal, _Selected]] = {}
-        self._period = ("", "")
-        self._period_until_s = 0.0
+        self._roles_of = roles_of
+        self._calendar = Calendar(clock.wall())
+        self._tables: dict[tuple[str, str, tuple[Per, ...]], Table] = {}
+        self._of_tenant: dict[str, list[Table]] = {}
+        """By whose they are: a tenant's, or the operator's under ""."""
+        self._choices: OrderedDict[tuple[object, ...], _Choice] = OrderedDict()
+        self._kept: dict[str, Row] = {}
+        """Quotas of limits that are not configured, by their row: they may be again."""
+        self._dirty: deque[Bucket] = deque()
+        self._past: dict[str, None] = {}
+        """Rows that nobody needs any more."""
 
     # -- configuration and keeping
 
     def configure(self, rules: Mapping[str, Sequence[LimitRule]]) -> None:
-        """Make these the limits, the operator's under "". What is used of one that stays as it was stays used."""
-        before = {(limit.tenant, limit.rule): limit for limit in self._limits}
-        self._limits = []
-        for tenant, of_tenant in rules.items():
-            for rule in of_tenant:
-                limit = before.get((tenant, rule)) or _Limit(rule, tenant)
-                kept = self._kept.pop(_name(limit), None)
-                if kept:
-                    limit.used = {tuple(msgspec.json.decode(key)): used for key, used in kept.items()}
-                self._limits.append(limit)
-        self._selections.clear()
+        """Make these the limits: each tenant's own, and the operator's under "", which are about everybody.
+
+        A limit that keeps its name and its `per` keeps what was used of it, whatever else of it changes.
+        """
+        for choice in self._choices.values():
+            choice.forget()
+        self._choices.clear()
+        now_s = self._monotonic()
+        before, self._tables = self._tables, {}
+        self._of_tenant = {}
+        for owner, rule in ((owner, rule) for owner, own in rules.items() for rule in own):
+            identity = (owner, rule.name, rule.per)
+            table, scope = before.pop(identity, None), Scope(rule, owner)
+            if table is None:
+                table = Table(owner, rule, scope, self._calendar, self._forget)
+            else:
+                table.change(rule, scope, now_s)
+            self._tables[identity] = table
+            self._of_tenant.setdefault(owner, []).append(table)
+        for table in before.values():
+            for bucket in table.buckets.values():
+                if bucket.row:
+                    self._kept[bucket.row] = bucket.kept()
+        self._claim()
 
     async def load(self) -> None:
         """Read what was used of quotas."""
-        if self._store is not None:
-            for name, value in (await self._store.items(SPACE)).items():
-                try:
-                    self._kept[name] = msgspec.msgpack.decode(value, type=dict[str, list[_Used]])
-                except msgspec.DecodeError:
-                    continue  # what can't be read is counted anew
+        if self._store is None:
+            return
+        for name, value in (await self._store.items(SPACE)).items():
+            try:
+                _name(name)
+                self._kept[name] = _row(value)
+            except msgspec.DecodeError:
+                self._past[name] = None  # what can't be read is counted anew
+        self._claim()
 
-    async def flush(self) -> None:
-        """Write what was used of quotas since the last time."""
-        unwritten, self._unwritten = self._unwritten, set()
-        for limit in unwritten:
-            if self._store is not None:
-                used = {msgspec.json.encode(key).decode(): value for key, value in limit.used.items()}
-                await self._store.put(SPACE, _name(limit), msgspec.msgpack.encode(used))
+    def _claim(self) -> None:
+        """Give what was kept to the limits that it is of, and let go of what is past."""
+        self._look_at_wall()
+        day, month = self._calendar.day.number, self._calendar.month.number
+        kept, self._kept = self._kept, {}
+        for name, row in kept.items():
+            if (row.day < day or not row.day_used) and (row.month < month or not row.month_used):
+                self._past[name] = None
+                continue
+            owner, limit, per, key = _name(name)
+            table = self._tables.get((owner, limit, per))
+            if table is None or (table.rule.day is None and table.rule.month is None):
+                self._kept[name] = row
+                continue
+            bucket = table.buckets.get(key) or table.add(key)
+            bucket.restore(row)
+            bucket.is_stored = True
+        while len(self._kept) > BUCKETS_MAX:
+            del self._kept[next(iter(self._kept))]
+
+    def _forget(self, row: str) -> None:
+        self._past[row] = None
+
+    async def flush(self, most: int = sys.maxsize) -> None:
+        """Write what was used of quotas since the last time, `most` rows of it, and drop buckets that are idle.
+
+        A quota that was used a thousand times in between is written once.
+        """
+        now_s = self._monotonic()
+        self._look_at_wall()
+        for table in self._tables.values():
+            table.tidy(now_s, max(1, _TIDIED // len(self._tables)))
+        if self._store is None:
+            self._past.clear()
+        for _ in range(min(most, len(self._past))):
+            await self._delete(*self._past.popitem())
+        for _ in range(min(most, len(self._dirty))):
+            await self._write(self._dirty.popleft())
+
+    async def _write(self, bucket: Bucket) -> None:
+        bucket.is_dirty = False
+        if self._store is None:
+            return
+        self._past.pop(bucket.row, None)
+        bucket.is_stored = True
+        try:
+            await self._store.put(SPACE, bucket.row, _encode(bucket.kept()))
+        except BaseException:
+            self._soil(bucket)
+            raise
+
+    async def _delete(self, row: str, _: None) -> None:
+        if self._store is None:
+            return
+        try:
+            await self._store.delete(SPACE, row)
+        except BaseException:
+            self._past[row] = None
+            raise
+
+    def _soil(self, bucket: Bucket) -> None:
+        if not bucket.is_dirty:
+            bucket.is_dirty = True
+            self._dirty.append(bucket)
 
     # -- deciding
 
     def enter(self, principal: Principal, server: str | None, tool: str | None, cost: int = 1) -> Lease:
-        """Let a call in, or none of it: one that a limit refuses uses up nothing of the others. `server` is a key.
+        """Let a call in, or none of it: one that a limit refuses uses up nothing of the others.
 
-        Errors: RateLimited, with the time after which it would be let in.
+        `server` is a server's key, `tool` its own name. A call that fans out to N servers costs N of rates and quotas,
+        and is one at a time. Errors: RateLimited, with the time after which all limits would let it in.
         """
-        selected = self._selected(principal, server, tool)
-        if not selected:
-            return _FREE
-        now_s = self._clock.monotonic()
-        held: _Selected | None = None
+        if not self._tables:
+            return FREE
+        short = tool if tool is None or len(tool) <= NAME_CHARS_MAX else shortened(tool)
+        name = (principal.tenant, principal.subject, principal.agent, principal.chain, principal.roles, server, short)
+        choice = self._choices.get(name)
+        if choice is None:
+            choice = self._choose(name, principal, server, tool)
+        choice.is_used = True
+        if not choice.buckets:
+            return FREE
+        now_s = self._monotonic()
+        if choice.quotas:
+            self._look_at_wall()
+        if cost > 1:
+            if any(now_s < table.ready_s(bucket, cost) for table, bucket in _zip(choice)):
+                raise self._refusal(choice, cost, now_s)
+        else:
+            cost = 1
+            for bucket, _, room_s in choice.rates:
+                if now_s < bucket.paid_s - room_s:
+                    raise self._refusal(choice, cost, now_s)
+        for bucket, cap in choice.caps:
+            if bucket.running >= cap:
+                raise self._refusal(choice, cost, now_s)
+        for _, _, count, quota, _ in choice.quotas:
+            if count.number != count.period.number:
+                count.turn()
+            if count.used + cost > quota:
+                raise self._refusal(choice, cost, now_s)
+        # Nothing refused: count it everywhere.
+        for bucket, step_s, _ in choice.rates:
+            paid_s = bucket.paid_s
+            bucket.paid_s = (paid_s if paid_s > now_s else now_s) + step_s * cost
+        for bucket in choice.held:
+            bucket.running += 1
+        told = self._count(choice, cost) if choice.quotas else None
+        return Lease(choice.held, told) if choice.held or told is not None else FREE
+
+    def _count(self, choice: _Choice, cost: int) -> str | None:
+        """Count a call against its quotas; returns what its caller should know of them."""
         told: str | None = None
-        counted = False
-        for limit, key in selected:
-            rule = limit.rule
-            if rule.rate is not None:
-                wait_s = limit.wait_s(key, now_s, cost)
-                if wait_s > 1e-9:
-                    raise self._refuse(limit, f"{rule.rate:g} calls {_span(rule.per_s)}", wait_s)
-            if rule.concurrency is not None:
-                if limit.running.get(key, 0) + cost > rule.concurrency:
-                    raise self._refuse(limit, f"{rule.concurrency} calls at a time", _BUSY_RETRY_S)
-                held = held or []
-                held.append((limit, key))
-            if rule.day is not None or rule.month is not None:
-                counted = True
-                told = self._check_quotas(limit, key, cost) or told
-        for limit, key in selected:
-            if limit.interval_s:
-                due_s = limit.due_s.get(key, 0.0)
-                limit.due_s[key] = (due_s if due_s > now_s else now_s) + limit.interval_s * cost
-        if held is not None:
-            for limit, key in held:
-                limit.running[key] = limit.running.get(key, 0) + cost
-        if counted:
-            self._count(selected, cost)
-        if held is not None:
-            return _Held(held, cost, told)
-        return _FREE if told is None else _Told(told)
-
-    def _selected(self, principal: Principal, server: str | None, tool: str | None) -> _Selected:
-        """The limits that are about a call, and whom each counts it for."""
-        if not self._limits:
-            return []
-        name = (id(principal), server, tool)
-        known = self._selections.get(name)
-        if known is not None and known[0] is principal:
-            return known[1]
-        selected: _Selected = []
-        roles = self._roles_of(principal)
-        for limit in self._limits:
-            if limit.counts(principal, roles, server, tool) and (key := limit.key(principal, server, tool)) is not None:
-                selected.append((limit, self._placed(limit, key)))
-        if len(self._selections) >= _SELECTIONS_MAX:
-            self._selections.clear()
-        self._selections[name] = (principal, selected)
-        return selected
-
-    def _placed(self, limit: _Limit, key: _Key) -> _Key:
-        """The key, if there is a place for it."""
-        if key in limit.due_s or key in limit.used or len(limit.due_s) + len(limit.used) < KEYS_MAX:
-            return key
-        now_s = self._clock.monotonic()
-        limit.due_s = {one: due_s for one, due_s in limit.due_s.items() if due_s > now_s}
-        for place, _ in limit.quotas:
-            period = self._periods()[place]
-            limit.used = {one: used for one, used in limit.used.items() if used[place].period == period}
-        return key if len(limit.due_s) + len(limit.used) < KEYS_MAX else _REST
-
-    def _check_quotas(self, limit: _Limit, key: _Key, cost: int) -> str | None:
-        """What a caller is told of quotas that are nearly used up. Errors: RateLimited."""
-        told = None
-        used = limit.used.get(key)
-        periods = self._periods()
-        for place, size in limit.quotas:
-            count = used[place].count if used is not None and used[place].period == periods[place] else 0
-            if count + cost > size:
-                raise self._refuse(limit, f"{size} calls a {_WORDS[place]}", self._period_ends_s(place))
-            if count + cost > size * limit.rule.soft:
-                told = f"{count + cost} of {size} calls of this {_WORDS[place]} are used up (limit {limit.rule.name!r})"
+        for table, bucket, count, quota, soft in choice.quotas:
+            count.used += cost
+            if not bucket.is_dirty:
+                bucket.is_dirty = True
+                self._dirty.append(bucket)
+            if count.used >= soft:
+                table.near += 1
+                text = texts.nearly_used(table.rule, count.period.kind, quota, count.used, count.end_s())
+                told = text if told is None else f"{told}; {text}"
         return told
 
-    def _count(self, selected: _Selected, cost: int) -> None:
-        for limit, key in selected:
-            if not limit.quotas:
-                continue
-            of_key = limit.used.get(key)
-            if of_key is None:
-                of_key = limit.used[key] = [_Used(""), _Used("")]
-            periods = self._periods()
-            for place, _ in limit.quotas:
-                used = of_key[place]
-                if used.period != periods[place]:
-                    used.period, used.count = periods[place], 0
-                used.count += cost
-            self._unwritten.add(limit)
+    def _look_at_wall(self) -> None:
+        wall_s, calendar = self._wall(), self._calendar
+        if not calendar.begins_s <= wall_s < calendar.ends_s:
+            calendar.turn(wall_s)
 
-    def _refuse(self, limit: _Limit, what: str, wait_s: float) -> RateLimited:
-        limit.refused += 1
-        error = RateLimited(f"The limit {limit.rule.name!r} is {what}", retry_after_s=max(wait_s, 0.001))
-        error.limit = limit.rule.name
+    def _refusal(self, choice: _Choice, cost: int, now_s: float) -> RateLimited:
+        """Why a call is not let in: all limits are asked, and the one that takes longest is told.
+
+        At the time that refused it: a midnight in between would leave nothing to tell.
+        """
+        refusals: list[tuple[float, str, Table]] = []
+        for table, bucket in _zip(choice):
+            rule = table.rule
+            if rule.rate is not None and (wait_s := _wait_s(table.ready_s(bucket, cost), now_s)) > 0.0:
+                refusals.append((wait_s, texts.too_fast(rule, wait_s), table))
+            if rule.concurrency is not None and bucket.running >= rule.concurrency:
+                refusals.append((BUSY_RETRY_S, texts.too_many(rule), table))
+            for count, quota in _quotas(rule, bucket):
+                count.turn()
+                if count.used + cost > quota:
+                    end_s = count.end_s()
+                    text = texts.used_up(rule, count.period.kind, quota, count.used, cost, end_s)
+                    refusals.append((_wait_s(end_s, self._wall()), text, table))
+        wait_s, text, table = max(refusals, key=lambda refusal: refusal[0])
+        for refusing in {id(refusing): refusing for _, _, refusing in refusals}.values():
+            refusing.refused += 1
+        error = RateLimited(text, retry_after_s=wait_s)
+        error.limit = table.rule.name
         return error
 
-    def _periods(self) -> tuple[str, str]:
-        """The day and the month it is. A clock that is set back does not bring one back: what is used stays used."""
-        wall_s = self._clock.wall()
-        if wall_s >= self._period_until_s:
-            now = time.gmtime(wall_s)
-            self._period_until_s = (wall_s // 86_400 + 1) * 86_400
-            self._period = (time.strftime("%Y-%m-%d", now), time.strftime("%Y-%m", now))
-        return self._period
+    def _choose(self, name: tuple[object, ...], principal: Principal, server: str | None, tool: str | None) -> _Choice:
+        """Find out, and remember, which limits are about a call."""
+        now_s = self._monotonic()
+        choice = _Choice(
+            [(table, table.bucket(key, principal.tenant, now_s)) for table, key in self._about(principal, server, tool)]
+        )
+        if len(self._choices) >= CHOICES_MAX:
+            self._make_room()
+        self._choices[name] = choice
+        return choice
 
-    def _period_ends_s(self, place: int) -> float:
-        """Seconds until a quota begins anew."""
-        day_s = self._period_until_s - self._clock.wall()
-        if place == _DAY:
-            return day_s
-        year, month = (int(part) for part in self._period[_MONTH].split("-"))
-        return calendar.timegm((year + month // 12, month % 12 + 1, 1, 0, 0, 0)) - self._clock.wall()
+    def _make_room(self) -> None:
+        """Forget the oldest choice that was not used of late: each gets a second chance."""
+        while True:
+            name, choice = self._choices.popitem(last=False)
+            if not choice.is_used:
+                choice.forget()
+                return
+            choice.is_used = False
+            self._choices[name] = choice
+
+    def _about(self, principal: Principal, server: str | None, tool: str | None) -> Iterator[tuple[Table, BucketKey]]:
+        roles = self._roles_of(principal)
+        own = self._of_tenant.get(principal.tenant, ()) if principal.tenant else ()
+        for table in chain(self._of_tenant.get("", ()), own):
+            if table.scope.counts(principal, roles, server, tool):
+                yield table, table.scope.key(principal, server, tool)
 
     # -- being looked at
 
     def describe(self, principal: Principal, server: str | None, tool: str | None) -> list[str]:
         """Which limits are about a call, and how much of each is left, for people. Nothing is used up."""
-        now_s = self._clock.monotonic()
+        now_s = self._monotonic()
+        self._look_at_wall()
         told = []
-        for limit, key in self._selected(principal, server, tool):
-            rule = limit.rule
-            parts = []
+        for table, key in self._about(principal, server, tool):
+            bucket, rule, parts = table.found(key, principal.tenant), table.rule, []
             if rule.rate is not None:
-                free_s = limit.slack_s - max(0.0, limit.due_s.get(key, 0.0) - now_s)
-                left = max(0, int(free_s / limit.interval_s + 1e-9) + 1)
-                parts.append(f"{rule.rate:g} {_span(rule.per_s)}, {left} at once now")
+                parts.append(texts.rate_left(rule, table.left(bucket, now_s)))
             if rule.concurrency is not None:
-                parts.append(f"{rule.concurrency} at a time, {rule.concurrency - limit.running.get(key, 0)} free")
-            for place, size in limit.quotas:
-                used = limit.used.get(key)
-                current = used is not None and used[place].period == self._periods()[place]
-                count = used[place].count if used is not None and current else 0
-                parts.append(f"{size} a {_WORDS[place]}, {size - count} left")
-            told.append(f"{rule.name}: {'; '.join(parts)} (for each {', '.join(rule.per)})")
+                parts.append(texts.cap_left(rule.concurrency, bucket.running))
+            for count, quota in _quotas(rule, bucket):
+                end_s = count.period.end_s(max(count.number, count.period.number))
+                parts.append(texts.quota_left(count.period.kind, quota, count.counted(), end_s))
+            told.append(texts.standing(rule, parts))
         return told
 
-    def readings(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
-        """How often each limit refused."""
-        for limit in self._limits:
-            labels = {"limit": limit.rule.name, "tenant": limit.tenant}
-            yield "concento_limit_refused", "Calls that a limit refused", labels, limit.refused
+    def readings(self) -> Iterable[Reading]:
+        """How often each limit refused, and how often it let a call through close to the end of a quota."""
+        named = list(self._tables.values())[:LABELS_MAX]
+        for table in named:
+            labels = {"limit": table.rule.name, "tenant": table.owner}
+            yield "concento_limit_refused", "Calls that a limit refused", labels, table.refused
+        for table in named:
+            if table.rule.day is not None or table.rule.month is not None:
+                labels = {"limit": table.rule.name, "tenant": table.owner}
+                yield "concento_limit_near", "Calls let through close to the end of a quota", labels, table.near
+        for table in named:
+            labels = {"limit": table.rule.name, "tenant": table.owner}
+            yield "concento_limit_buckets", "Callers, tools and so on that a limit counts now", labels, len(table)
 
 
-def _name(limit: _Limit) -> str:
-    rule = limit.rule
-    return msgspec.json.encode([limit.tenant, rule.name, rule.per, rule.patterns, rule.day, rule.month]).decode()
+def _quotas(rule: LimitRule, bucket: Bucket) -> Iterator[tuple[Count, int]]:
+    if rule.day is not None and bucket.day is not None:
+        yield bucket.day, rule.day
+    if rule.month is not None and bucket.month is not None:
+        yield bucket.month, rule.month
 
 
-def _span(seconds: float) -> str:
-    return {1.0: "a second", 60.0: "a minute", 3600.0: "an hour", 86_400.0: "a day"}.get(seconds, f"{seconds:g} s")
+def _zip(choice: _Choice) -> Iterator[tuple[Table, Bucket]]:
+    return zip(choice.tables, choice.buckets, strict=True)
+
+
+def _wait_s(ready_s: float, now_s: float) -> float:
+    """How long to wait, so that whoever waits that long is let in: rounding must not cost them another try."""
+    wait_s = max(0.0, ready_s - now_s)
+    while now_s + wait_s < ready_s:
+        wait_s += max(abs(ready_s), 1.0) * sys.float_info.epsilon
+    return wait_s
