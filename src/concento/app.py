@@ -37,7 +37,7 @@ from .observe.audit import AuditLog
 from .observe.metrics import Metrics, Reading
 from .observe.record import Record, Records, Sink
 from .policy.decide import policy_of
-from .policy.limits import Limits
+from .policy.limits import WRITES_MAX, Limits
 from .protocol.versions import Era
 from .snapshot import Current, Snapshot
 from .store.contract import Store
@@ -149,10 +149,10 @@ class Hub:
         self.hosts.allow(config.hosts)
         self._secrets.known = config.secrets
         await self.identity.configure(config.auth, config.base_url)
-        self.limits.configure({"": config.limits, **{tenant.name: tenant.limits for tenant in config.tenants.values()}})
         if self.audit is not None:
             self.audit.configure(config.audit)
         await self.federation.configure(config)
+        self.limits.configure({"": config.limits, **{tenant.name: tenant.limits for tenant in config.tenants.values()}})
 
     async def listen(self, address: Address) -> Address:
         """Serve agents on an address; returns it with the real port. Errors: StartError."""
@@ -227,7 +227,7 @@ class Hub:
             try:
                 await self.keys.refresh()
                 await self.keys.flush()
-                await self.limits.flush()
+                await self.limits.flush(WRITES_MAX)
             except Exception as error:  # the last edge: a store that fails once must not end this for good
                 self._note(f"the state store failed: {error}")
             is_alive = partial(self._is_alive, now_s=time.time())

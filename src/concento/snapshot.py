@@ -24,6 +24,8 @@ from .policy.sight import EVERYTHING, Sight, item_of
 _VIEWS_MAX: Final = 512
 """Views kept at a time: one for each endpoint, tenant and reach that is in use. The oldest go first."""
 _ITEMS_MAX: Final = 50_000
+_KEPT_CHARS_MAX: Final = 1024
+"""Longer names (URIs that callers choose) are not kept."""
 _Key = tuple[Endpoint, str, Reach | None]
 
 
@@ -81,6 +83,8 @@ class Snapshot:
         key = (kind, server.key, binding.own)
         item = self._items.get(key)
         if item is None:
+            if len(binding.own) > _KEPT_CHARS_MAX:
+                return item_of(kind, server, binding.own, binding.entry)
             if len(self._items) >= _ITEMS_MAX:
                 self._items.clear()
             item = self._items[key] = item_of(kind, server, binding.own, binding.entry)

@@ -65,6 +65,13 @@ def inherited_by_replicas() -> set[str]:
     return {name for name, key in keys.REPLICA.keys.items() if key in keys.SERVER.keys.values()}
 
 
+class Agreeable:
+    """An engine that agrees to everything."""
+
+    def check(self, principal: object, item: object, facts: object) -> bool:
+        return True
+
+
 KEYS = [
     (path, key)
     for path, table in configuration.tables()
@@ -77,7 +84,7 @@ KEYS = [
 def test_key_has_an_example_that_loads(
     path: str, key: Key[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("concento.policy.decide.engine_names", lambda: ["acme-risk"])
+    monkeypatch.setattr("concento.policy.engines.Installed", lambda: {"acme-risk": lambda options: Agreeable()})
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "docs.key").write_text("a-key")
     assert key.example, f"give the key {path}.{key.name} an example"

@@ -152,7 +152,7 @@ async def guarded(start: Start, acme: ScriptedHttpServer, globex: ScriptedHttpSe
     }
     secret = secret_of(keys["boss"])
     assert secret is not None
-    options: dict[str, Any] = {"expires_s": hub.hub.wall() + 600, "seed": bytes(range(32)), "tools": _about("open")}
-    chain = derived.derive(secret, **options)
+    until_s = hub.hub.wall() + 600
+    chain = derived.derive(secret, expires_s=until_s, seed=bytes(range(32)), tools=_about("open"))
     keys["narrowed"] = f"{keys['boss'][:19]}_d.{chain}"
     return Guarded(hub, [acme, globex], keys)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +20,7 @@ from concento.admin.listener import AdminListener
 from concento.app import Hub
 from concento.model.auditing import Audit
 from concento.model.auth import Auth, Issuer
-from concento.model.config import Address, Config
+from concento.model.config import Address, Config, UrlReplica
 from concento.model.limiting import LimitRule
 from concento.model.policy import Conditions, Role, Rule, Test
 from concento.model.tenant import Tenant
@@ -241,7 +242,8 @@ async def test_what_is_shared_is_seen_by_patterns_and_each_tenant_has_links_of_i
                     assert ("result" in called.message) is (name in seen[tenant]), (tenant, name)
                 if tenant == "none":
                     assert "s" not in (await agent.modern("server/discover")).result.get("instructions", "")
-                    assert (await RawAgent(hub.url + "/servers/s/mcp", bearer=key).modern("tools/list")).status == 404
+                    async with RawAgent(hub.url + "/servers/s/mcp", bearer=key) as elsewhere:
+                        assert (await elsewhere.modern("tools/list")).status == 404
         assert seen == {
             "default": ["s__echo", "s__other"],
             "acme": ["s__echo"],
@@ -275,9 +277,8 @@ async def test_a_tenant_that_is_removed_is_nobody(start: Start) -> None:
                 await stream.next_message()
                 changed = replace(before, servers=MappingProxyType(servers), tenants=MappingProxyType(tenants))
                 await hub.configure(changed)
-                with pytest.raises((asyncio.IncompleteReadError, ConnectionError, StopAsyncIteration)):
-                    while True:
-                        await stream.next_message()
+                with suppress(asyncio.IncompleteReadError, ConnectionError):
+                    await stream.read()  # it ends
             headers, body = modern_request("tools/list")
             assert (await agent.post(None, body, headers)).status in (401, 404)
 
@@ -424,13 +425,12 @@ async def test_when_the_hub_is_full_everybody_is_told_to_come_back(start: Start)
             assert (full.status, full.error["code"]) == (503, -31004)
 
 
-@pytest.mark.parametrize("kind", ["modern", "legacy"])
-async def test_hubs_that_call_each_other_in_a_circle_stop(kind: str) -> None:
+async def test_hubs_that_call_each_other_in_a_circle_stop() -> None:
     """T29: a hub that is its own server."""
     port = free_port()
     itself = at("me", f"http://127.0.0.1:{port}/mcp")
-    async with ScriptedHttpServer(modern_mcp() if kind == "modern" else legacy_mcp()) as upstream:
-        hub = await Hub.create(config(at("s", upstream.url), itself), keep=False)
+    async with ScriptedHttpServer(modern_mcp()) as upstream:
+        hub = await Hub.create(config(at("s", upstream.url), itself, start_wait_s=0.05), keep=False)
         try:
             await hub.listen(Address("127.0.0.1", port))
             running = Running(hub, Address("127.0.0.1", port))
@@ -607,9 +607,8 @@ async def test_twelve_secrets_in_twelve_places_turn_up_nowhere(
 
     async with ScriptedHttpServer(modern_mcp(on_call=answers)) as upstream, TestIssuer().serving() as issuer:
         own = at("s", upstream.url)
-        replica = replace(
-            own.replicas[0], headers=MappingProxyType({"authorization": f"Bearer {bearer}", "x-key": header})
-        )  # type: ignore[type-var]
+        shown_to_it = MappingProxyType({"authorization": f"Bearer {bearer}", "x-key": header})
+        replica = UrlReplica(upstream.url, headers=shown_to_it)
         secrets = frozenset({bearer, header, env, path_secret})
         auth = Auth("http://127.0.0.1", True, (Issuer("company", issuer.url, (AUDIENCE,)),))
         hub = await audited(config(replace(own, replicas=(replica,)), auth=auth, secrets=secrets))

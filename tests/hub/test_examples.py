@@ -10,7 +10,9 @@ from mcp import Client
 from tests.hub.conftest import Start, free_port
 
 from concento.control.config import load
+from concento.model.auth import Auth
 from concento.model.config import ChildReplica, Config, Server, UrlReplica
+from concento.testing.raw_agent import RawAgent
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DOWNLOAD_WAIT_S = 100.0
@@ -32,7 +34,6 @@ def on_free_ports(config: Config) -> Config:
 
 
 OPEN = [path for path in sorted(EXAMPLES.glob("*.yaml")) if "\nauth:" not in path.read_text()]
-GUARDED = [path for path in sorted(EXAMPLES.glob("*.yaml")) if path not in OPEN]
 
 
 @pytest.mark.parametrize("path", OPEN, ids=lambda path: path.name)
@@ -61,3 +62,31 @@ async def test_the_quickstart_answers_real_questions_over_stdio_and_http(start: 
         assert excel.content
         names = {tool.name for tool in (await client.list_tools()).tools}
         assert "git__git_reset" not in names
+
+
+async def test_the_example_of_a_team_gives_each_what_its_roles_say(start: Start) -> None:
+    config = load(EXAMPLES / "team.yaml", {"HOME": str(Path.home())})
+    hub = await start(replace(config, auth=Auth(), policies=(), state_db=None))
+    await hub.ready("time", wait_s=DOWNLOAD_WAIT_S)
+    seen: dict[str, set[str]] = {}
+    for role in ("reader", "developer"):
+        _, key = await hub.hub.keys.create("somebody", roles=(role,))
+        async with RawAgent(hub.mcp, bearer=key) as agent:
+            seen[role] = {tool["name"] for tool in (await agent.modern("tools/list")).result["tools"]}
+    assert seen["reader"] == {"time__get_current_time"}
+    assert seen["developer"] == {"time__get_current_time", "time__convert_time"}
+
+
+async def test_the_example_of_a_platform_keeps_its_tenants_apart(start: Start) -> None:
+    config = load(EXAMPLES / "platform.yaml", {"HOME": str(Path.home())})
+    hub = await start(replace(config, auth=Auth(), state_db=None))
+    await hub.ready("time", "acme/clock", wait_s=DOWNLOAD_WAIT_S)
+    seen: dict[str, set[str]] = {}
+    for tenant in ("acme", "globex"):
+        _, key = await hub.hub.keys.create("somebody", tenant=tenant)
+        async with RawAgent(hub.mcp, bearer=key) as agent:
+            seen[tenant] = {tool["name"] for tool in (await agent.modern("tools/list")).result["tools"]}
+    assert seen["globex"] == {"time__get_current_time"}
+    assert seen["acme"] == {
+        f"{alias}__{name}" for alias in ("time", "clock") for name in ("get_current_time", "convert_time")
+    }

@@ -1,410 +1,258 @@
-"""Who sees and may call what: roles, rules, conditions. Source: hardening T4, T5, T18."""
+"""Roles and rules: what they hide, allow and deny, to whom, and how that is told."""
 
-import re
-from collections.abc import Mapping
-from typing import Any
-
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec import Raw
 
-from concento.model.errors import CallError, Forbidden, InvalidRequest, NeedsScope
-from concento.model.policy import WORST, Conditions, Hours, Role, Rule, Test
+from concento.model.config import Config
+from concento.model.errors import Forbidden, InvalidRequest, NeedsScope
+from concento.model.policy import Conditions, Role, Rule
+from concento.model.policy import Test as Condition
 from concento.model.principal import Principal
-from concento.policy.decide import Facts, Item, Policy
+from concento.model.tenant import Tenant
+from concento.policy import decide
+from concento.policy.decide import Decision, Facts, Item, Policy, policy_of
+from concento.policy.hints import WORST, counted_annotations
 
 ALICE = Principal("alice", proof="key")
-NOON_MONDAY = 1_764_590_400.0  # 2025-12-01T12:00:00Z
+PUSH = Item("tool", "git", "push")
+BRANCH = (("branch", Condition("eq", "main")),)
 
 
-def rule(effect: Any, *patterns: str, name: str = "r", **options: Any) -> Rule:
-    return Rule(name, effect, patterns, **options)
+def call(arguments: str = "{}", who: Principal = ALICE) -> Facts:
+    return Facts(Raw(arguments.encode()), 0.0, None, {}, who)
 
 
-def tool(own: str = "push", alias: str = "git", hints: Mapping[str, bool] = WORST) -> Item:
-    return Item("tool", alias, own, hints)
+def allow(*patterns: str, when: Conditions | None = None, **more) -> Rule:
+    return Rule("may", "allow", patterns or ("*",), when=when or Conditions(), **more)
 
 
-def facts(principal: Principal = ALICE, args: Any = None, **options: Any) -> Facts:
-    arguments = None if args is None else Raw(args if isinstance(args, bytes) else msgspec.json.encode(args))
-    meta = {key: Raw(msgspec.json.encode(value)) for key, value in options.pop("meta", {}).items()}
-    return Facts(arguments, options.pop("now", NOON_MONDAY), options.pop("address", "127.0.0.1"), meta, principal)
+def deny(*patterns: str, when: Conditions | None = None, **more) -> Rule:
+    return Rule("must not", "deny", patterns or ("*",), when=when or Conditions(), **more)
 
 
-def outcome(policy: Policy, item: Item, about: Facts) -> str:
-    reach = policy.reach(about.principal)
-    if reach.decide(item).verdict == "hidden":
-        with pytest.raises(Forbidden):
-            reach.admit(item, about)  # whoever asks for a call all the same is refused as well
-        return "hidden"
-    try:
-        reach.admit(item, about)
-        return "allow"
-    except NeedsScope:
-        return "needs_scope"
-    except Forbidden:
-        return "deny"
+def verdict(*rules: Rule, item: Item = PUSH, who: Principal = ALICE, roles: dict[str, Role] | None = None) -> str:
+    return Policy(roles or {}, rules).reach(who).decide(item).verdict
 
 
-def test_without_any_rule_everything_is_open() -> None:
-    reach = Policy({}, ()).reach(ALICE)
-    assert reach.open
-    assert reach.decide(tool()).verdict == "allow"
-    assert reach.reaches("git")
+def test_without_roles_and_grants_everything_is_allowed_that_no_rule_denies() -> None:
+    open_to_all = Policy({}, ()).reach(ALICE)
+    assert open_to_all.open
+    assert open_to_all.decide(PUSH) == Decision("allow", "default")
+    assert open_to_all.admit(PUSH, call()).rule == "default"
+    assert verdict(deny("git.*")) == "hidden"
+    assert verdict(deny("docs.*")) == "allow"
 
 
-def test_with_denials_only_the_rest_stays_allowed() -> None:
-    policy = Policy({}, [rule("deny", "git.push*")])
-    assert outcome(policy, tool("push_all"), facts()) == "hidden"
-    assert outcome(policy, tool("pull"), facts()) == "allow"
+def test_with_a_role_or_a_grant_only_what_is_granted_is_allowed() -> None:
+    assert verdict(allow("docs.*")) == "hidden"
+    assert verdict(roles={"nobody": Role("nobody")}) == "hidden"
+    assert verdict(allow("git.*")) == "allow"
 
 
-def test_with_a_grant_nothing_else_is_allowed_and_a_denial_outweighs_it() -> None:
-    policy = Policy({}, [rule("allow", "git.*"), rule("deny", "*.push", name="no pushes")])
-    assert outcome(policy, tool("pull"), facts()) == "allow"
-    assert outcome(policy, tool("pull", "svn"), facts()) == "hidden"
-    assert outcome(policy, tool("push"), facts()) == "hidden"
-    assert policy.reach(ALICE).decide(tool("push")).rule == "no pushes"
-    assert not policy.reach(ALICE).reaches("svn")
+def test_denial_outweighs_every_grant() -> None:
+    assert verdict(allow("*"), deny("*.push")) == "hidden"
+    assert verdict(deny("*.push"), allow("git.push")) == "hidden"
 
 
-@pytest.mark.parametrize(
-    "principal",
-    [
-        Principal("bob", roles=frozenset({"dev"})),
-        Principal("dora@example.com"),
-        Principal("eve", "ci-bot"),
-        Principal("eve", "helper", chain=("ci-bot",)),
-    ],
-)
-def test_a_role_is_what_a_credential_names_or_what_names_its_member_or_its_agent(principal: Principal) -> None:
-    role = Role("dev", ("git.*",), members=("*@example.com",), agents=("ci-*",))
-    policy = Policy({"dev": role}, [rule("allow", "docs.*", when=Conditions(roles=("dev",)))])
-    assert outcome(policy, tool(), facts(principal)) == "allow"
-    assert outcome(policy, tool("read", "docs"), facts(principal)) == "allow"
-    assert outcome(policy, tool(), facts(Principal("mallory", "cli"))) == "hidden"
-    assert policy.roles_of(principal) == {"dev"}
+def test_role_is_had_by_name_by_pattern_and_by_agent() -> None:
+    roles = {"dev": Role("dev", ("git.*",), members=("al*",), agents=("ci-*",))}
+    named = Principal("bob", roles=frozenset({"dev"}))
+    assert verdict(who=ALICE, roles=roles) == "allow"
+    assert verdict(who=named, roles=roles) == "allow"
+    assert verdict(who=Principal("bob", "ci-1"), roles=roles) == "allow"
+    assert verdict(who=Principal("bob"), roles=roles) == "hidden"
+    assert verdict(who=Principal("bob", "other", chain=("ci-1",)), roles=roles) == "hidden"
 
 
-def test_kinds_of_things_are_told_apart() -> None:
-    policy = Policy({}, [rule("allow", "git.*", kinds=("prompt",))])
-    assert outcome(policy, Item("prompt", "git", "x"), facts()) == "allow"
-    assert outcome(policy, tool("x"), facts()) == "hidden"
-    assert outcome(policy, Item("resource", "git", "x"), facts()) == "hidden"
+def test_condition_on_agents_is_about_those_behind_too() -> None:
+    rule = deny(when=Conditions(agents=("crawler",)))
+    assert verdict(rule, who=Principal("bob", "crawler")) == "hidden"
+    assert verdict(rule, who=Principal("bob", "shell", chain=("planner", "crawler"))) == "hidden"
+    assert verdict(rule, who=Principal("bob", "shell")) == "allow"
 
 
-def test_a_thing_is_advertised_only_where_scopes_alone_are_missing() -> None:
-    when = Conditions(subjects=("alice",), scopes=("git:write", "git:read"))
-    policy = Policy({}, [rule("allow", "git.*", when=when, advertise=True), rule("deny", "git.secret")])
-    assert outcome(policy, tool(), facts()) == "needs_scope"
-    with pytest.raises(NeedsScope) as refused:
-        policy.reach(ALICE).admit(tool(), facts())
-    assert refused.value.scopes == ("git:write", "git:read")  # all that it needs, in one go
-    assert outcome(policy, tool(), facts(Principal("bob"))) == "hidden"
-    assert outcome(policy, tool("secret"), facts()) == "hidden"
-    assert outcome(policy, tool(), facts(Principal("alice", scopes=frozenset(when.scopes)))) == "allow"
+def test_delegated_key_narrows_by_every_layer() -> None:
+    who = Principal("alice", narrowed=(("git.*", "docs.*"), ("*.push",)))
+    assert verdict(who=who) == "allow"
+    assert verdict(who=who, item=Item("tool", "git", "pull")) == "hidden"
+    assert verdict(who=who, item=Item("tool", "time", "push")) == "hidden"
+    assert not Policy({}, ()).reach(who).open
+    assert verdict(deny("git.push"), who=who) == "hidden"
 
 
-def test_a_delegated_key_reaches_what_all_of_its_layers_name() -> None:
-    narrowed = Principal("alice", narrowed=(("git.*", "docs.*"), ("*.get_*",)))
-    policy = Policy({}, ())
-    assert outcome(policy, tool("get_log"), facts(narrowed)) == "allow"
-    assert outcome(policy, tool("push"), facts(narrowed)) == "hidden"
-    assert outcome(policy, tool("get_x", "svn"), facts(narrowed)) == "hidden"
-    assert not policy.reach(narrowed).reaches("svn")
+def test_rule_is_about_its_kinds_only() -> None:
+    rule = allow("git.*", kinds=("prompt",))
+    assert verdict(rule) == "hidden"
+    assert verdict(rule, item=Item("prompt", "git", "push")) == "allow"
 
 
-def test_hints_count_for_a_rule_as_they_are_given() -> None:
-    policy = Policy({}, [rule("deny", "*", when=Conditions(annotations={"destructiveHint": True}))])
-    assert outcome(policy, tool(), facts()) == "hidden"  # the worst is assumed
-    assert outcome(policy, tool(hints={**WORST, "destructiveHint": False}), facts()) == "allow"
-
-
-def test_unless_lifts_a_rule_where_all_of_it_holds() -> None:
-    excuse = Conditions(roles=("admin",), networks=("10.0.0.0/8",))
-    policy = Policy({}, [rule("deny", "git.push", unless=excuse)])
-    admin = Principal("ada", roles=frozenset({"admin"}))
-    assert outcome(policy, tool(), facts()) == "hidden"
-    assert outcome(policy, tool(), facts(admin, address="10.1.2.3")) == "allow"
-    assert outcome(policy, tool(), facts(admin, address="192.168.0.1")) == "deny"
-    assert outcome(policy, tool(), facts(admin, address=None)) == "deny"
-
-
-# -- what a call brings
-
-MISSING = object()
-PATTERN = re.compile("feature/.*")
-TESTS: list[tuple[Test, Any, bool, bool]] = [
-    # test, value of `x`, whether a grant resting on it holds, whether a denial resting on it applies
-    (Test("eq", "a"), "a", True, True),
-    (Test("eq", "a"), "b", False, False),
-    (Test("eq", "a"), MISSING, False, False),
-    (Test("eq", 1), True, False, False),  # true is not 1
-    (Test("eq", 1), 1.0, True, True),
-    (Test("eq", None), None, True, True),
-    (Test("ne", "a"), "b", True, True),
-    (Test("ne", "a"), MISSING, True, True),
-    (Test("ne", "a"), "a", False, False),
-    (Test("in", ("a", "b")), "b", True, True),
-    (Test("in", ("a", "b")), "c", False, False),
-    (Test("in", ("a", "b")), MISSING, False, False),
-    (Test("not_in", ("a", "b")), "c", True, True),
-    (Test("not_in", ("a", "b")), MISSING, True, True),
-    (Test("lt", 10), 9, True, True),
-    (Test("lt", 10), 10, False, False),
-    (Test("lt", 10), MISSING, False, False),
-    (Test("lt", 10), "9", False, True),  # can't be judged: no grant rests on it, a denial does
-    (Test("lt", 10), True, False, True),
-    (Test("ge", 10), 10, True, True),
-    (Test("gt", 10), 10.5, True, True),
-    (Test("le", 10), 11, False, False),
-    (Test("matches", PATTERN), "feature/x", True, True),
-    (Test("matches", PATTERN), "xfeature/x", False, False),
-    (Test("matches", PATTERN), 7, False, True),
-    (Test("matches", PATTERN), "feature/" + "x" * 5000, False, True),
-    (Test("matches", PATTERN), MISSING, False, False),
-    (Test("exists", True), 0, True, True),
-    (Test("exists", True), MISSING, False, False),
-    (Test("exists", False), MISSING, True, True),
-]
-
-
-@pytest.mark.parametrize(("test", "value", "grants", "denies"), TESTS)
-def test_a_condition_on_arguments_refuses_in_doubt(test: Test, value: Any, grants: bool, denies: bool) -> None:
-    args = {} if value is MISSING else {"x": value}
-    when = Conditions(arguments=(("x", test),))
-    assert outcome(Policy({}, [rule("allow", "git.*", when=when)]), tool(), facts(args=args)) == (
-        "allow" if grants else "deny"
-    )
-    assert outcome(Policy({}, [rule("deny", "git.*", when=when)]), tool(), facts(args=args)) == (
-        "deny" if denies else "allow"
+def test_annotations_are_of_tools_only_and_the_worst_where_none_count() -> None:
+    destructive = deny(when=Conditions(annotations={"destructiveHint": True}))
+    assert verdict(destructive) == "hidden"
+    assert verdict(destructive, item=Item("tool", "git", "log", {"destructiveHint": False})) == "allow"
+    assert verdict(destructive, item=Item("prompt", "git", "push")) == "allow"
+    assert (
+        verdict(allow(when=Conditions(annotations={"readOnlyHint": False})), item=Item("prompt", "g", "p")) == "hidden"
     )
 
 
-@pytest.mark.parametrize(
-    ("paths", "grants", "denies"),
-    [
-        (["/safe/a", "/safe/b"], True, True),
-        (["/safe/a", "/etc/b"], False, True),  # every one for a grant, any one for a denial
-        (["/etc/a"], False, False),
-        ([], False, False),
-    ],
-)
-def test_a_path_into_a_list_means_every_item_for_a_grant_and_any_for_a_denial(
-    paths: list[str], grants: bool, denies: bool
-) -> None:
-    when = Conditions(arguments=(("files[*].path", Test("matches", re.compile("/safe/.*"))),))
-    args = {"files": [{"path": path} for path in paths]}
-    assert (outcome(Policy({}, [rule("allow", "*", when=when)]), tool(), facts(args=args)) == "allow") is grants
-    assert (outcome(Policy({}, [rule("deny", "*", when=when)]), tool(), facts(args=args)) == "deny") is denies
+def test_condition_on_a_call_hides_nothing_and_is_judged_when_it_comes() -> None:
+    on_main = Conditions(arguments=BRANCH)
+    denied = Policy({}, [deny("git.push", when=on_main)]).reach(ALICE)
+    assert denied.decide(PUSH) == Decision("allow", "default", conditional=True)
+    assert denied.admit(PUSH, call('{"branch":"dev"}')).rule == "default"
+    with pytest.raises(Forbidden, match=r"arguments\.branch") as caught:
+        denied.admit(PUSH, call('{"branch":"main"}'))
+    assert caught.value.rule == "must not"
+
+    granted = Policy({}, [allow("git.push", when=on_main)]).reach(ALICE)
+    assert granted.decide(PUSH) == Decision("allow", "may", conditional=True)
+    assert granted.admit(PUSH, call('{"branch":"main"}')).rule == "may"
+    with pytest.raises(Forbidden, match=r"arguments\.branch") as caught:
+        granted.admit(PUSH, call('{"branch":"dev"}'))
+    assert caught.value.rule == "may"
 
 
-def test_arguments_in_which_a_member_comes_twice_are_refused() -> None:
-    policy = Policy({}, [rule("allow", "*", when=Conditions(arguments=(("x", Test("eq", 1)),)))])
-    for text in (b'{"x":1,"x":2}', b'{"x":1,"y":{"z":1,"z":2}}', b'{"x":1, "\\u0078":2}'):
+def test_any_one_of_several_conditional_grants_is_enough_and_is_named() -> None:
+    second = Rule("second", "allow", ("git.*",), when=Conditions(arguments=(("force", Condition("eq", False)),)))
+    reach = Policy({}, [allow(when=Conditions(arguments=BRANCH)), second]).reach(ALICE)
+    assert reach.admit(PUSH, call('{"branch":"dev","force":false}')).rule == "second"
+
+
+def test_refusal_names_no_value() -> None:
+    reach = Policy({}, [deny(when=Conditions(arguments=(("token", Condition("exists", True)),)))]).reach(ALICE)
+    with pytest.raises(Forbidden) as caught:
+        reach.admit(PUSH, call('{"token":"canary"}'))
+    assert "canary" not in str(caught.value)
+    assert "canary" not in repr(reach.explanation(PUSH, call('{"token":"canary"}')))
+
+
+def test_call_that_names_a_member_twice_is_refused_where_it_is_read() -> None:
+    reach = Policy({}, [deny(when=Conditions(arguments=BRANCH))]).reach(ALICE)
+    for arguments in ('{"branch":"dev","branch":"main"}', '{"a":[{"b":1,"b":2}],"branch":"dev"}'):
         with pytest.raises(InvalidRequest):
-            policy.reach(ALICE).admit(tool(), facts(args=text))
+            reach.admit(PUSH, call(arguments))
+        told = reach.explanation(PUSH, call(arguments))
+        assert told.verdict == "deny"
+        assert "twice" in told.why
+
+
+def test_unless_excuses() -> None:
+    admin = Conditions(roles=("admin",))
+    assert verdict(deny(unless=admin)) == "hidden"
+    assert verdict(deny(unless=admin), who=Principal("root", roles=frozenset({"admin"}))) == "allow"
+    reads = Conditions(annotations={"readOnlyHint": True})
+    assert verdict(deny(unless=reads), item=Item("tool", "git", "log", {"readOnlyHint": True})) == "allow"
+    assert verdict(deny(unless=reads)) == "hidden"
+    reach = Policy({}, [deny(unless=Conditions(arguments=BRANCH))]).reach(ALICE)
+    assert reach.decide(PUSH).conditional
+    assert reach.admit(PUSH, call('{"branch":"main"}')).rule == "default"
+    with pytest.raises(Forbidden):
+        reach.admit(PUSH, call())
+    assert verdict(allow(unless=Conditions(subjects=("alice",)))) == "hidden"
+
+
+def test_missing_scopes_are_told_only_where_a_rule_advertises() -> None:
+    both = Conditions(scopes=("git:read", "git:write"))
+    reading = Principal("alice", scopes=frozenset({"git:read"}))
+    assert verdict(allow(when=both), who=reading) == "hidden"
+    reach = Policy({}, [allow(when=both, advertise=True)]).reach(reading)
+    assert reach.decide(PUSH) == Decision("needs_scope", "may", ("git:read", "git:write"))
+    with pytest.raises(NeedsScope) as caught:
+        reach.admit(PUSH, call())
+    assert caught.value.scopes == ("git:read", "git:write")
+    assert verdict(allow(when=both, advertise=True), who=Principal("a", scopes=frozenset(both.scopes))) == "allow"
 
 
 @pytest.mark.parametrize(
-    ("at", "open_"),
+    "rules",
     [
-        ("2025-12-01T07:59:59+01:00", False),
-        ("2025-12-01T08:00:00+01:00", True),
-        ("2025-12-01T17:59:59+01:00", True),
-        ("2025-12-01T18:00:00+01:00", False),
-        ("2025-12-06T12:00:00+01:00", False),  # a Saturday
-        ("2025-07-01T08:00:00+02:00", True),  # summer time
-        ("2025-07-01T07:30:00+02:00", False),
+        [allow(when=Conditions(subjects=("bob",), scopes=("w",)), advertise=True)],
+        [allow(when=Conditions(annotations={"readOnlyHint": True}, scopes=("w",)), advertise=True)],
+        [allow(when=Conditions(scopes=("w",)), unless=Conditions(subjects=("alice",)), advertise=True)],
+        [allow(when=Conditions(scopes=("w",)), kinds=("prompt",), advertise=True)],
+        [allow(when=Conditions(scopes=("w",)), advertise=True), deny("git.*")],
     ],
+    ids=["not this user", "not such a tool", "excused", "another kind", "denied"],
 )
-def test_hours_are_those_of_their_zone(at: str, open_: bool) -> None:
-    from datetime import datetime
-
-    hours = Hours(frozenset(range(5)), 8 * 60, 18 * 60, "Europe/Rome")
-    policy = Policy({}, [rule("allow", "*", when=Conditions(time=hours))])
-    now = datetime.fromisoformat(at).timestamp()
-    assert outcome(policy, tool(), facts(now=now)) == ("allow" if open_ else "deny")
+def test_nothing_is_advertised_that_scopes_alone_would_not_open(rules) -> None:
+    assert verdict(*rules) == "hidden"
 
 
-def test_a_span_past_midnight_belongs_to_the_day_it_begins_on() -> None:
-    from datetime import datetime
-
-    night = Conditions(time=Hours(frozenset({4}), 22 * 60, 6 * 60, "UTC"))  # Friday night
-    policy = Policy({}, [rule("allow", "*", when=night)])
-    told = {
-        at: outcome(policy, tool(), facts(now=datetime.fromisoformat(at).timestamp()))
-        for at in (
-            "2025-12-05T23:00+00:00",
-            "2025-12-06T05:00+00:00",
-            "2025-12-05T05:00+00:00",
-            "2025-12-06T23:00+00:00",
-        )
-    }
-    assert list(told.values()) == ["allow", "allow", "deny", "deny"]
+def test_what_is_hidden_is_refused_when_called_all_the_same() -> None:
+    with pytest.raises(Forbidden):
+        Policy({}, [deny()]).reach(ALICE).admit(PUSH, call())
 
 
-@pytest.mark.parametrize(
-    ("address", "inside"),
-    [
-        ("10.9.8.7", True),
-        ("::ffff:10.9.8.7", True),
-        ("11.0.0.1", False),
-        ("fd00::1", True),
-        ("nonsense", False),
-        (None, False),
-    ],
-)
-def test_networks_know_mapped_addresses_and_doubt_unknown_ones(address: str | None, inside: bool) -> None:
-    policy = Policy({}, [rule("allow", "*", when=Conditions(networks=("10.0.0.0/8", "fd00::/8")))])
-    assert outcome(policy, tool(), facts(address=address)) == ("allow" if inside else "deny")
-
-
-def test_metadata_of_the_request_can_be_asked_for() -> None:
-    policy = Policy({}, [rule("allow", "*", when=Conditions(meta=(("example.com/ticket", Test("exists")),)))])
-    assert outcome(policy, tool(), facts(meta={"example.com/ticket": "T-1"})) == "allow"
-    assert outcome(policy, tool(), facts()) == "deny"
-
-
-def test_cel_says_what_structured_rules_cannot() -> None:
-    expression = 'arguments.amount < 100 && principal.subject in ["alice", "bob"] && tool.name.startsWith("pay")'
-    policy = Policy({}, [rule("allow", "*", when=Conditions(cel=expression))])
-    assert outcome(policy, tool("pay_now"), facts(args={"amount": 5})) == "allow"
-    assert outcome(policy, tool("pay_now"), facts(args={"amount": 500})) == "deny"
-    assert outcome(policy, tool("pay_now"), facts(args={})) == "deny"  # its missing key is doubt
-    assert outcome(Policy({}, [rule("deny", "*", when=Conditions(cel=expression))]), tool("pay_now"), facts()) == "deny"
-    with pytest.raises(ValueError, match="not a CEL expression"):
-        Policy({}, [rule("allow", "*", when=Conditions(cel="1 +"))])
-
-
-class Agrees:
-    """Another engine: says what it is told to."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self.says = options["says"]
-
-    def check(self, principal: Principal, item: Item, about: Facts) -> bool:
-        if isinstance(self.says, Exception):
-            raise self.says
-        return bool(self.says) if self.says in (True, False) else self.says
-
-
-@pytest.mark.parametrize(
-    ("says", "got"), [(True, "allow"), (False, "deny"), ("yes", "deny"), (OSError("down"), "deny")]
-)
-def test_another_engine_may_only_narrow_and_one_that_fails_refuses(says: Any, got: str) -> None:
-    rules = [rule("deny", "git.*", engine="acme", options={"says": says})]
-    policy = Policy({}, rules, engines={"acme": Agrees})
-    assert outcome(policy, tool(), facts()) == got
-    rules.append(rule("allow", "docs.*"))
-    assert outcome(Policy({}, rules, engines={"acme": Agrees}), tool(), facts()) == "hidden"  # it grants nothing
-
-
-# -- lists and calls agree, whatever the rules
-
-NAMES = st.sampled_from(["a", "b", "ab", "x_y"])
-PATTERNS = st.sampled_from(["*", "s.*", "s.a", "s.a*", "t.*", "*.b", "*.x_?", "s.x_y"])
-SUBJECTS = st.sampled_from(["alice", "bob"])
-ROLES = st.sampled_from(["r1", "r2"])
-SCOPES = st.sampled_from(["s1", "s2"])
-ARGUMENT = st.sampled_from([("x", Test("eq", 1)), ("x", Test("lt", 5)), ("x", Test("exists", False))])
-
-
-@st.composite
-def conditions(draw: Any) -> Conditions:
-    return Conditions(
-        subjects=tuple(draw(st.lists(SUBJECTS, max_size=1))),
-        roles=tuple(draw(st.lists(ROLES, max_size=1))),
-        scopes=tuple(draw(st.lists(SCOPES, max_size=1))),
-        annotations=draw(st.sampled_from([{}, {"readOnlyHint": True}])),
-        arguments=tuple(draw(st.lists(ARGUMENT, max_size=1))),
-        networks=tuple(draw(st.sampled_from([(), ("10.0.0.0/8",)]))),
-    )
-
-
-@st.composite
-def policies(draw: Any) -> Policy:
-    roles = {name: Role(name, tuple(draw(st.lists(PATTERNS, max_size=2)))) for name in draw(st.sets(ROLES))}
+def test_explanation_tells_of_every_rule_that_is_about_it() -> None:
     rules = [
-        Rule(
-            f"rule {number}",
-            effect := draw(st.sampled_from(["allow", "deny"])),
-            tuple(draw(st.lists(PATTERNS, min_size=1, max_size=2))),
-            draw(st.sampled_from([("tool",), ("tool", "prompt", "resource")])),
-            when := draw(conditions()),
-            draw(st.none() | conditions()),
-            effect == "allow" and bool(when.scopes) and draw(st.booleans()),
-        )
-        for number in range(draw(st.integers(0, 5)))
+        Rule("pushes", "allow", ("git.*",), when=Conditions(arguments=BRANCH)),
+        Rule("bobs", "allow", ("git.*",), when=Conditions(subjects=("bob",))),
+        Rule("elsewhere", "deny", ("docs.*",)),
+        Rule("reads", "deny", ("git.*",), when=Conditions(annotations={"readOnlyHint": True})),
+        Rule("at home", "deny", ("git.*",), unless=Conditions(subjects=("alice",))),
     ]
-    return Policy(roles, rules)
+    reach = Policy({"dev": Role("dev", ("*",))}, rules).reach(ALICE)
+    told = reach.explanation(PUSH, call('{"branch":"main"}'))
+    assert (told.verdict, told.rule, told.why) == ("allow", "pushes", "")
+    assert [(look.rule, look.applies, look.why) for look in told.looks] == [
+        ("role dev", "no", "members"),
+        ("pushes", "yes", "arguments.branch"),
+        ("bobs", "no", "subjects"),
+        ("reads", "no", "annotations"),
+        ("at home", "no", "unless"),
+    ]
+    refused = reach.explanation(PUSH, call('{"branch":"dev"}'))
+    assert (refused.verdict, refused.rule) == ("deny", "pushes")
+    unasked = reach.explanation(PUSH, None)
+    assert (unasked.verdict, unasked.looks[1].applies) == ("allow", "depends")
+    assert reach.explain(PUSH, None) == unasked.lines()
+    assert Policy({}, ()).reach(ALICE).explain(PUSH, None) == ["no rule is about it"]
 
 
-PRINCIPALS = st.builds(
-    Principal,
-    subject=SUBJECTS,
-    roles=st.frozensets(ROLES),
-    scopes=st.frozensets(SCOPES),
-    narrowed=st.sampled_from([(), (("s.*",),), (("*",), ("*.b",))]),
-)
-ITEMS = st.builds(
-    Item,
-    st.sampled_from(["tool", "prompt", "resource"]),
-    st.sampled_from(["s", "t"]),
-    NAMES,
-    st.sampled_from([WORST, {**WORST, "readOnlyHint": True}]),
-)
-CALLS = st.tuples(st.sampled_from([{}, {"x": 1}, {"x": 9}, {"x": "?"}]), st.sampled_from(["10.0.0.1", "1.1.1.1"]))
+def test_decisions_that_are_kept_stay_bounded(monkeypatch) -> None:
+    monkeypatch.setattr(decide, "_DECISIONS_MAX", 10)
+    policy = Policy({}, [deny("git.x*")])
+    reaches = [policy.reach(Principal(f"user{number}", narrowed=((f"git.{number}",),))) for number in range(4)]
+    for number in range(50):
+        for reach in reaches:
+            reach.decide(Item("tool", "git", f"tool{number}"))
+    assert sum(len(reach._verdicts) for reach in reaches) <= 11
+    long = Item("resource", "git", "x" * 10_000)
+    assert reaches[0].decide(long).verdict == "hidden"
+    assert long.key not in reaches[0]._verdicts
 
 
-@given(policies(), PRINCIPALS, ITEMS, CALLS)
-def test_what_is_hidden_can_never_be_called_and_what_is_allowed_without_conditions_always(
-    policy: Policy, principal: Principal, item: Item, call: tuple[Any, str]
-) -> None:
-    """T4: list and call ask the same verdict."""
-    reach = policy.reach(principal)
-    decision = reach.decide(item)
-    try:
-        reach.admit(item, facts(principal, call[0], address=call[1]))
-        admitted: CallError | None = None
-    except CallError as error:
-        admitted = error
-    if decision.verdict == "hidden":
-        assert type(admitted) is Forbidden
-    elif decision.verdict == "needs_scope":
-        assert isinstance(admitted, NeedsScope)
-    elif not decision.conditional:
-        assert admitted is None
-    if admitted is None:
-        assert reach.reaches(item.alias)
+def test_principals_that_are_kept_stay_bounded(monkeypatch) -> None:
+    monkeypatch.setattr(decide, "_PRINCIPALS_MAX", 10)
+    monkeypatch.setattr(decide, "_REACHES_MAX", 10)
+    policy = Policy({}, [deny()])
+    for number in range(100):
+        policy.reach(Principal("alice", narrowed=((f"git.{number}",),)))
+    assert len(policy._principals) <= 10
+    assert len(policy._reaches) <= 10
 
 
-@given(policies(), PRINCIPALS, ITEMS)
-def test_a_delegate_sees_no_more_than_whom_it_acts_for(policy: Policy, principal: Principal, item: Item) -> None:
-    narrower = msgspec.structs.replace(principal, narrowed=(*principal.narrowed, ("s.a*",)))
-    if policy.reach(principal).decide(item).verdict == "hidden":
-        assert policy.reach(narrower).decide(item).verdict == "hidden"
+def test_tenant_has_the_operators_rules_and_its_own() -> None:
+    tenant = Tenant("acme", roles={"own": Role("own", ("git.*",), members=("*",))}, policies=(deny("git.pull"),))
+    config = Config(policies=(deny("git.push"),), tenants={"acme": tenant})
+    own = policy_of(config, "acme").reach(ALICE)
+    names = ("push", "pull", "log")
+    assert [own.decide(Item("tool", "git", name)).verdict for name in names] == ["hidden", "hidden", "allow"]
+    operators = policy_of(config, "default").reach(ALICE)
+    assert [operators.decide(Item("tool", "git", name)).verdict for name in names] == ["hidden", "allow", "allow"]
 
 
-@given(policies(), PRINCIPALS, ITEMS, CALLS)
-def test_an_explanation_names_the_rule_that_decides(
-    policy: Policy, principal: Principal, item: Item, call: tuple[Any, str]
-) -> None:
-    reach = policy.reach(principal)
-    decision = reach.decide(item)
-    told = reach.explain(item, facts(principal, call[0], address=call[1]))
-    assert told
-    if decision.rule not in ("default", "delegated key"):
-        assert any(decision.rule in line for line in told)
+def test_hints_count_where_the_server_is_trusted_only() -> None:
+    tool = b'{"name":"x","annotations":{"readOnlyHint":true,"title":"X","idempotentHint":"yes"}}'
+    assert counted_annotations(tool, False) == WORST
+    assert counted_annotations(tool, True) == {**WORST, "readOnlyHint": True}
+    assert counted_annotations(tool, True) is counted_annotations(tool, True)
+    assert counted_annotations(b'{"annotations":[]}', True) == WORST
+    assert counted_annotations(b'{"name":"x"}', True) == WORST
 
 
-def test_those_for_whom_the_same_rules_count_share_one_reach() -> None:
-    policy = Policy({"r": Role("r", ("git.*",))}, [rule("deny", "*.x", when=Conditions(subjects=("eve",)))])
-    held = [Principal(f"user {number}", roles=frozenset({"r"})) for number in range(100)]
-    assert len({id(policy.reach(one)) for one in held}) == 1
-    assert policy.reach(Principal("eve", roles=frozenset({"r"}))) is not policy.reach(held[0])
-    for number in range(50_000):
-        policy.reach(Principal(f"passer-by {number}"))
-    assert len(policy._principals) <= 20_000
+def test_equal_items_share_decisions() -> None:
+    assert Item("tool", "git", "x", {"readOnlyHint": True}).key == Item("tool", "git", "x", {"readOnlyHint": True}).key
+    assert Item("tool", "git", "x", dict(WORST)).key == Item("tool", "git", "x").key
+    assert Item("tool", "git", "x", {"readOnlyHint": True}).key != Item("tool", "git", "x").key

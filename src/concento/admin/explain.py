@@ -129,6 +129,6 @@ def _arguments(text: str | None) -> Raw | None:
     try:
         if not isinstance(json.loads(text), dict):
             raise Unanswerable("the arguments must be a JSON object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unanswerable(f"the arguments are not JSON: {error}") from None
     return msgspec.json.Decoder(Raw).decode(text)

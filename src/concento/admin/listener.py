@@ -212,6 +212,7 @@ class AdminListener:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((address.host, address.port))
+            listening.listen(128)  # from here on nobody is turned away, though the server starts a moment later
         except OSError as error:
             listening.close()
             raise StartError(f"admin: {bind_problem(address, error)}") from error

@@ -1,5 +1,6 @@
 """How errors are told to agents, in either era."""
 
+import math
 from typing import Any, Final
 
 from ..model.call import Failure
@@ -21,7 +22,7 @@ def error_data(error: CallError) -> dict[str, Any] | None:
         return error.data
     data: dict[str, Any] = {"outcome": error.outcome, "retryable": error.retryable and error.outcome == "not_sent"}
     if error.retry_after_s is not None:
-        data["retryAfterMs"] = round(error.retry_after_s * 1000)
+        data["retryAfterMs"] = math.ceil(error.retry_after_s * 1000)
     if error.trace_id is not None:
         data["traceId"] = error.trace_id
     return {**data, **(error.data or {})}
@@ -51,5 +52,5 @@ def legacy_status(error: CallError) -> int:
 def retry_headers(error: CallError | Failure) -> tuple[tuple[str, str], ...]:
     """`Retry-After`, where it is known when to come back."""
     if isinstance(error, CallError) and error.retry_after_s is not None:
-        return (("retry-after", str(max(1, round(error.retry_after_s)))),)
+        return (("retry-after", str(max(1, math.ceil(error.retry_after_s)))),)
     return ()

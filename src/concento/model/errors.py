@@ -191,6 +191,8 @@ class Forbidden(CallError):
     code = -31007
     fault = "policy"
     remedy = "Change what the message names, or ask whoever runs the hub; `concento explain` says which rule refused."
+    rule: str | None = None
+    """The name of the rule that refused; not sent along."""
 
 
 class NeedsScope(Forbidden):

@@ -90,6 +90,8 @@ class Record:
             self.decision = _DECIDED.get(type(error), self.decision)
             if isinstance(error, RateLimited):
                 self.rule = error.limit
+            elif isinstance(error, Forbidden):
+                self.rule = error.rule
 
     def notice(self, text: str) -> None:
         """Have the caller told something beside the result."""

@@ -2,31 +2,29 @@
 
 A condition can be asked in two ways. Where a grant rests on it, it has to hold for certain: every value that a path
 finds, of the right type. Where a refusal rests on it, it is enough that it may hold: any value will do, and one that
-can't be judged counts. Either way doubt refuses.
+can't be judged counts. Either way doubt refuses. What holds of a value is in `values.py`.
 """
 
 import ipaddress
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Raw
 
 from ..model.errors import InvalidParams
-from ..model.policy import Conditions, Hours, Test, parse_path
+from ..model.policy import Conditions, Hours, Test
 from ..model.principal import Principal
 from ..protocol.jsonrpc import read_object
 from ..protocol.text import check_repeats, is_plain
 from .cel import compile_cel
 from .item import Item
+from .paths import Path, find, parse_path
+from .values import MISSING, compile_test
 
-MATCHED_CHARS_MAX: Final = 4096
-"""Longest text that a pattern is tried on; a longer one can't be judged."""
-_MISSING: Final = object()
-_FOUND_MAX: Final = 10_000
-"""Values that a path with `[*]` may find; more can't be judged."""
+_ADDRESSES_MAX: Final = 10_000
 
 _decode = msgspec.json.decode
 
@@ -65,7 +63,7 @@ class Facts:
         """One member of the request's metadata."""
         if key not in self._meta:
             raw = self.meta.get(key)
-            self._meta[key] = _MISSING if raw is None else read_strictly(raw)
+            self._meta[key] = MISSING if raw is None else read_strictly(raw)
         return self._meta[key]
 
     def all_meta(self) -> dict[str, Any]:
@@ -86,20 +84,12 @@ def read_strictly(raw: Raw) -> Any:
         raise InvalidParams(told) from None
 
 
-class Engine(Protocol):
-    """Another policy engine, made from its options by an entry point of `concento.policies`. It may only narrow."""
-
-    def check(self, principal: Principal, item: Item, facts: Facts) -> bool:
-        """Whether a call may pass: anything but True refuses it, and so does raising. It must not wait for anything."""
-        ...
-
-
 Check = Callable[[Item, Facts], bool]
 """Whether a condition holds, in the way it was compiled for."""
 
 
 def compile_dynamic(conditions: Conditions, *, certain: bool) -> list[tuple[str, Check]]:
-    """The conditions that only a call can answer, each with what it looks at, for people."""
+    """The conditions that only a call can answer, each with what it looks at, for people. Errors: ValueError."""
     checks: list[tuple[str, Check]] = []
     for path, test in conditions.arguments:
         checks.append((f"arguments.{path}", _argument(parse_path(path), test, certain)))
@@ -117,24 +107,16 @@ def compile_dynamic(conditions: Conditions, *, certain: bool) -> list[tuple[str,
 # -- arguments and metadata
 
 
-def _argument(path: tuple[str | int | None, ...], test: Test, certain: bool) -> Check:
-    judge = _judge(test)
-    if all(isinstance(step, str) for step in path) and len(path) == 1:
-        name = path[0]
-
-        def direct(item: Item, facts: Facts) -> bool:
-            arguments = facts.arguments
-            held = judge(arguments.get(name, _MISSING) if isinstance(arguments, dict) else _MISSING)
-            return held is True if certain else held is not False
-
-        return direct
+def _argument(path: Path, test: Test, certain: bool) -> Check:
+    judge = compile_test(test)
 
     def check(item: Item, facts: Facts) -> bool:
-        values: list[Any] = []
-        if not _find(facts.arguments, path, values):
+        values = find(facts.arguments, path)
+        if values is None:
             return not certain
-        if not values:
-            values.append(_MISSING)
+        if len(values) == 1:
+            held = judge(values[0])
+            return held is True if certain else held is not False
         if certain:
             return all(judge(value) is True for value in values)
         return any(judge(value) is not False for value in values)
@@ -142,25 +124,8 @@ def _argument(path: tuple[str | int | None, ...], test: Test, certain: bool) -> 
     return check
 
 
-def _find(value: Any, path: tuple[str | int | None, ...], found: list[Any]) -> bool:
-    """Gather what a path leads to, a missing one as such. Returns False if that is too much."""
-    for place, step in enumerate(path):
-        if step is None:
-            if not isinstance(value, list):
-                found.append(_MISSING)
-                return True
-            rest = path[place + 1 :]
-            return all(len(found) < _FOUND_MAX and _find(one, rest, found) for one in value)
-        if isinstance(step, str):
-            value = value.get(step, _MISSING) if isinstance(value, dict) else _MISSING
-        else:
-            value = value[step] if isinstance(value, list) and step < len(value) else _MISSING
-    found.append(value)
-    return True
-
-
 def _meta(key: str, test: Test, certain: bool) -> Check:
-    judge = _judge(test)
+    judge = compile_test(test)
 
     def check(item: Item, facts: Facts) -> bool:
         held = judge(facts.meta_value(key))
@@ -169,65 +134,21 @@ def _meta(key: str, test: Test, certain: bool) -> Check:
     return check
 
 
-def _judge(test: Test) -> Callable[[Any], bool | None]:
-    """How a test judges a value: True, False, or None where it can't."""
-    op, wanted = test.op, test.value
-    if op == "exists":
-        return lambda value: (value is not _MISSING) is wanted
-    if op == "eq":
-        return lambda value: value is not _MISSING and _same(value, wanted)
-    if op == "ne":
-        return lambda value: value is _MISSING or not _same(value, wanted)
-    if op == "in":
-        return lambda value: value is not _MISSING and any(_same(value, one) for one in wanted)
-    if op == "not_in":
-        return lambda value: value is _MISSING or not any(_same(value, one) for one in wanted)
-    if op == "matches":
-        match = wanted.fullmatch
-
-        def matches(value: Any) -> bool | None:
-            if value is _MISSING:
-                return False
-            if not isinstance(value, str) or len(value) > MATCHED_CHARS_MAX:
-                return None
-            return match(value) is not None
-
-        return matches
-    compare = _COMPARE[op]
-
-    def compared(value: Any) -> bool | None:
-        if value is _MISSING:
-            return False
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        return compare(value, wanted)
-
-    return compared
-
-
-_COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "lt": lambda value, wanted: value < wanted,
-    "le": lambda value, wanted: value <= wanted,
-    "gt": lambda value, wanted: value > wanted,
-    "ge": lambda value, wanted: value >= wanted,
-}
-
-
-def _same(value: Any, wanted: Any) -> bool:
-    """Equal as JSON: true is not 1, and 1 is 1.0."""
-    if isinstance(value, bool) or isinstance(wanted, bool):
-        return value is wanted
-    return bool(value == wanted)
-
-
 # -- time and network
 
 
 def _time(hours: Hours) -> Check:
     zone = ZoneInfo(hours.zone)
+    known: tuple[int, bool] = (-1, False)
 
     def check(item: Item, facts: Facts) -> bool:
-        now = datetime.fromtimestamp(facts.now_s, zone)
+        nonlocal known
+        second = int(facts.now_s)
+        if known[0] != second:  # the same for all calls of one second, whatever the zone's clocks do
+            known = (second, is_within(datetime.fromtimestamp(second, zone)))
+        return known[1]
+
+    def is_within(now: datetime) -> bool:
         minute, day = now.hour * 60 + now.minute, now.weekday()
         if hours.from_minute <= hours.to_minute:
             return day in hours.days and hours.from_minute <= minute < hours.to_minute
@@ -239,7 +160,7 @@ def _time(hours: Hours) -> Check:
 
 
 def _network(networks: tuple[str, ...], certain: bool) -> Check:
-    known = [ipaddress.ip_network(network, strict=False) for network in networks]
+    known = [_unmapped(ipaddress.ip_network(network, strict=False)) for network in networks]
     seen: dict[str, bool] = {}
 
     def check(item: Item, facts: Facts) -> bool:
@@ -247,7 +168,7 @@ def _network(networks: tuple[str, ...], certain: bool) -> Check:
             return not certain
         held = seen.get(facts.address)
         if held is None:
-            if len(seen) > 10_000:
+            if len(seen) >= _ADDRESSES_MAX:
                 seen.clear()
             held = seen[facts.address] = _is_in(facts.address, known, certain)
         return held
@@ -255,7 +176,18 @@ def _network(networks: tuple[str, ...], certain: bool) -> Check:
     return check
 
 
-def _is_in(address: str, networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network], certain: bool) -> bool:
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _unmapped(network: _Network) -> _Network:
+    """A network of IPv4 addresses, however they are written."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    return (
+        network if mapped is None or network.prefixlen < 96 else ipaddress.ip_network((mapped, network.prefixlen - 96))
+    )
+
+
+def _is_in(address: str, networks: list[_Network], certain: bool) -> bool:
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -6,11 +6,28 @@ said. Source: specification 2026-07-28, server/tools (annotations); hardening T1
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from ..model.policy import WORST
+WORST: Final[Mapping[str, bool]] = MappingProxyType(
+    {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": False, "openWorldHint": True}
+)
+
+
+_NAMES: Final = tuple(WORST)
+_SHARED: dict[int, Mapping[str, bool]] = {0: WORST}
+
+
+def shared(hints: Mapping[str, bool]) -> tuple[Mapping[str, bool], int]:
+    """The one mapping of all that say the same, and its number. What is not said is the worst."""
+    number = sum(1 << bit for bit, name in enumerate(_NAMES) if hints.get(name, WORST[name]) is not WORST[name])
+    known = _SHARED.get(number)
+    if known is None:
+        flipped = {name: not WORST[name] if number >> bit & 1 else WORST[name] for bit, name in enumerate(_NAMES)}
+        known = _SHARED[number] = MappingProxyType(flipped)
+    return known, number
 
 
 class _Tool(Struct):
@@ -29,4 +46,4 @@ def counted_annotations(tool: bytes, trusted: bool) -> Mapping[str, bool]:
     except msgspec.DecodeError:
         return WORST
     told = {name: value for name, value in declared.items() if name in WORST and isinstance(value, bool)}
-    return MappingProxyType({**WORST, **told}) if told else WORST
+    return shared(told)[0]

@@ -35,16 +35,17 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
     views = _views(root, DEFAULT_TENANT, servers, problems)
     _refuse_second_bare(placed, problems)
     operators = tuple(servers.values())
+    aliases = {server.alias for server in operators}
+    roles = build_roles(root, problems, aliases)
     tenants: dict[str, Tenant] = {}
     for name, tenant in (root.get(TENANTS) or {}).items():
         own = tenant.value.get(TENANT_SERVERS) or {}
         theirs = [build_server(alias, table, context._replace(tenant=name)) for alias, table in own.items()]
         servers |= {server.key: server for server in theirs}
         _refuse_second_bare({**placed, **own}, problems)
-        tenants[name] = build_tenant(name, tenant, theirs, operators, reader)
+        tenants[name] = build_tenant(name, tenant, theirs, operators, roles, str(path), reader)
         seen = {server.alias: server for server in (*operators, *theirs)}
         views |= _views(tenant.value, name, seen, problems)
-    roles = build_roles(root)
     known_roles = {*roles, *(role for tenant in tenants.values() for role in tenant.roles)}
     tls = build_tls(root, reader)
     auth = build_auth(root, tls, tenants, known_roles, problems)
@@ -75,8 +76,8 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         auth=auth,
         tenants=MappingProxyType(tenants),
         roles=MappingProxyType(roles),
-        policies=build_policies(root, roles, str(path), problems),
-        limits=build_limits(root, roles, str(path), problems),
+        policies=build_policies(root, roles, str(path), problems, aliases),
+        limits=build_limits(root, roles, str(path), problems, aliases),
         audit=build_audit(root, reader),
         validate=root.get(VALIDATE) or "off",
         secrets=frozenset(reader.references.secrets),

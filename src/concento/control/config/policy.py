@@ -1,15 +1,19 @@
 """Roles and rules: what may stand in `roles:` and `policies:`, and the values it is read as."""
 
 import ipaddress
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from ...model.config import Validate
-from ...model.policy import ALL_KINDS, ANY, ENGINES, WORST, Conditions, Hours, ItemKind, Role, Rule, Test, parse_path
+from ...model.policy import ALL_KINDS, ANY, ENGINES, WORST, Conditions, Hours, ItemKind, Role, Rule, Test
+from ...policy.expressions import compile_bounded
+from ...policy.paths import parse_path
 from .document import MappingNode, Node, ScalarNode, SequenceNode
 from .kinds import (
     Choice,
@@ -27,13 +31,14 @@ from .kinds import (
     WithPlace,
     found,
 )
-from .problems import Place, Problems, Refused, nearest, quoted, unknown
+from .problems import Problems, Refused, nearest, quoted, unknown
 from .texts import pattern
 
 ROLE_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}"
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_OPS: Final = ("eq", "ne", "in", "not_in", "lt", "le", "gt", "ge", "matches", "exists")
-_PATTERN_CHARS_MAX: Final = 512
+_OPS: Final[tuple["_Operation", ...]] = ("eq", "ne", "in", "not_in", "lt", "le", "gt", "ge", "matches", "exists")
+_Operation = Literal["eq", "ne", "in", "not_in", "lt", "le", "gt", "ge", "matches", "exists"]
+_OPERATIONS: Final[Mapping[str, _Operation]] = {op: op for op in _OPS}
 
 
 # -- kinds of values that only rules have
@@ -75,18 +80,31 @@ class Tests:
                 except ValueError as error:
                     reader.problems.add(place, f"{quoted(name)}: {error}")
                     continue
-            if not isinstance(child, MappingNode):
-                tests.append((name, Test("in" if isinstance(child, SequenceNode) else "eq", plain(child))))
-                continue
-            for op, (op_place, value) in child.entries.items():
-                if op not in _OPS:
-                    reader.problems.add(op_place, unknown("operation", op, _OPS))
+            try:
+                if not isinstance(child, MappingNode):
+                    op: _Operation = "in" if isinstance(child, SequenceNode) else "eq"
+                    tests.append((name, Test(op, _operand(op, child))))
                     continue
-                try:
-                    tests.append((name, Test(op, _operand(op, value))))  # type: ignore[arg-type]
-                except Refused as refused:
-                    reader.problems.add(*refused.problem)
+                if not child.entries:
+                    raise Refused(child.place, f"expected operations: {', '.join(_OPS)}; an object is {{eq: {{…}}}}")
+            except Refused as refused:
+                reader.problems.add(*refused.problem)
+                continue
+            tests += self._operations(name, child, reader)
+        if not node.entries:
+            raise Refused(node.place, f"expected at least one {self.what}")
         return tuple(tests)
+
+    def _operations(self, name: str, node: MappingNode, reader: Reader) -> Iterable[tuple[str, Test]]:
+        for written, (place, value) in node.entries.items():
+            op = _OPERATIONS.get(written)
+            if op is None:
+                reader.problems.add(place, unknown("operation", written, _OPS))
+                continue
+            try:
+                yield name, Test(op, _operand(op, value))
+            except Refused as refused:
+                reader.problems.add(*refused.problem)
 
     def schema(self) -> Schema:
         """Values, or operations."""
@@ -97,11 +115,11 @@ class Tests:
         return f"a mapping; each key a {self.what}, each value what has to be there, or {{{', '.join(_OPS)}: …}}"
 
 
-def _operand(op: str, node: Node) -> Any:
+def _operand(op: _Operation, node: Node) -> Any:
     value = plain(node)
     if op in ("in", "not_in"):
-        if not isinstance(value, tuple):
-            raise Refused(node.place, f"'{op}' expects a list, found {found(node)}")
+        if not isinstance(value, tuple) or not value:
+            raise Refused(node.place, f"'{op}' expects a list with something in it, found {found(node)}")
     elif op in ("lt", "le", "gt", "ge"):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise Refused(node.place, f"'{op}' expects a number, found {found(node)}")
@@ -109,22 +127,23 @@ def _operand(op: str, node: Node) -> Any:
         if not isinstance(value, bool):
             raise Refused(node.place, f"'exists' expects true or false, found {found(node)}")
     elif op == "matches":
-        return _expression(value, node.place)
+        if not isinstance(value, str):
+            raise Refused(node.place, f"'matches' expects a regular expression in quotes, found {found(node)}")
+        try:
+            return compile_bounded(value)
+        except ValueError as error:
+            raise Refused(node.place, str(error)) from None
+    if not _is_finite(value):
+        raise Refused(node.place, "expected a number that is not infinite")
     return value
 
 
-def _expression(value: Any, place: Place) -> re.Pattern[str]:
-    """A regular expression that can be run on what callers send: one whose time could explode is refused."""
-    if not isinstance(value, str) or len(value) > _PATTERN_CHARS_MAX:
-        raise Refused(place, f"'matches' expects a regular expression of at most {_PATTERN_CHARS_MAX} characters")
-    if re.search(r"\\[1-9]|\(\?P=", value) or re.search(r"[*+}]\)[*+{?]|\)[*+]\)[*+{]", value):
-        raise Refused(
-            place, "a repeated group that itself repeats, or a back reference, can take for ever; write it flat"
-        )
-    try:
-        return re.compile(value, re.DOTALL)
-    except re.error as error:
-        raise Refused(place, f"not a regular expression: {error}") from None
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, dict) or all(map(_is_finite, value.values()))
 
 
 def plain(node: Node) -> Any:
@@ -152,7 +171,7 @@ def _days(text: str) -> tuple[int, ...]:
 def _minute(text: str) -> int:
     match = re.fullmatch(r"([01]?[0-9]|2[0-4]):([0-5][0-9])", text)
     minute = int(match[1]) * 60 + int(match[2]) if match else 1441
-    if minute > 1440:
+    if minute > 24 * 60:
         raise ValueError('expected a time of the day in quotes, such as "08:30"')
     return minute
 
@@ -304,8 +323,7 @@ ADVERTISE: Final = Key(
 ENGINE: Final = Key(
     "engine",
     WithPlace(Text("the name of an engine")),
-    f"Another engine, installed as an entry point of `{ENGINES}`. Only with `deny`: it denies what it does not agree "
-    "to.",
+    f"Another engine, an entry point of `{ENGINES}`. Only with `deny`: it denies what it does not agree to.",
     example="acme-risk",
 )
 OPTIONS: Final = Key("options", Values(), "What that engine is told.", example="{threshold: 3}")
@@ -334,52 +352,113 @@ def check_validate(table: Table, problems: Problems) -> None:
         problems.add(table.place_of(VALIDATE), told)
 
 
-def build_roles(table: Table) -> dict[str, Role]:
-    """The roles."""
+def build_roles(
+    table: Table, problems: Problems | None = None, servers: Collection[str] | None = None
+) -> dict[str, Role]:
+    """The roles. `servers` are the aliases that patterns may be about; None: any."""
     roles: dict[str, Role] = {}
     for name, (role, _) in (table.get(ROLES) or {}).items():
+        if problems is not None:
+            _refuse_strangers(role.get(ALLOW), servers, problems)
         roles[name] = Role(
             name, _texts(role.get(ALLOW)), _kinds(role), role.get(MEMBERS) or (), role.get(ROLE_AGENTS) or ()
         )
     return roles
 
 
-def build_policies(table: Table, roles: Mapping[str, Role], file: str, problems: Problems) -> tuple[Rule, ...]:
-    """The rules. `roles` are those that may be named."""
+def build_policies(
+    table: Table,
+    roles: Mapping[str, Role],
+    file: str,
+    problems: Problems,
+    servers: Collection[str] | None = None,
+) -> tuple[Rule, ...]:
+    """The rules. `roles` are those that may be named, `servers` the aliases that patterns may be about; None: any."""
     rules = table.get(POLICIES) or ()
-    return tuple(_rule(rule, number, roles, file, problems) for number, rule in enumerate(rules, start=1))
+    built = tuple(_rule(rule, number, roles, file, problems, servers) for number, rule in enumerate(rules, start=1))
+    first: dict[str, Table] = {}
+    for table, rule in zip(rules, built, strict=True):
+        if (other := first.setdefault(rule.name, table)) is not table:
+            place = table.place_of(NAME)
+            problems.add(place, f"the rule on line {other.place.line} is called {quoted(rule.name)} already")
+    return built
 
 
-def _rule(table: Table, number: int, roles: Mapping[str, Role], file: str, problems: Problems) -> Rule:
+def _rule(
+    table: Table,
+    number: int,
+    roles: Mapping[str, Role],
+    file: str,
+    problems: Problems,
+    servers: Collection[str] | None,
+) -> Rule:
     given = table.given(ALLOW, DENY)
     if len(given) != 1 and not table.is_misspelt:
         problems.add(table.place, "a rule either allows or denies: give it one of 'allow' and 'deny'")
     effect: Literal["allow", "deny"] = "allow" if given == [ALLOW] else "deny"
+    patterns = table.get(ALLOW) or table.get(DENY) or ()
+    _refuse_strangers(patterns, servers, problems)
     when, unless = (_conditions(table.get(key), roles, problems) for key in (WHEN, UNLESS))
+    _refuse_idle(table, when, unless, problems)
     if table[ADVERTISE] and (effect == "deny" or when is None or not when.scopes):
         problems.add(table.place_of(ADVERTISE), "'advertise' is for a rule that allows something with 'when.scopes'")
     engine = table.get(ENGINE)
+    options = table.get(OPTIONS) or MappingProxyType({})
     if engine is not None:
-        if effect == "allow":
-            problems.add(engine.place, "an engine may only narrow: use it in a rule with 'deny'")
-        from ...policy import decide
-
-        if engine.value not in (known := decide.engine_names()):
-            problems.add(engine.place, unknown("engine", engine.value, known))
+        _try_engine(engine, effect, options, table, problems)
     elif table.given(OPTIONS):
         problems.add(table.place_of(OPTIONS), "'options' has no effect without 'engine'")
     return Rule(
         table.get(NAME) or f"{effect} {number}",
         effect,
-        _texts(table.get(ALLOW) or table.get(DENY)),
+        _texts(patterns),
         _kinds(table),
         when or ANY,
         unless,
         table[ADVERTISE],
         None if engine is None else engine.value,
-        table.get(OPTIONS) or MappingProxyType({}),
+        options,
         place=f"{file}:{table.place.line}",
     )
+
+
+def _refuse_strangers(
+    patterns: tuple[Placed[str], ...] | None, servers: Collection[str] | None, problems: Problems
+) -> None:
+    """Refuse patterns over servers that are not there."""
+    if servers is None:
+        return
+    for text, place in patterns or ():
+        alias = text.partition(".")[0]
+        if text != "*" and not any(fnmatchcase(server, alias) for server in servers):
+            problems.add(place, unknown("server", alias, servers))
+
+
+def _refuse_idle(table: Table, when: Conditions | None, unless: Conditions | None, problems: Problems) -> None:
+    """Refuse a rule that could never apply."""
+    given = table.get(UNLESS)
+    if unless == ANY and given is not None and not given.is_misspelt:
+        problems.add(table.place_of(UNLESS), "'unless' without conditions always holds: the rule would never apply")
+    elif unless is not None and unless == (when or ANY):
+        problems.add(table.place_of(UNLESS), "'unless' says the same as 'when': the rule would never apply")
+    if when is not None and when.annotations and "tool" not in _kinds(table):
+        problems.add(table.place_of(KINDS), "only tools have annotations: with these kinds the rule would never apply")
+
+
+def _try_engine(engine: Placed[str], effect: str, options: Mapping[str, Any], table: Table, problems: Problems) -> None:
+    """Make the engine once, so that what it thinks of its options is known before anything starts."""
+    if effect == "allow":
+        problems.add(engine.place, "an engine may only narrow: use it in a rule with 'deny'")
+    from ...policy.engines import Installed, engine_check
+
+    installed = Installed()
+    if engine.value not in list(installed):
+        problems.add(engine.place, unknown("engine", engine.value, installed))
+        return
+    try:
+        engine_check(engine.value, options, installed)
+    except ValueError as error:
+        problems.add(table.place_of(OPTIONS if table.given(OPTIONS) else ENGINE), str(error))
 
 
 def _conditions(table: Table | None, roles: Mapping[str, Role], problems: Problems) -> Conditions | None:
@@ -394,6 +473,8 @@ def _conditions(table: Table | None, roles: Mapping[str, Role], problems: Proble
     if time is not None:
         days = frozenset(day for span in time.get(DAYS) or () for day in span) or frozenset(range(7))
         begin, end = time.get(FROM), time.get(TO)
+        if (0 if begin is None else begin) == (1440 if end is None else end):
+            problems.add(time.place_of(TO), "'from' and 'to' are the same: no time is between them")
         hours = Hours(days, 0 if begin is None else begin, 1440 if end is None else end, time[ZONE])
     hints = {name: value for name, (value, _) in (table.get(ANNOTATIONS) or {}).items()}
     return Conditions(

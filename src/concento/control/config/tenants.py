@@ -1,9 +1,10 @@
 """Tenants: servers, views, roles, policies and limits of their own, and what the operator shares with each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ...model.config import Server
+from ...model.policy import Role
 from ...model.tenant import DEFAULT_TENANT, Tenant
 from . import keys
 from .kinds import Entries, Items, Key, Keys, Parsed, Placed, Reader, Table, Text, WithPlace
@@ -38,7 +39,13 @@ TENANTS: Final = Key(
 
 
 def build_tenant(
-    name: str, placed: Placed[Table], own: Iterable[Server], operators: Iterable[Server], reader: Reader
+    name: str,
+    placed: Placed[Table],
+    own: Iterable[Server],
+    operators: Iterable[Server],
+    operator_roles: Mapping[str, Role],
+    file: str,
+    reader: Reader,
 ) -> Tenant:
     """One tenant, beside its servers and views."""
     table, place = placed
@@ -46,18 +53,23 @@ def build_tenant(
     if name == DEFAULT_TENANT:
         problems.add(place, "the tenant 'default' is the operator's own: what it has stands at the top of the file")
     shared = {server.alias for server in operators}
-    for pattern_text, where in table.get(SHARE) or ():
-        alias = pattern_text.partition(".")[0]
+    for text, where in table.get(SHARE) or ():
+        alias = text.partition(".")[0]
         if not any(mark in alias for mark in "*?") and alias not in shared:
             problems.add(where, unknown("server", alias, shared))
     _refuse_twins(name, table, own, shared, problems)
-    roles = build_roles(table)
+    seen = {*shared, *(server.alias for server in own)}
+    roles = build_roles(table, problems, seen)
+    for role in roles:
+        if role in operator_roles:
+            told = f"the operator has a role {role!r}, whose rules may rest on it; take another name"
+            problems.add((table.get(ROLES) or {})[role].place, told)
     return Tenant(
         name,
         tuple(text for text, _ in table.get(SHARE) or ()),
         roles,
-        build_policies(table, roles, "", problems),
-        build_limits(table, roles, "", problems),
+        build_policies(table, {**operator_roles, **roles}, file, problems, seen),
+        build_limits(table, {**operator_roles, **roles}, file, problems, seen),
     )
 
 
