@@ -55,7 +55,7 @@ async def scraped() -> str:
     with tempfile.TemporaryDirectory() as folder:
         config = Config(
             servers={"time": Server("time", (ChildReplica((sys.executable, "-c", "")),))},
-            limits=(LimitRule("each user", rate=10.0),),
+            limits=(LimitRule("each user", rate=10.0, day=1000),),
             audit=Audit(path=Path(folder, "audit.db"), stream=f"file:{folder}/audit.jsonl"),
         )
         return await _scraped(config)

@@ -276,7 +276,7 @@ def test_engine_that_can_not_be_used_is_told_at_its_place(monkeypatch, text, pro
 
 
 def test_checking_arguments_without_the_extra_is_told_with_its_name(monkeypatch) -> None:
-    monkeypatch.setattr("concento.control.config.policy.is_installed", lambda: False)
+    monkeypatch.setattr("concento.control.config.policy.find_spec", lambda name: None)
     for text, told in (("validate: enforce", True), ("validate: warn", True), ("validate: off", False), ("{}", False)):
         problems = Problems()
         check_validate(read(text, problems), problems)

@@ -65,6 +65,9 @@ def inherited_by_replicas() -> set[str]:
     return {name for name, key in keys.REPLICA.keys.items() if key in keys.SERVER.keys.values()}
 
 
+SERVERS = "servers: {time: {command: [x]}, git: {command: [x]}, docs: {command: [x]}, search: {command: [x]}}"
+
+
 class Agreeable:
     """An engine that agrees to everything."""
 
@@ -91,7 +94,7 @@ def test_key_has_an_example_that_loads(
     text = configuration.example_of(path, key)
     assert yaml.safe_load(text)
     assert re.search(rf"\b{key.name}: ", text)
-    whole = text if re.search("^servers:", text, re.MULTILINE) else f"{text}servers: {{}}\n"
+    whole = text if re.search("^servers:", text, re.MULTILINE) else f"{text}{SERVERS}\n"
     read(whole.encode(), tmp_path / "concento.yaml", ENV)
 
 

@@ -8,7 +8,7 @@ from tests.hub.conftest import Running, Start, at
 from tests.hub.skills import SKILLS, SkillServer
 
 from concento.front.identity import derived
-from concento.front.identity.keys import secret_of
+from concento.front.identity.key_text import secret_in
 from concento.model.auth import Auth
 from concento.model.config import Config, View
 from concento.model.policy import Role
@@ -150,7 +150,7 @@ async def guarded(start: Start, acme: ScriptedHttpServer, globex: ScriptedHttpSe
         "boss": (await make("bob", agent="cli", tenant="acme", roles=("boss",)))[1],
         "gina": (await make("dora", agent="cli", tenant="globex", roles=("boss",)))[1],
     }
-    secret = secret_of(keys["boss"])
+    secret = secret_in(keys["boss"][9:19], keys["boss"][20:])
     assert secret is not None
     until_s = hub.hub.wall() + 600
     chain = derived.derive(secret, expires_s=until_s, seed=bytes(range(32)), tools=_about("open"))

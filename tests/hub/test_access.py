@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from tests.front.issuer import AUDIENCE, TestIssuer
 from tests.hub.conftest import Running, Start, at, config, free_port
 from tests.hub.guarded import guarded, server
+from tests.hub.issuer import AUDIENCE, TestIssuer
 from tests.observe.audit_kit import checked, entries
 
 from concento.admin.listener import AdminListener

@@ -1,7 +1,9 @@
 """Roles and rules: what they hide, allow and deny, to whom, and how that is told."""
 
+from typing import Any
+
 import pytest
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from concento.model.config import Config
 from concento.model.errors import Forbidden, InvalidRequest, NeedsScope
@@ -256,3 +258,31 @@ def test_equal_items_share_decisions() -> None:
     assert Item("tool", "git", "x", {"readOnlyHint": True}).key == Item("tool", "git", "x", {"readOnlyHint": True}).key
     assert Item("tool", "git", "x", dict(WORST)).key == Item("tool", "git", "x").key
     assert Item("tool", "git", "x", {"readOnlyHint": True}).key != Item("tool", "git", "x").key
+
+
+WIDENING: dict[str, tuple[Policy, dict[str, Any]]] = {
+    "a role of an agent": (Policy({"bot": Role("bot", ("git.*",), agents=("ci-bot",))}, ()), {"agent": "ci-bot"}),
+    "a grant for an agent": (
+        Policy({}, (Rule("r", "allow", ("git.*",), when=Conditions(agents=("ci-bot",))),)),
+        {"agent": "ci-bot"},
+    ),
+    "a denial that an agent is spared": (
+        Policy({}, (Rule("r", "deny", ("git.*",), unless=Conditions(agents=("ci-bot",))),)),
+        {"agent": "ci-bot"},
+    ),
+    "a denial for a scope that was given up": (
+        Policy({}, (Rule("r", "deny", ("git.*",), when=Conditions(scopes=("marked",))),)),
+        {"scopes": frozenset[str]()},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WIDENING)
+def test_a_delegate_gains_nothing_by_its_name_or_by_what_it_gave_up(kind: str) -> None:
+    policy, changed = WIDENING[kind]
+    parent = Principal("alice", "cli", scopes=frozenset({"marked"}))
+    delegate = structs.replace(parent, within=parent, **changed)
+    item = Item("tool", "git", "push")
+    assert policy.reach(parent).decide(item).verdict == "hidden"
+    assert policy.reach(structs.replace(parent, **changed)).decide(item).verdict == "allow"  # for itself it would be
+    assert policy.reach(delegate).decide(item).verdict == "hidden"

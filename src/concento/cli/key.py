@@ -1,17 +1,14 @@
-"""`concento key`: the API keys of a hub.
-
-They are in its state store: a running hub sees what is done within seconds.
-"""
+"""`concento key`: the API keys of a hub. They are in its state store, where a running hub sees changes in seconds."""
 
 import asyncio
 import difflib
 import os
 import re
-import secrets as random
+import sqlite3
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,11 +16,16 @@ from ..model.clock import SystemClock
 from ..model.config import Config
 from ..model.errors import StartError
 from ..model.tenant import DEFAULT_TENANT
-from .common import config_option, fail, json_option, put_json, put_table, read_config, tell
+from .common import config_option, counted, fail, json_option, put_json, put_table, read_config, tell
+
+if TYPE_CHECKING:
+    from ..front.identity.keys import ApiKeys, KeyRecord
 
 T = TypeVar("T")
 KEY_VARIABLE = "CONCENTO_KEY"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_GIVEN_BYTES_MAX = 8192
+_NAMED_MAX = 10
 
 
 class Duration(click.ParamType[float]):
@@ -31,14 +33,15 @@ class Duration(click.ParamType[float]):
 
     name = "DURATION"
 
+    def __init__(self, least_s: float = 1.0) -> None:
+        self._least_s = least_s
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         match = re.fullmatch(r"([0-9]{1,6})([smhd])", str(value))
-        if match is None or int(match[1]) == 0:
+        seconds = -1.0 if match is None else float(int(match[1]) * _SECONDS[match[2]])
+        if seconds < self._least_s:
             self.fail(f"{value!r} is no duration; write it as 30d, 12h, 15m or 90s", param, ctx)
-        return float(int(match[1]) * _SECONDS[match[2]])
-
-
-DURATION = Duration()
+        return seconds
 
 
 @click.group(name="key")
@@ -57,7 +60,7 @@ def command() -> None:
 @click.option("--tenant", metavar="T", default=DEFAULT_TENANT, help="Their tenant; by default the operator's own.")
 @click.option("--role", "roles", metavar="R", multiple=True, help="A role that it gives; as often as needed.")
 @click.option("--scope", "scopes", metavar="S", multiple=True, help="A scope that it gives; as often as needed.")
-@click.option("--ttl", "ttl_s", type=DURATION, help="How long it is good; without it, until it is revoked.")
+@click.option("--ttl", "ttl_s", type=Duration(), help="How long it is good; without it, until it is revoked.")
 @click.option("--note", default="", metavar="TEXT", help="What it is for.")
 @config_option
 @json_option
@@ -81,14 +84,16 @@ def create(
     configuration = read_config(config)
     _check_names(configuration, tenant, roles)
 
-    async def make(keys: Any) -> tuple[Any, str]:
-        made: tuple[Any, str] = await keys.create(
+    async def make(keys: "ApiKeys") -> "tuple[KeyRecord, str]":
+        return await keys.create(
             subject, agent=agent, tenant=tenant, roles=roles, scopes=scopes, ttl_s=ttl_s, note=note
         )
-        return made
 
     record, text = _with_keys(configuration, make)
     _show_new(record, text, as_json)
+
+
+_COLUMNS = ("id", "state", "user", "agent", "tenant", "roles", "scopes", "created", "expires", "used", "note")
 
 
 @command.command(name="list")
@@ -102,7 +107,7 @@ def list_keys(config: str | None, as_json: bool) -> None:
       concento key list --json
     """
 
-    async def told(keys: Any) -> list[dict[str, Any]]:
+    async def told(keys: "ApiKeys") -> list[dict[str, Any]]:
         now_s = time.time()
         return [_told(record, keys.used_s.get(record.id), now_s) for record in keys.records]
 
@@ -110,16 +115,19 @@ def list_keys(config: str | None, as_json: bool) -> None:
     if as_json:
         put_json({"keys": found})
         return
+    if not found:
+        tell("there are no keys; `concento key create --subject USER` makes one")
+        return
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(
-        *("id", "user", "agent", "tenant", "roles", "scopes", "state", "expires", "last used", "note"), box=None
-    )
+    table = Table(*_COLUMNS, box=None, header_style="bold", pad_edge=False)
     for key in found:
-        table.add_row(
-            *(key["id"], key["subject"], key["agent"] or "", key["tenant"], " ".join(key["roles"])),
-            *(" ".join(key["scopes"]), key["state"], _when(key["expires"]), _when(key["used"]), key["note"]),
+        cells = (
+            *(key["id"], key["state"], key["subject"], key["agent"] or "", key["tenant"], " ".join(key["roles"])),
+            *(" ".join(key["scopes"]), _when(key["created"]), _when(key["expires"]), _when(key["used"]), key["note"]),
         )
+        table.add_row(*map(Text, cells))  # as they are: what somebody named a key is no markup
     put_table(table)
 
 
@@ -135,8 +143,8 @@ def revoke(ids: tuple[str, ...], config: str | None, as_json: bool) -> None:
       concento key revoke 7k2m9q4x1z
     """
 
-    async def end(keys: Any) -> list[str]:
-        found = [_find(keys, id) for id in ids]
+    async def end(keys: "ApiKeys") -> list[str]:
+        found = list(dict.fromkeys(_find(keys, id) for id in ids))  # all, before any is revoked
         for id in found:
             await keys.revoke(id)
         return found
@@ -150,7 +158,7 @@ def revoke(ids: tuple[str, ...], config: str | None, as_json: bool) -> None:
 
 @command.command(name="rotate")
 @click.argument("id", help="The id of a key, or how it begins.")
-@click.option("--overlap", "overlap_s", type=DURATION, default="1s", help="How long the old one is good yet.")
+@click.option("--overlap", "overlap_s", type=Duration(0.0), default="0s", help="How long the old one is good yet.")
 @config_option
 @json_option
 def rotate(id: str, overlap_s: float, config: str | None, as_json: bool) -> None:
@@ -161,11 +169,12 @@ def rotate(id: str, overlap_s: float, config: str | None, as_json: bool) -> None
       concento key rotate 7k2m9q4x1z --overlap 10m
     """
 
-    async def turn(keys: Any) -> tuple[Any, str]:
-        made: tuple[Any, str] = await keys.rotate(_find(keys, id), overlap_s)
-        return made
+    async def turn(keys: "ApiKeys") -> "tuple[str, KeyRecord, str]":
+        old = _find(keys, id)
+        return old, *await keys.rotate(old, overlap_s)
 
-    record, text = _with_keys(read_config(config), turn)
+    old, record, text = _with_keys(read_config(config), turn)
+    tell(f"key {old} ends {f'in {overlap_s:g} s' if overlap_s else 'now'}, with all that were derived from it")
     _show_new(record, text, as_json)
 
 
@@ -175,38 +184,31 @@ def rotate(id: str, overlap_s: float, config: str | None, as_json: bool) -> None
 )
 @click.option("--scope", "scopes", metavar="S", multiple=True, help="Of the parent's scopes, only these.")
 @click.option("--agent", metavar="A", help="The agent that it is for.")
-@click.option("--ttl", "ttl_s", type=DURATION, required=True, help="How long it is good.")
+@click.option("--ttl", "ttl_s", type=Duration(), required=True, help="How long it is good.")
 @json_option
 def derive(tools: tuple[str, ...], scopes: tuple[str, ...], agent: str | None, ttl_s: float, as_json: bool) -> None:
     """Make a narrower, shorter key of one that is given on standard input or in CONCENTO_KEY. No hub is asked.
 
     \b
     Example:
-      CONCENTO_KEY=... concento key derive --tools "git.get_*" --ttl 15m
+      concento key derive --tools "git.get_*" --ttl 15m < my.key
     """
     from ..front.identity import derived
-    from ..front.identity.keys import DERIVED, PREFIX, key_id, secret_of
+    from ..front.identity.key_text import DERIVED, PREFIX, parts, secret_in
 
-    text = os.environ.get(KEY_VARIABLE, "") or ("" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read(8192))
-    text = text.strip()
-    id = key_id(text)
-    if id is None:
+    form = parts(_given())
+    if form is None:
         fail(f"give the key to derive from on standard input or in {KEY_VARIABLE}; this is not the form of one")
-    secret = secret_of(text)
-    parent: str | bytes | None = secret
-    if secret is None:
-        body = text.removeprefix(f"{PREFIX}{id}_")
-        parent = body.removeprefix(DERIVED) if body.startswith(DERIVED) else None
+    id, is_derived, body = form
+    parent = body if is_derived else secret_in(id, body)
     if parent is None:
         fail("the key was mistyped: its checksum does not fit")
-    for pattern in tools:
-        _check_pattern(pattern)
     expires_s = time.time() + ttl_s
     try:
         chain = derived.derive(
             parent,
             expires_s=expires_s,
-            seed=random.token_bytes(32),
+            seed=os.urandom(32),
             tools=tools or None,
             scopes=scopes or None,
             agent=agent,
@@ -217,14 +219,24 @@ def derive(tools: tuple[str, ...], scopes: tuple[str, ...], agent: str | None, t
     if as_json:
         put_json({"key": made, "expires": expires_s})
     else:
-        tell(f"good until {_when(expires_s)}; ends with its parent {id}")
+        tell(f"good until {_when(expires_s)}, if its parent {id} is as long; ends with it")
         click.echo(made)
+
+
+def _given() -> str:
+    """The key on standard input, else in the environment: one that is piped in must not be passed over in silence."""
+    text = (
+        ""
+        if sys.stdin is None or sys.stdin.isatty()
+        else sys.stdin.buffer.read(_GIVEN_BYTES_MAX).decode(errors="replace").strip()
+    )
+    return text or os.environ.get(KEY_VARIABLE, "").strip()
 
 
 # -- what they share
 
 
-def _with_keys(config: Config, work: "Callable[[Any], Awaitable[T]]") -> T:
+def _with_keys(config: Config, work: "Callable[[ApiKeys], Awaitable[T]]") -> T:
     """Run something with the keys in the configuration's state store."""
     if config.state_db is None:
         fail("API keys are kept in the state store, and `state` is off; give it a file: sqlite:///concento.db")
@@ -238,30 +250,46 @@ def _with_keys(config: Config, work: "Callable[[Any], Awaitable[T]]") -> T:
         try:
             keys = ApiKeys(store, SystemClock())
             await keys.load()
+            if keys.unreadable:
+                tell(f"{counted(keys.unreadable, 'key')} can't be read and prove nothing: {_some(keys.unreadable)}")
             return await work(keys)
         finally:
             await store.close()
 
     try:
         return asyncio.run(run())
-    except (StartError, _NotFound) as error:
+    except (StartError, _NotFound, ValueError) as error:
         fail(str(error))
+    except sqlite3.Error as error:
+        fail(f"the state file {path} can't be used ({error}); try again, or set `state:` to another")
 
 
 class _NotFound(Exception):
     """No key, or several, of such an id."""
 
 
-def _find(keys: Any, begin: str) -> str:
+def _find(keys: "ApiKeys", begin: str) -> str:
+    """The one id that is this, or begins so. A whole key is taken for its id, and never told again."""
+    from ..front.identity.key_text import PREFIX
+
+    begin = begin.removeprefix(PREFIX).partition("_")[0]
+    if not re.fullmatch("[a-z0-9]{1,10}", begin):
+        raise _NotFound("an id has up to ten small letters and digits: `concento key list`")  # may be a secret: unsaid
     ids = [record.id for record in keys.records]
     found = [id for id in ids if id.startswith(begin)]
-    if len(found) == 1 or begin in found:
-        return begin if begin in found else found[0]
+    if begin in found:
+        return begin
+    if len(found) == 1:
+        return found[0]
     if found:
-        raise _NotFound(f"several keys begin with {begin!r}: {', '.join(found[:10])}")
+        raise _NotFound(f"several keys begin with {begin!r}: {_some(found)}")
     near = difflib.get_close_matches(begin, ids, 1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are {len(ids)}: `concento key list`"
-    raise _NotFound(f"there is no key {begin[:32]!r}{hint}")
+    raise _NotFound(f"there is no key {begin!r}{hint}")
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_NAMED_MAX]) + (", …" if len(ids) > _NAMED_MAX else "")
 
 
 def _check_names(config: Config, tenant: str, roles: tuple[str, ...]) -> None:
@@ -280,16 +308,7 @@ def _near(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
 
 
-def _check_pattern(text: str) -> None:
-    from ..control.config.texts import pattern
-
-    try:
-        pattern(text)
-    except ValueError as error:
-        fail(f"--tools {text!r}: {error}")
-
-
-def _show_new(record: Any, text: str, as_json: bool) -> None:
+def _show_new(record: "KeyRecord", text: str, as_json: bool) -> None:
     if as_json:
         put_json({"id": record.id, "key": text, "expires": record.expires_s})
         return
@@ -299,7 +318,7 @@ def _show_new(record: Any, text: str, as_json: bool) -> None:
     click.echo(text)
 
 
-def _told(record: Any, used_s: float | None, now_s: float) -> dict[str, Any]:
+def _told(record: "KeyRecord", used_s: float | None, now_s: float) -> dict[str, Any]:
     return {
         "id": record.id,
         "subject": record.subject,

@@ -27,7 +27,7 @@ from ..protocol.versions import LEGACY, is_modern
 from .answers import legacy_error, legacy_status, modern_error, retry_headers
 from .batch import answer_batch, batch_in, join
 from .http import Exchange, refusal_body
-from .identity.authenticator import Authenticator, Peer
+from .identity.authenticator import Authenticator, Peer, Unproved
 from .identity.hosts import Hosts
 from .identity.metadata import WELL_KNOWN
 from .listening import serve_listen
@@ -97,7 +97,8 @@ class AgentFront:
     def _refused(self, refusal: Refusal, peer: Peer, path: str) -> None:
         """Have it recorded that somebody was not let in."""
         if self._on_refused is not None:
-            self._on_refused(peer.address, refusal.status, refusal.reason, path)
+            why = refusal.why if isinstance(refusal, Unproved) else refusal.reason
+            self._on_refused(peer.address, refusal.status, why, path)
 
     # -- whole requests
 

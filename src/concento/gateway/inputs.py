@@ -108,7 +108,7 @@ def _context(call: Call) -> bytes:
     params: dict[str, Any] = {name: msgspec.json.decode(value) for name, value in call.params.items()}
     principal, endpoint = call.principal, call.endpoint
     bound = (
-        *("input", *principal.owner),
+        *("input", principal.owner_key),
         *(endpoint.kind, endpoint.name, call.session, call.method),
         hashlib.sha256(_encode(params)).hexdigest(),
     )

@@ -58,7 +58,7 @@ def unknown_task() -> InvalidParams:
 
 
 def _context(principal: Principal) -> bytes:
-    return _encode(("task", *principal.owner))
+    return _encode(("task", principal.owner_key))
 
 
 def publish_created(reply: Result, binding: Binding, replica: int, principal: Principal, seal: Seal) -> Result:

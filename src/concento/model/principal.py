@@ -33,6 +33,8 @@ class Principal(Struct, frozen=True):
     narrowed: tuple[tuple[str, ...], ...] = ()
     credential: str = ""
     """What proved it, by an id that may be written down: a key's, a certificate's or a token's digest."""
+    within: "Principal | None" = None
+    """Whom a delegated key was derived of: what they may not use, its holder may not either."""
     until_s: float | None = None
     """Wall time from which on the credential proves nothing."""
 
@@ -43,8 +45,8 @@ class Principal(Struct, frozen=True):
 
     @property
     def owner_key(self) -> str:
-        """The same as one text, which no other owner has."""
-        return _encode(self.owner).decode()
+        """The same as one text, which no other owner has, nor a delegate: what it makes is not its parent's."""
+        return _encode((*self.owner, *self.narrowed)).decode()
 
 
 ANONYMOUS: Final = Principal()

@@ -33,6 +33,7 @@ __all__ = ["Decision", "Engine", "Explanation", "Facts", "Item", "Policy", "Reac
 
 Verdict = Literal["hidden", "needs_scope", "allow"]
 
+_ORDER: Final = ("counts", "lacks scopes", "no")
 DEFAULT: Final = "default"
 """Stands for a rule's name where none decided."""
 DELEGATED: Final = "delegated key"
@@ -99,12 +100,7 @@ class Policy:
         known = self._principals.get(id(principal))
         if known is not None and known[0] is principal:
             return known[1]
-        roles = self.roles_of(principal)
-        standings = tuple(rule.standing(principal, roles) for rule in self.rules)
-        excused = tuple(
-            standing != "no" and rule.is_excused(principal, roles)
-            for rule, standing in zip(self.rules, standings, strict=True)
-        )
+        standings, excused = self._counted(principal)
         key = (standings, excused, principal.narrowed)
         reach = self._reaches.get(key)
         if reach is None:
@@ -116,6 +112,21 @@ class Policy:
             self._principals.clear()
         self._principals[id(principal)] = (principal, reach)
         return reach
+
+    def _counted(self, principal: Principal) -> tuple[tuple[Standing, ...], tuple[bool, ...]]:
+        """How each rule stands, and whether `unless` may hold: for a delegated key, at worst as for its parent."""
+        roles = self.roles_of(principal)
+        standings = tuple(rule.standing(principal, roles) for rule in self.rules)
+        excused = tuple(rule.is_excused(principal, roles) for rule in self.rules)
+        if principal.within is not None:
+            before, excused_before = self._counted(principal.within)
+            pairs = zip(self.rules, standings, before, strict=True)
+            standings = tuple((max if rule.allows else min)(a, b, key=_ORDER.index) for rule, a, b in pairs)
+            both = zip(self.rules, excused, excused_before, strict=True)
+            excused = tuple((a or b) if rule.allows else (a and b) for rule, a, b in both)
+        return standings, tuple(
+            excuse and standing != "no" for excuse, standing in zip(excused, standings, strict=True)
+        )
 
     def count_decision(self) -> None:
         """Count a decision that is kept, and forget all before there are too many."""

@@ -1,7 +1,7 @@
 """Identity and TLS: what may stand in `auth:` and `tls:`, and the values it is read as."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ from .kinds import (
     Text,
     WithPlace,
 )
-from .problems import Problems, unknown
+from .problems import Problems, nearest, unknown
 from .texts import ALIAS, http_url
 
 _CLAIMS = Claims()
@@ -33,30 +33,40 @@ _CLAIMS = Claims()
 def _algorithm(text: str) -> str:
     if text in ALGORITHMS:
         return text
-    if text.startswith("HS") or text == "none":
-        raise ValueError("a signature that the hub could make itself proves nothing; expected RS256, ES256, EdDSA, …")
-    raise ValueError(f"expected one of {', '.join(ALGORITHMS)}")
+    if text == "none":
+        raise ValueError("a token without a signature proves nothing; expected RS256, ES256, EdDSA, …")
+    if re.fullmatch("HS[0-9]+", text):
+        told = "whoever can check such a signature can forge it, so only those with a public key are taken"
+        raise ValueError(f"{told}; expected RS256, ES256, EdDSA, …")
+    near = nearest(text, ALGORITHMS)
+    raise ValueError(f"expected one of {', '.join(ALGORITHMS)}" + (f"; did you mean {near!r}?" if near else ""))
+
+
+def _trusted_url(text: str) -> str:
+    parts = urlsplit(http_url(text))
+    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("expected an https:// URL: whoever can change what comes from there can be anybody")
+    return text
 
 
 def _issuer(text: str) -> str:
-    parts = urlsplit(http_url(text))
-    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-        raise ValueError("an issuer needs https, but for one on this machine: its keys are fetched from there")
-    if parts.query:
+    if urlsplit(_trusted_url(text)).query:
         raise ValueError("an issuer's URL has no query")
     return text
 
 
 def _public_url(text: str) -> str:
-    parts = urlsplit(http_url(text))
+    parts = urlsplit(_trusted_url(text))
     if parts.path.strip("/") or parts.query:
         raise ValueError("expected a URL without a path, such as https://mcp.example.com")
-    return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def _match(text: str) -> str:
     if not re.fullmatch(r"(dns|uri|email|cn):.+", text):
         raise ValueError("expected dns:NAME, uri:URI, email:ADDRESS or cn:NAME, with * and ? as wildcards")
+    if set(text) & set("[]"):
+        raise ValueError("a pattern knows the wildcards * and ? only; give several rules instead")
     return text
 
 
@@ -82,7 +92,7 @@ AUDIENCE: Final = Key(
 )
 JWKS_URL: Final = Key(
     "jwks_url",
-    Parsed(Text("a URL"), _issuer),
+    Parsed(Text("a URL"), _trusted_url),
     "Where its keys are; by default where its metadata says.",
     example="https://login.example.com/keys",
 )
@@ -117,7 +127,8 @@ CLAIMS: Final = Key(
 TENANT_OF: Final = Key(
     "tenants",
     Entries(_TENANT, "value", r"[^\x00-\x1f]{1,256}", "a value of the claim"),
-    "The tenant that each value of the tenant claim stands for; other values are refused.",
+    "The tenant that each value of the tenant claim stands for; other values are refused. Without it a value is the "
+    "name of a tenant, but never `default`.",
     example="{org-4711: default}",
 )
 ROLES_OF: Final = Key(
@@ -145,7 +156,8 @@ JWT: Final = Key(
 MATCH: Final = Key(
     "match",
     Parsed(Text("a pattern over the names of a certificate"), _match),
-    "Which certificates: a pattern over `dns:…`, `uri:…`, `email:…` (alternative names) and `cn:…`.",
+    "Which certificates: a pattern over `dns:…`, `uri:…`, `email:…` (alternative names) and `cn:…`. `*` stands for "
+    "anything, dots and slashes too.",
     required=True,
     example='"dns:*.agents.example.com"',
 )
@@ -175,7 +187,8 @@ API_KEYS: Final = Key("api_keys", Flag(), "Take keys made by `concento key creat
 PUBLIC_URL: Final = Key(
     "public_url",
     Parsed(Text("a URL, such as https://mcp.example.com"), _public_url),
-    "The hub's own URL as agents know it; by default where it listens.",
+    "The hub's own URL as agents know it, without a path; by default where it listens. What tokens are for begins with "
+    "it, and so does what agents are told about signing in.",
     example="https://mcp.example.com",
 )
 AUTH: Final = Key(
@@ -229,21 +242,31 @@ def build_auth(
     if table is None:
         return None
     names = _Names(tenants, roles, problems)
-    public_url = table.get(PUBLIC_URL)
-    issuers = [_built(issuer, public_url, names) for issuer in table.get(JWT) or ()]
-    for place, issuer in enumerate(issuers):
-        if issuer.name in [other.name for other in issuers[:place]] or issuer.issuer in [
-            other.issuer for other in issuers[:place]
-        ]:
-            problems.add((table.get(JWT) or ())[place].place, f"the issuer {issuer.name!r} is there twice")
+    tables = table.get(JWT) or ()
+    has_url = bool(table.given(PUBLIC_URL))
+    issuers = [_built(issuer, names, has_url=has_url) for issuer in tables]
+    _refuse_twins(tables, issuers, problems)
     certificates = [_certificate(rule, names) for rule in table.get(MTLS) or ()]
     if certificates and (tls is None or tls.client_ca is None):
         problems.add(
             table.place_of(MTLS), "'mtls' needs 'tls' with 'client_ca': without it no certificate is asked for"
         )
-    if not table[API_KEYS] and not issuers and not certificates:
+    if not table[API_KEYS] and not table.given(JWT, MTLS) and not table.is_misspelt:
         problems.add(table.place, "nobody could come in: take 'api_keys', or give 'jwt' or 'mtls'")
-    return Auth(public_url, table[API_KEYS], tuple(issuers), tuple(certificates))
+    return Auth(table.get(PUBLIC_URL), table[API_KEYS], tuple(issuers), tuple(certificates))
+
+
+def _refuse_twins(tables: Sequence[Table], issuers: Sequence[Issuer], problems: Problems) -> None:
+    """Two issuers of one name could not be told apart in logs, two entries for one URL not in tokens."""
+    names: set[str] = set()
+    urls: set[str] = set()
+    for table, issuer in zip(tables, issuers, strict=True):
+        if issuer.name and issuer.name in names:
+            problems.add(table.place_of(NAME), f"another issuer is called {issuer.name!r}; give each its own 'name'")
+        if issuer.issuer and issuer.issuer in urls:
+            problems.add(table.place_of(ISSUER), "this issuer is there already; put its audiences into one entry")
+        names.add(issuer.name)
+        urls.add(issuer.issuer)
 
 
 class _Names:
@@ -268,13 +291,12 @@ class _Names:
         return tuple(role for role, _ in placed or ())
 
 
-def _built(table: Table, public_url: str | None, names: _Names) -> Issuer:
+def _built(table: Table, names: _Names, *, has_url: bool) -> Issuer:
     claims = table.get(CLAIMS) or EMPTY
     issuer = table.get(ISSUER)
-    audience = table.get(AUDIENCE) or ()
-    if not audience and public_url is None and not table.is_misspelt:
-        told = "which tokens are for this hub? give 'audience', or 'public_url' in 'auth', which begins with https"
-        names.problems.add(table.place, told)
+    if not (table.given(AUDIENCE) or has_url or table.is_misspelt):
+        told = "without 'audience' a token has to be for the endpoint's own URL, and without 'public_url' in 'auth' "
+        names.problems.add(table.place, f"{told}the hub does not know what that is to agents; give either")
     by_claim = table.get(TENANT_OF) or {}
     if by_claim and claims.get(CLAIM_TENANT) is None:
         names.problems.add(table.place_of(TENANT_OF), "'tenants' needs 'claims.tenant': which claim has these values?")
@@ -284,7 +306,7 @@ def _built(table: Table, public_url: str | None, names: _Names) -> Issuer:
     return Issuer(
         table.get(NAME) or "",
         "" if issuer is None else issuer.value,
-        audience,
+        table.get(AUDIENCE) or (),
         table.get(JWKS_URL),
         table[ALGORITHM],
         table[SKEW_S],

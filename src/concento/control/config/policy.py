@@ -4,7 +4,6 @@ import ipaddress
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
-from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -430,7 +429,7 @@ def _refuse_strangers(
         return
     for text, place in patterns or ():
         alias = text.partition(".")[0]
-        if text != "*" and not any(fnmatchcase(server, alias) for server in servers):
+        if not set(alias) & set("*?") and alias not in servers:
             problems.add(place, unknown("server", alias, servers))
 
 

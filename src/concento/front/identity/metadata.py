@@ -36,7 +36,7 @@ def document(auth: Auth, base_url: str, path: str) -> bytes | None:
         "bearer_methods_supported": ["header"],
         "resource_name": "Concento",
     }
-    if scopes := list(dict.fromkeys(scope for issuer in auth.issuers for scope in issuer.scopes_supported)):
+    if scopes := _supported(auth):
         told["scopes_supported"] = scopes
     return _encode(told)
 
@@ -52,15 +52,19 @@ def challenge(
     """The header that goes with a 401 or 403. Keys alone need no metadata: there is nowhere to get them from."""
     parts = ['realm="concento"']
     if auth.issuers:
-        parts = [f'resource_metadata="{base_url}{WELL_KNOWN}{resource_path(path)}"']
+        parts = [f'resource_metadata="{_plain(base_url)}{WELL_KNOWN}{resource_path(path)}"']
     if error is not None:
-        parts.append(f'error="{error}"')
-    wanted = scopes or tuple(dict.fromkeys(scope for issuer in auth.issuers for scope in issuer.scopes_supported))
-    if wanted:
+        parts.append(f'error="{_plain(error)}"')
+    if wanted := scopes or _supported(auth):
         parts.append(f'scope="{_plain(" ".join(wanted))}"')
     if description is not None:
         parts.append(f'error_description="{_plain(description)}"')
     return (("www-authenticate", f"Bearer {', '.join(parts)}"),)
+
+
+def _supported(auth: Auth) -> list[str]:
+    """Every scope that agents are told to ask for, once."""
+    return list(dict.fromkeys(scope for issuer in auth.issuers for scope in issuer.scopes_supported))
 
 
 def _plain(text: str) -> str:

@@ -1,177 +1,267 @@
 """Signed tokens of OAuth and OIDC issuers: whose they are, for whom, and since when until when.
 
 Nothing in a token is believed before its signature holds under a key that its issuer publishes, with an algorithm that
-the configuration lists and that fits the key. A token that was verified is kept until it expires.
-Source: RFC 7519, 7515, 8693, 9068; hardening T1, T2.
+the configuration lists and that fits the key. A token that was verified is kept, by its digest, until it expires.
+Source: RFC 7519, 7515, 8693, 8725, 9068; hardening T1, T2.
 """
 
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
+from itertools import count
 from typing import Any, Final
 
 import msgspec
 from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.jws import JWSRegistry
 from msgspec import Struct
 
-from ...model.auth import Issuer
+from ...model.auth import ALGORITHMS, Issuer
 from ...model.clock import Clock
 from ...model.principal import Principal
+from ...model.tenant import DEFAULT_TENANT
 from .jwks import IssuerKeys
 
 CHARS_MAX: Final = 16_384
+"""Longest token that is looked at."""
 CHAIN_MAX: Final = 8
-NAME_CHARS_MAX: Final = 256
-_KNOWN_MAX: Final = 20_000
+"""Longest chain of actors in one."""
+KNOWN_MAX: Final = 20_000
+"""Verified tokens kept: so many that were just used, and as many before."""
+_WORDS_MAX: Final = 1000
+_TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,256}")
-_FITS: Final[Mapping[str, type]] = {
-    **{alg: RSAKey for alg in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")},
-    **{alg: ECKey for alg in ("ES256", "ES384", "ES512")},
-    **{alg: OKPKey for alg in ("EdDSA", "Ed25519")},
-}
 _object = msgspec.json.Decoder(dict[str, Any])
+terms: Final = count(1)
+
+
+class Proved(Principal, frozen=True):
+    """A principal proved under a part of the configuration, which has its number: with that part its proof ends."""
+
+    term: int = 0
 
 
 class TokenProblem(Struct, frozen=True):
-    """Why a token is not taken. Callers are told little of it."""
+    """Why a token is not taken. Callers are told none of it: it would help a forger.
+
+    `is_down`: the token may be good, but its issuer can't be asked.
+    """
 
     reason: str
+    is_down: bool = False
 
 
 class _Verified(Struct, frozen=True):
-    principal: Principal
+    principal: Proved
+    until_s: float
     audiences: frozenset[str]
     anywhere: bool
     """It names an audience that is taken at every endpoint."""
 
 
-class Tokens:
-    """The tokens of some issuers."""
+class _Taken:
+    """An issuer whose tokens are taken, and what they are checked with."""
 
-    def __init__(self, issuers: Iterable[Issuer], clock: Clock) -> None:
-        self._issuers = {issuer.issuer: (issuer, IssuerKeys(issuer, clock)) for issuer in issuers}
-        self._verified: dict[str, _Verified] = {}
+    def __init__(self, issuer: Issuer, clock: Clock) -> None:
+        self.issuer = issuer
+        self.keys = IssuerKeys(issuer, clock)
+        self.registry = _Algorithms(issuer.algorithms)
+        self.term = next(terms)
+
+
+class Tokens:
+    """The tokens of some issuers. An issuer that `before` took just so keeps its keys, and what it proved holds on."""
+
+    def __init__(self, issuers: Iterable[Issuer], clock: Clock, before: "Tokens | None" = None) -> None:
+        kept = {} if before is None else before._issuers
+        self._issuers: dict[str, _Taken] = {}
+        for issuer in issuers:
+            taken = kept.get(issuer.issuer)
+            if taken is None or taken.issuer != issuer:
+                taken = _Taken(issuer, clock)
+            taken.keys.on_withdrawn = self._forget
+            self._issuers[issuer.issuer] = taken
+        self._terms = frozenset(taken.term for taken in self._issuers.values())
+        self._verified: dict[bytes, _Verified] = {}
+        self._older: dict[bytes, _Verified] = {}
 
     @property
     def keys(self) -> list[IssuerKeys]:
         """The key sets of the issuers."""
-        return [keys for _, keys in self._issuers.values()]
+        return [taken.keys for taken in self._issuers.values()]
+
+    def holds(self, principal: Principal) -> bool:
+        """Whether the issuer of somebody's token is still taken as it was when it was shown."""
+        return isinstance(principal, Proved) and principal.term in self._terms
 
     def find(self, token: str, resource: str, now_s: float) -> Principal | TokenProblem | IssuerKeys:
-        """Who shows a token at a resource; the issuer's keys, if it is signed with one that has to be looked for."""
-        verified = self._verified.get(token)
+        """Who shows a token at a resource; the issuer's keys, if it is signed with one that has to be looked for.
+
+        A token that was verified before costs its digest and two look-ups.
+        """
+        if len(token) > CHARS_MAX:
+            return TokenProblem(f"it is longer than {CHARS_MAX} characters")
+        digest = hashlib.sha256(token.encode()).digest()
+        verified = self._verified.get(digest)
         if verified is None:
-            found = self._verify(token, now_s)
+            found = self._older.get(digest) or self._verify(token, digest, now_s)
             if not isinstance(found, _Verified):
                 return found
-            if len(self._verified) >= _KNOWN_MAX:
-                self._verified.clear()
-            verified = self._verified[token] = found
-        principal = verified.principal
-        if principal.until_s is None or now_s >= principal.until_s:
-            self._verified.pop(token, None)
+            if len(self._verified) >= KNOWN_MAX:
+                self._verified, self._older = {}, self._verified
+            verified = self._verified[digest] = found
+        if now_s >= verified.until_s:
+            del self._verified[digest]
+            self._older.pop(digest, None)
             return TokenProblem("it has expired")
-        if not verified.anywhere and resource not in verified.audiences:
-            return TokenProblem("it is for another resource")
-        return principal
+        if verified.anywhere or resource in verified.audiences:
+            return verified.principal
+        return TokenProblem("it is for another resource")
 
-    def _verify(self, token: str, now_s: float) -> _Verified | TokenProblem | IssuerKeys:
-        if len(token) > CHARS_MAX or _FORM.fullmatch(token) is None:
+    def _forget(self) -> None:
+        self._verified, self._older = {}, {}
+
+    def _verify(self, token: str, digest: bytes, now_s: float) -> _Verified | TokenProblem | IssuerKeys:
+        if _FORM.fullmatch(token) is None:
             return TokenProblem("it is no signed token")
         head, body, _ = token.split(".")
         header, unproved = _json(head), _json(body)
         if header is None or unproved is None:
             return TokenProblem("it is no signed token")
         named = unproved.get("iss")
-        known = self._issuers.get(named) if isinstance(named, str) else None
-        if known is None:
-            return TokenProblem("it is of an issuer that is not taken")
-        issuer, keys = known
+        taken = self._issuers.get(named) if isinstance(named, str) else None
+        if taken is None:
+            return TokenProblem("its issuer is not taken")
         alg, kid = header.get("alg"), header.get("kid")
-        if not isinstance(alg, str) or alg not in issuer.algorithms or alg not in _FITS:
+        if not isinstance(alg, str) or alg not in taken.issuer.algorithms or alg not in ALGORITHMS:
             return TokenProblem("its algorithm is not taken")
-        if "crit" in header or not isinstance(kid, str | None):
+        if "crit" in header or "b64" in header or not isinstance(kid, str | None):
             return TokenProblem("its header asks for what is not known here")
-        if str(header.get("typ", "JWT")).lower() not in ("jwt", "at+jwt", "application/at+jwt"):
+        if str(header.get("typ", "JWT")).lower() not in _TYPES:
             return TokenProblem("it is no access token")
-        key = keys.find(kid)
+        keys = taken.keys
+        key = keys.find(kid, alg)
         if key is None:
-            return keys
-        if not isinstance(key, _FITS[alg]):
-            return TokenProblem("its algorithm does not fit its key")
+            if keys.knows(kid):
+                return TokenProblem("its algorithm does not fit its key")
+            return keys if keys.can_look else _unknown_key(keys)
         try:
-            payload = jws.deserialize_compact(token, key, algorithms=[alg]).payload
-        except (JoseError, ValueError, TypeError):
-            return TokenProblem("its signature is wrong")
-        claims = _object.decode(payload)
-        return self._read(issuer, claims, token, now_s)
-
-    def _read(self, issuer: Issuer, claims: dict[str, Any], token: str, now_s: float) -> _Verified | TokenProblem:
-        """What a token says whose signature holds."""
-        if not _is_time(claims.get("exp")):
-            return TokenProblem("it never expires")
-        expires_s, skew_s = float(claims["exp"]), issuer.skew_s
-        if now_s >= expires_s + skew_s:
-            return TokenProblem("it has expired")
-        for name in ("nbf", "iat"):
-            if name in claims and not (_is_time(claims[name]) and claims[name] <= now_s + skew_s):
-                return TokenProblem("it is of the future")
-        audience = claims.get("aud")
-        audiences = frozenset(
-            one for one in (audience if isinstance(audience, list) else [audience]) if isinstance(one, str)
-        )
-        anywhere = not audiences.isdisjoint(issuer.audiences)
-        if issuer.audiences and not anywhere:
-            return TokenProblem("it is for another audience")
-        who = _principal(issuer, claims)
-        if isinstance(who, TokenProblem):
-            return who
-        digest = hashlib.sha256(token.encode()).hexdigest()[:16]
-        principal = msgspec.structs.replace(who, credential=f"jwt:{issuer.name}:{digest}", until_s=expires_s + skew_s)
-        return _Verified(principal, audiences, anywhere)
+            payload = jws.deserialize_compact(token, key, registry=taken.registry).payload
+            claims = _object.decode(payload)
+        except (JoseError, ValueError, TypeError, RecursionError):
+            # A key without an id may have been exchanged for another.
+            return keys if kid is None and keys.can_look else TokenProblem("its signature is wrong")
+        return _read(taken, claims, digest, now_s)
 
 
-def _principal(issuer: Issuer, claims: dict[str, Any]) -> Principal | TokenProblem:
+def _unknown_key(keys: IssuerKeys) -> TokenProblem:
+    if keys.problem is not None:
+        return TokenProblem(f"{keys.problem}, and it is signed with one that is not known", is_down=True)
+    return TokenProblem("its issuer has no such key")
+
+
+class _Algorithms(JWSRegistry):
+    """The algorithms of one issuer. Header fields that are not known are passed over, as RFC 7515 asks."""
+
+    max_header_length = CHARS_MAX
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__(strict_check_header=False)
+        self._names = frozenset(names) & frozenset(ALGORITHMS)
+
+    def get_alg(self, name: str) -> Any:
+        """An algorithm that is taken; without the library's warning that Ed25519 has a newer name than EdDSA."""
+        if name not in self._names:
+            raise UnsupportedAlgorithmError(name)
+        return self.algorithms[name]
+
+
+# -- what a token says whose signature holds
+
+
+def _read(taken: _Taken, claims: dict[str, Any], digest: bytes, now_s: float) -> _Verified | TokenProblem:
+    issuer = taken.issuer
+    if not _is_time(claims.get("exp")):
+        return TokenProblem("it does not say when it expires")
+    until_s = float(claims["exp"]) + issuer.skew_s
+    if now_s >= until_s:
+        return TokenProblem("it has expired")
+    for name in ("nbf", "iat"):
+        if name in claims and not (_is_time(claims[name]) and claims[name] <= now_s + issuer.skew_s):
+            return TokenProblem(f"it is of the future by its {name}")
+    audience = claims.get("aud")
+    audiences = frozenset(
+        one for one in (audience if isinstance(audience, list) else [audience]) if isinstance(one, str)
+    )
+    anywhere = not audiences.isdisjoint(issuer.audiences)
+    if issuer.audiences and not anywhere:
+        return TokenProblem("it is for another audience")
+    credential = f"jwt:{issuer.name}:{digest.hex()[:16]}"
+    principal = _principal(issuer, claims, credential, until_s, taken.term)
+    return principal if isinstance(principal, TokenProblem) else _Verified(principal, until_s, audiences, anywhere)
+
+
+def _principal(
+    issuer: Issuer, claims: dict[str, Any], credential: str, until_s: float, term: int
+) -> Proved | TokenProblem:
     names = issuer.claims
     subject = _name(_claim(claims, names.subject))
     if subject is None:
-        return TokenProblem(f"its claim {names.subject} names nobody")
-    agent = _name(_claim(claims, names.agent)) or _name(claims.get("azp"))
-    chain: list[str] = []
-    acting = claims.get("act")
-    while isinstance(acting, dict):
-        actor = _name(acting.get("sub"))
-        if actor is None or len(chain) >= CHAIN_MAX:
-            return TokenProblem("its chain of actors can't be read")
-        chain.append(actor)
-        acting = acting.get("act")
-    if chain:
-        behind = chain[1:] if agent is None or agent == chain[0] else [*chain[1:], agent]
-        agent, chain = chain[0], behind
-    tenant = issuer.tenant
-    if names.tenant is not None:
-        value = _claim(claims, names.tenant)
-        found = issuer.tenants.get(str(value)) if issuer.tenants else _name(value)
-        if found is None:
-            return TokenProblem("its tenant is not known here")
-        tenant = found
+        return TokenProblem(f"its claim {names.subject!r} names nobody")
+    actors = _actors(claims)
+    if actors is None:
+        return TokenProblem(f"its chain of actors can't be read, or is longer than {CHAIN_MAX}")
+    client = _name(_claim(claims, names.agent)) or _name(claims.get("azp"))
+    if client is not None and client not in actors:
+        actors.append(client)
+    tenant = _tenant(issuer, claims)
+    if tenant is None:
+        return TokenProblem(f"its claim {names.tenant!r} stands for no tenant")
     roles = _words(_claim(claims, names.roles)) if names.roles is not None else []
     if issuer.roles:
-        roles = [mapped for role in roles for mapped in issuer.roles.get(role, ())]
+        roles = [meant for role in roles for meant in issuer.roles.get(role, ())]
     scopes = _claim(claims, names.scopes)
-    return Principal(
+    return Proved(
         subject,
-        agent,
-        tenant,
-        "jwt",
-        frozenset(roles),
-        frozenset(_words(claims.get("scp") if scopes is None else scopes)),
-        tuple(chain),
+        agent=actors[0] if actors else None,
+        tenant=tenant,
+        proof="jwt",
+        roles=frozenset(roles),
+        scopes=frozenset(_words(claims.get("scp") if scopes is None else scopes)),
+        chain=tuple(actors[1:]),
+        credential=credential,
+        until_s=until_s,
+        term=term,
     )
+
+
+def _actors(claims: dict[str, Any]) -> list[str] | None:
+    """Who acts, by the `act` claim: the one that acts now first, then those behind it. None if that can't be read."""
+    actors: list[str] = []
+    acting = claims.get("act")
+    while acting is not None:
+        actor = _name(acting.get("sub")) if isinstance(acting, dict) else None
+        if actor is None or len(actors) >= CHAIN_MAX:
+            return None
+        actors.append(actor)
+        acting = acting.get("act")
+    return actors
+
+
+def _tenant(issuer: Issuer, claims: dict[str, Any]) -> str | None:
+    """Whose the caller is. A claim alone makes nobody one of the operator's own: that takes an entry in `tenants`."""
+    if issuer.claims.tenant is None:
+        return issuer.tenant
+    value = _claim(claims, issuer.claims.tenant)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    name = _name(value)
+    if issuer.tenants:
+        return None if name is None else issuer.tenants.get(name)
+    return None if name == DEFAULT_TENANT else name
 
 
 def _json(part: str) -> dict[str, Any] | None:
@@ -201,4 +291,4 @@ def _name(value: Any) -> str | None:
 def _words(value: Any) -> list[str]:
     """Words: a list of them, or one text with blanks between."""
     words = value.split(" ") if isinstance(value, str) else value if isinstance(value, list) else []
-    return [word for word in words[:1000] if isinstance(word, str) and word]
+    return [word for word in words[:_WORDS_MAX] if isinstance(word, str) and word]
