@@ -4,14 +4,14 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
-from tests.hub.conftest import Running, Start, at, config, free_port
+from tests.hub.conftest import Running, Start, at, config
 from tests.hub.guarded import guarded, server
 from tests.hub.issuer import AUDIENCE, TestIssuer
 from tests.observe.audit_kit import checked, entries
@@ -425,37 +425,26 @@ async def test_when_the_hub_is_full_everybody_is_told_to_come_back(start: Start)
             assert (full.status, full.error["code"]) == (503, -31004)
 
 
-async def test_hubs_that_call_each_other_in_a_circle_stop() -> None:
-    """T29: a hub that is its own server."""
-    port = free_port()
-    itself = at("me", f"http://127.0.0.1:{port}/mcp")
-    async with ScriptedHttpServer(modern_mcp()) as upstream:
-        hub = await Hub.create(config(at("s", upstream.url), itself, start_wait_s=0.05), keep=False)
-        try:
-            await hub.listen(Address("127.0.0.1", port))
-            running = Running(hub, Address("127.0.0.1", port))
-            await running.ready("s", "me")
-            async with RawAgent(running.mcp) as agent:
-                names: list[str] = []
-                async with asyncio.timeout(20):
-                    while not any(name.startswith("me__me__me__me__") for name in names):
-                        listed = (await agent.modern("tools/list")).result["tools"]
-                        names = [tool["name"] for tool in listed]
-                        await hub.federation._fetch_one("me", "tools")
-                calls: dict[str, Any] = {}
-                for name in names:
-                    if name.endswith("s__echo"):
-                        calls[name] = (await agent.modern("tools/call", {"name": name, "arguments": {}})).message
-                depths = {name.count("me__"): message for name, message in calls.items()}
-                for depth, message in depths.items():
-                    if depth <= 3:
-                        assert "result" in message, depth
-                    else:
-                        assert message["error"]["code"] in (-31004, -31006), depth
-                        assert "circle" in message["error"]["message"]
-                assert max(depths) >= 4
-        finally:
-            await hub.close(drain_s=1.0)
+async def test_hubs_that_call_each_other_in_a_circle_stop(start: Start) -> None:
+    """T29: a server that calls the very hub which called it, as one does that is a hub itself."""
+    passed: list[int] = []
+    where: list[str] = []
+
+    async def calls_back(exchange: Exchange) -> dict[str, Any]:
+        passed.append(exchange.meta["dev.concento/hops"])
+        async with RawAgent(where[0]) as agent:
+            further = await agent.modern("tools/call", CALL, meta={"dev.concento/hops": passed[-1]})
+        return {"content": [{"type": "text", "text": json.dumps(further.message)}]}
+
+    async with ScriptedHttpServer(modern_mcp(on_call=calls_back)) as upstream:
+        hub = await start(config(at("s", upstream.url)))
+        await hub.ready("s")
+        where.append(hub.mcp)
+        async with RawAgent(hub.mcp) as agent:
+            told = json.dumps((await agent.modern("tools/call", CALL)).message)
+        assert passed == [1, 2, 3, 4]
+        assert "-31004" in told
+        assert "circle" in told
 
 
 async def test_a_forged_number_of_hubs_is_refused(start: Start) -> None:
@@ -473,6 +462,16 @@ async def test_a_forged_number_of_hubs_is_refused(start: Start) -> None:
 
 
 # -- the audit record
+
+
+@asynccontextmanager
+async def operated(hub: Hub, token: str | None = None) -> AsyncIterator[str]:
+    """The URL of an admin listener."""
+    admin = AdminListener(hub, token)
+    try:
+        yield f"http://{await admin.start(Address('127.0.0.1', 0))}"
+    finally:
+        await admin.close()
 
 
 @pytest.fixture
@@ -502,9 +501,9 @@ async def test_every_call_is_recorded_once_whatever_came_of_it(audited: Any, tmp
         Rule("no rome", "deny", ("s.echo",), when=Conditions(arguments=(("text", Test("eq", "rome")),))),
         Rule("hidden", "deny", ("s.secret",)),
     )
-    tools = [ECHO_TOOL, {**ECHO_TOOL, "name": "secret"}]
+    tools = [ECHO_TOOL, {**ECHO_TOOL, "name": "secret"}, {**ECHO_TOOL, "name": "typed"}]
     async with ScriptedHttpServer(modern_mcp(tools=tools)) as upstream:
-        limits = (LimitRule("each", per=("tool",), patterns=("s.echo",), rate=0.01, burst=1),)
+        limits = (LimitRule("each", per=("tool",), patterns=("s.echo",), rate=0.01),)
         hub = await audited(
             config(at("s", upstream.url), auth=Auth(), policies=rules, limits=limits, validate="enforce")
         )
@@ -514,7 +513,7 @@ async def test_every_call_is_recorded_once_whatever_came_of_it(audited: Any, tmp
             for name, args in (
                 ("echo", {"text": "a"}),
                 ("echo", {"text": "rome"}),
-                ("echo", {"text": 7}),
+                ("typed", {"text": 7}),
                 ("echo", {"text": "b"}),
                 ("secret", {}),
                 ("nothing", {}),
@@ -529,8 +528,8 @@ async def test_every_call_is_recorded_once_whatever_came_of_it(audited: Any, tmp
     ]
     assert told == [
         ("s__echo", "allow", "default", "ok", "s"),
-        ("s__echo", "forbidden", "", "refused", "s"),
-        ("s__echo", "invalid", "default", "refused", "s"),
+        ("s__echo", "forbidden", "no rome", "refused", "s"),
+        ("s__typed", "invalid", "default", "refused", "s"),
         ("s__echo", "rate_limited", "each", "refused", "s"),
         ("s__secret", "hidden", "hidden", "refused", ""),
         ("s__nothing", "unknown", "", "refused", ""),
@@ -663,8 +662,6 @@ async def test_the_admin_listener_wants_the_operator_where_callers_prove_themsel
     hub = await start(config(auth=Auth()))
     _, user = await hub.hub.keys.create("alice")
     _, operator = await hub.hub.keys.create("ops", scopes=("concento:admin",))
-    admin = AdminListener(hub.hub, "concento_local_secret")
-    address = await admin.start(Address("127.0.0.1", 0))
     paths = (
         "/",
         "/api/v1/servers",
@@ -675,7 +672,7 @@ async def test_the_admin_listener_wants_the_operator_where_callers_prove_themsel
         "/openapi.json",
         "/nothing",
     )
-    async with RawAgent(f"http://{address}") as agent:
+    async with operated(hub.hub, "concento_local_secret") as url, RawAgent(url) as agent:
         for path in paths:
             assert (await agent.get(path)).status == 401, path
             assert "Bearer" in ((await agent.get(path)).header("www-authenticate") or "")
@@ -685,7 +682,6 @@ async def test_the_admin_listener_wants_the_operator_where_callers_prove_themsel
             for right in (operator, "concento_local_secret"):
                 assert (await agent.get(path, {"Authorization": f"Bearer {right}"})).status not in (401, 403)
         assert (await agent.get("/health/live")).status == 200
-    await admin.close()
 
 
 async def test_an_explanation_agrees_with_what_happens(start: Start) -> None:
@@ -696,9 +692,11 @@ async def test_an_explanation_agrees_with_what_happens(start: Start) -> None:
         hub = await start(config(at("s", upstream.url), auth=Auth(), roles=roles, policies=(rule,), limits=limits))
         await hub.ready("s")
         record, key = await hub.hub.keys.create("alice", roles=("r",))
-        admin = AdminListener(hub.hub, "local")
-        address = await admin.start(Address("127.0.0.1", 0))
-        async with RawAgent(f"http://{address}", bearer="local") as operator, RawAgent(hub.mcp, bearer=key) as agent:
+        async with (
+            operated(hub.hub, "local") as url,
+            RawAgent(url, bearer="local") as operator,
+            RawAgent(hub.mcp, bearer=key) as agent,
+        ):
 
             async def explained(query: str) -> Any:
                 reply = await operator.get(f"/api/v1/explain?{query}")
@@ -709,7 +707,7 @@ async def test_an_explanation_agrees_with_what_happens(start: Start) -> None:
                 told = await explained(f"tool=s__echo&subject=alice&args={arguments}".replace(" ", "%20"))
                 assert (told["visible"], told["callable"]) == (True, callable)
                 assert told["known_by"] == f"as the holder of the API key {record.id}"
-                assert told["limits"] == ["each user: 5 a second, 6 at once now (for each user)"]
+                assert told["limits"] == ["each user (each user): 5 calls a second, 5 more at once: 6 now"]
                 reply = await agent.modern("tools/call", {"name": "s__echo", "arguments": {"text": text}})
                 assert ("result" in reply.message) is callable
                 hub.hub.limits.configure({"": ()})
@@ -721,4 +719,3 @@ async def test_an_explanation_agrees_with_what_happens(start: Start) -> None:
             assert await explained("tool=s__echo&subject=alice&args=7") == 422
             assert await explained("tool=s__echo&subject=alice&colour=red") == 422
         assert hits(upstream) == 1
-        await admin.close()
