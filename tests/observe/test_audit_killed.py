@@ -16,7 +16,7 @@ from tests.observe.audit_kit import checked, entries, opened
 ROOT = Path(__file__).parents[2]
 STEPS = [
     *(("connected", 1), ("opened", 1), ("counted", 1), ("counted", 17), ("queued", 1), ("queued", 23)),
-    *(("begun", 2), ("begun", 5), ("inserted", 2), ("inserted", 6), ("committed", 2), ("committed", 3)),
+    *(("begun", 2), ("begun", 4), ("inserted", 2), ("inserted", 4), ("committed", 2), ("committed", 3)),
     *(("executed", 1), ("executed", 30), ("taken", 1), ("taken", 39), ("anchoring", 1)),
     *(("pruning", 1), ("pruned said", 1), ("pruned", 1), ("before closing", 1)),
 ]

@@ -81,7 +81,7 @@ def query(
         where, values = [*where, "time < ?"], [*values, until]
     for column, value in wanted.items():
         if value is not None:
-            where, values = [*where, f"{column} = ?"], [*values, value]
+            where, values = [*where, f"json_extract(CAST(body AS TEXT), '$.{column}') = ?"], [*values, value]
     with _database(read_config(config)) as database:
         rows = _entries(
             database, f"SELECT body FROM entries WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?", *values, limit

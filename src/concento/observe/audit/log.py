@@ -22,11 +22,11 @@ from ...model.clock import Clock
 from ...model.errors import Overloaded, StartError
 from ..metrics import Reading
 from ..record import Record
-from .entry import Entry, Kind, of_call
+from .entry import Callers, Draft, Entry, Kind, draft, of_call
 from .stream import Stream
 from .writer import Hook, Writer
 
-FLUSH_S: Final = 0.05
+FLUSH_S: Final = 0.08
 RETRY_S: Final = 1.0
 INTENT_WAIT_S: Final = 5.0
 ITEMS_MAX: Final = 50_000
@@ -34,14 +34,14 @@ BYTES_MAX: Final = 64 * 1024 * 1024
 REFUSALS_MAX: Final = 1000
 """Refusals told apart within a second; others are counted together."""
 _BATCH_MAX: Final = 2000
+_ITEM_BYTES: Final = 250
 _COUNTER = struct.Struct("<Q")
 
 
-class _Item(Struct):
-    record: Record
-    kind: Kind
-    number: int
+class _Item(Struct, gc=False):
+    draft: Draft
     size: int
+    """About what it takes in memory, in bytes."""
     waiting: asyncio.Future[None] | None = None
 
 
@@ -71,6 +71,7 @@ class AuditLog:
         self._loop = asyncio.get_running_loop()
         self._strict = settings.mode == "strict"
         self._items: list[_Item] = []
+        self._callers = Callers()
         self._size = 0
         self._refusals: dict[tuple[str, int, str], _Refused] = {}
         self._refused_s = clock.monotonic()
@@ -150,8 +151,6 @@ class AuditLog:
         return Overloaded("The audit record can't be written, and no call is made without it", retry_after_s=RETRY_S)
 
     def _take(self, record: Record, kind: Kind, waiting: "asyncio.Future[None] | None") -> bool:
-        arguments = record.call.params.get("arguments")
-        size = 1000 if arguments is None else 1000 + memoryview(arguments).nbytes
         self._number = number = self._number + 1
         if self._counter is not None:
             _COUNTER.pack_into(self._counter, 0, number)
@@ -163,7 +162,12 @@ class AuditLog:
             self._dropped += 1
             self._dropped_upto = number
             return False
-        self._items.append(_Item(record, kind, number, size, waiting))
+        arguments = record.call.params.get("arguments")
+        text = b"" if arguments is None else bytes(arguments)
+        entry = of_call(record, kind, number, text, self._callers)
+        full = text if self._settings.arguments == "full" else b""
+        size = len(entry) + len(full) + _ITEM_BYTES
+        self._items.append(_Item(Draft(entry, record.wall_s, number, full), size, waiting))
         self._size += size
         self._hook("queued")
         if waiting is not None or len(self._items) == 1:
@@ -230,7 +234,8 @@ class AuditLog:
     def _run(self) -> None:
         batch: list[_Item] = []
         while True:
-            self._wake.wait(RETRY_S)  # once a second at least: for refusals, upkeep, and what could not be written
+            if not self._items:
+                self._wake.wait(RETRY_S)  # once a second at least: for refusals, upkeep, and what could not be written
             self._wake.clear()
             if not self._stopping:
                 time.sleep(RETRY_S if self.problem is not None else 0.0 if self._strict else FLUSH_S)
@@ -243,19 +248,23 @@ class AuditLog:
             self.problem = str(error)
 
     def _drain(self, batch: list[_Item]) -> list[_Item]:
-        """Write all there is. Returns what is left, if the disk takes no more."""
+        """Write what there is now. Returns what is left, if the disk takes no more.
+
+        What comes meanwhile waits for the next time: under load there would be no end, and many small transactions.
+        """
+        left = len(self._items)
         while True:
-            taken = self._items[: _BATCH_MAX - len(batch)]
+            taken = self._items[: min(left, _BATCH_MAX - len(batch))]
             del self._items[: len(taken)]
+            left -= len(taken)
             batch = self._write([*batch, *taken], self._refusal_entries())
-            if batch or not self._items:
+            if batch or not left:
                 return batch
 
-    def _write(self, batch: list[_Item], refusals: list[Entry]) -> list[_Item]:
+    def _write(self, batch: list[_Item], refusals: list[Draft]) -> list[_Item]:
         """Write a batch. Returns what is left to be tried again."""
         try:
-            full, redact = self._settings.arguments == "full", self._settings.redact
-            entries = [of_call(item.record, item.kind, item.number, full=full, redact=redact) for item in batch]
+            entries = [item.draft for item in batch]
             dropped, upto = self._dropped, self._dropped_upto
             if dropped:
                 entries.append(self._writer.gap(dropped, upto))
@@ -285,7 +294,7 @@ class AuditLog:
             self._hook("settling")
             self._loop.call_soon_threadsafe(_settle, waiting, error)
 
-    def _refusal_entries(self) -> list[Entry]:
+    def _refusal_entries(self) -> list[Draft]:
         now_s = self._clock.monotonic()
         if not self._refusals or (now_s - self._refused_s < 1.0 and not self._stopping):
             return []
@@ -293,20 +302,18 @@ class AuditLog:
         refusals, self._refusals = self._refusals, {}
         entries = []
         for (address, status, path), refused in refusals.items():
-            entries.append(
-                Entry(
-                    0,
-                    round(refused.wall_s, 3),
-                    "refused",
-                    address=address,
-                    status=status,
-                    path=path,
-                    reason=refused.reason,
-                    credential=refused.credential,
-                    decision="unauthenticated" if status == 401 else "refused",
-                    count=refused.count,
-                )
+            entry = Entry(
+                round(refused.wall_s, 3),
+                "refused",
+                address=address,
+                status=status,
+                path=path,
+                reason=refused.reason,
+                credential=refused.credential,
+                decision="unauthenticated" if status == 401 else "refused",
+                count=refused.count,
             )
+            entries.append(draft(entry))
         return entries
 
 
