@@ -84,7 +84,7 @@ class Hub:
         self.records = Records([metrics, *sinks, *([] if audit is None else [audit])], clock)
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
-        gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent, clock.wall)
+        gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent)
         self.gateway = Gateway(
             *(self.current, gate, self.upstreams, self.records, self.deadlines, self.federation, seal, store)
         )

@@ -8,8 +8,10 @@ from msgspec import Raw
 from msgspec.json import encode
 
 from concento.model.errors import InvalidRequest
+from concento.model.principal import LOCAL
 from concento.policy import arguments as checking
 from concento.policy.arguments import ERRORS_MAX, SCHEMA_BYTES_MAX, TEXT_BYTES_MAX, Validators
+from concento.policy.conditions import Facts
 from concento.policy.schema_cost import MANY, TooIntricate, cost_of
 
 SCHEMA = {
@@ -31,8 +33,12 @@ def tool(schema: Any) -> bytes:
     return encode({"name": "push", "inputSchema": schema})
 
 
+def facts(arguments: bytes | None) -> Facts:
+    return Facts(None if arguments is None else Raw(arguments), 0.0, None, {}, LOCAL)
+
+
 def problem(arguments: object, schema: Any = SCHEMA) -> str | None:
-    return Validators().problem(tool(schema), None if arguments is None else Raw(encode(arguments)))
+    return Validators().problem(tool(schema), facts(None if arguments is None else encode(arguments)))
 
 
 def note(schema: Any) -> str | None:
@@ -78,7 +84,7 @@ def test_few_errors_are_told_and_little_text() -> None:
 
 def test_member_that_comes_twice_is_refused() -> None:
     with pytest.raises(InvalidRequest):
-        Validators().problem(tool(SCHEMA), Raw(b'{"branch":"feature/x","branch":"canary"}'))
+        Validators().problem(tool(SCHEMA), facts(b'{"branch":"feature/x","branch":"canary"}'))
 
 
 def test_schema_says_its_revision_and_is_2020_12_if_it_does_not() -> None:
@@ -147,7 +153,7 @@ DOUBLING = {
     ids=[*(f"{word} {depth}" for word in ("allOf", "anyOf", "oneOf") for depth in (14, 60)), *"abcde"],
 )
 def test_no_schema_can_keep_the_hub_busy(schema, arguments) -> None:
-    validators, definition, raw = Validators(), tool(schema), Raw(encode(arguments))
+    validators, definition, raw = Validators(), tool(schema), facts(encode(arguments))
     began_s = time.process_time()
     validators.problem(definition, raw)
     assert time.process_time() - began_s < 1.0
@@ -172,7 +178,7 @@ def test_compiled_schemas_are_kept_and_stay_bounded(monkeypatch) -> None:
     monkeypatch.setattr(checking, "_COMPILED_MAX", 3)
     validators = Validators()
     for number in range(10):
-        assert validators.problem(tool({"required": [f"a{number}"]}), None) is not None
+        assert validators.problem(tool({"required": [f"a{number}"]}), facts(None)) is not None
     assert len(validators._by_tool) <= 3
     monkeypatch.setattr(checking, "_compile", lambda definition: pytest.fail("compiled twice"))
-    assert validators.problem(tool({"required": ["a9"]}), None) is not None
+    assert validators.problem(tool({"required": ["a9"]}), facts(None)) is not None

@@ -33,12 +33,11 @@ Intent = Callable[[Record], Awaitable[None] | None]
 class Gate:
     """What every call passes once it is known what it is about."""
 
-    def __init__(self, current: Current, limits: Limits, intent: Intent, wall: Callable[[], float]) -> None:
+    def __init__(self, current: Current, limits: Limits, intent: Intent) -> None:
         self.intent = intent
         self._current = current
         self._limits = limits
         self._validators = Validators()
-        self._wall = wall
 
     def enter(self, call: Call, record: Record, cost: int = 1) -> None:
         """Count a call that is about no server against its caller's limits. Errors: RateLimited."""
@@ -46,26 +45,30 @@ class Gate:
         if lease.told is not None:
             record.notice(lease.told)
 
-    def admit(self, view: TenantView, target: Target, call: Call, record: Record) -> None:
-        """Let a call pass, or say why not. Errors: Forbidden, NeedsScope, RateLimited."""
+    def admit(self, view: TenantView, target: Target, call: Call, record: Record) -> Facts:
+        """Let a call pass, or say why not. Returns what it brings, read once for all who look at it.
+
+        Errors: Forbidden, NeedsScope, RateLimited.
+        """
         binding = target.binding
         record.server, record.tool = binding.server.key, target.label
         reach = self._current.snapshot.reach(call.principal)
+        facts = Facts(call.params.get("arguments"), record.wall_s, call.address or None, call.meta, call.principal)
         if not reach.open and binding.own:
             item = self._current.snapshot.item(target.kind, binding)
-            facts = Facts(call.params.get("arguments"), self._wall(), call.address or None, call.meta, call.principal)
             record.rule = reach.admit(item, facts).rule
         record.lease = lease = self._limits.enter(call.principal, binding.server.key, binding.own or None)
         if lease.told is not None:
             record.notice(lease.told)
+        return facts
 
-    def objection(self, target: Target, call: Call, record: Record) -> Result | None:
+    def objection(self, target: Target, call: Call, facts: Facts, record: Record) -> Result | None:
         """The result that says what is wrong with a tool's arguments; None if nothing is."""
         entry = target.binding.entry
         mode = target.binding.server.validate or self._current.snapshot.config.validate
         if mode == "off" or call.method != "tools/call" or entry is None:
             return None
-        problem = self._validators.problem(entry.own_raw, call.params.get("arguments"))
+        problem = self._validators.problem(entry.own_raw, facts)
         if problem is None:
             return None
         if mode == "warn":

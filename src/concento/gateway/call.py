@@ -68,8 +68,8 @@ class Gateway:
                 reply = await self._tell(view, call, record)
             else:
                 target = await self._resolved(resolve, view, call, record)
-                gate.admit(view, target, call, record)
-                objection = gate.objection(target, call, record)
+                facts = gate.admit(view, target, call, record)
+                objection = gate.objection(target, call, facts, record)
                 if objection is not None:
                     reply = objection
                 else:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from .conditions import read_strictly
+from .conditions import Facts
 from .schema_cost import Cost, TooIntricate, cost_of
 
 MISSING: Final = 'checking arguments needs an extra: pip install "concento[schema]"'
@@ -65,7 +65,7 @@ class Validators:
         self._by_tool: dict[bytes, _Schema | str] = {}
         self._bytes = 0
 
-    def problem(self, tool: bytes, arguments: Raw | None) -> str | None:
+    def problem(self, tool: bytes, facts: Facts) -> str | None:
         """What is wrong with a call's arguments, for whoever made them: where, and what was expected; no values.
 
         None if they fit, or can't be checked. Errors: InvalidRequest, for a member that comes twice.
@@ -73,8 +73,8 @@ class Validators:
         compiled = self._compiled(tool)
         if isinstance(compiled, str):
             return None
-        raw = _EMPTY if arguments is None else arguments
-        value = read_strictly(raw)
+        raw = _EMPTY if facts.raw_arguments is None else facts.raw_arguments
+        value = facts.arguments
         work = _work(raw, value, compiled.cost)
         if work is None or compiled.validator.is_valid(value):
             return None
