@@ -76,6 +76,9 @@ def stated(distribution: Distribution) -> str:
     if not words:
         # Of several classifiers nobody says whether they mean "and" or "or": take the stricter.
         words = [value.removeprefix(prefix) for value in classifiers] or metadata.get_all("License") or []
+        # The classifier names a family of licences; the older field may say which.
+        if words == ["BSD License"]:
+            words = [value for value in metadata.get_all("License") or [] if value.startswith("BSD-")] or words
     expression = " AND ".join(sorted(_MEANT.get(word, word) for word in words))
     try:
         parsed = _SPDX.parse(expression, validate=True)

@@ -94,6 +94,7 @@ ALLOWED = {
     "License-Expression: GPL-3.0-only OR BSD-3-Clause": "GPL-3.0-only OR BSD-3-Clause",
     "License: Apache 2.0": "Apache-2.0",
     "Classifier: License :: OSI Approved :: Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "License: BSD-3-Clause\nClassifier: License :: OSI Approved :: BSD License": "BSD-3-Clause",
 }
 
 
@@ -109,6 +110,7 @@ REFUSED = {
     "License-Expression: LicenseRef-Proprietary": "no SPDX expression",
     "Classifier: License :: OSI Approved :: BSD License": "no SPDX expression",
     "License: MIT\nClassifier: License :: OSI Approved :: GNU General Public License v3 (GPLv3)": "no SPDX expression",
+    "License: MIT\nClassifier: License :: OSI Approved :: BSD License": "no SPDX expression",
     "License: see the file": "no SPDX expression",
     "Summary: nothing said": "states no licence",
 }
