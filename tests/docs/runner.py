@@ -125,6 +125,8 @@ class _Run:
         self.printed: str | None = None
         self._ports = ports
         self._hub: _Hub | None = None
+        # A block that shows only another part of the file is read with the servers shown last.
+        self._servers = "servers: {}\n"
         self._beside: list[_Hub] = []
         self._home = _home(folder.with_name(f"{folder.name}-home"))
         self._env = {
@@ -153,7 +155,9 @@ class _Run:
                 elif self.printed is not None:
                     expect(block, text, self.printed)
             case "yaml" if "exit" not in block.notes:
-                whole = text if re.search("^servers:", text, re.MULTILINE) else f"{text}\nservers: {{}}\n"
+                if servers := re.search(r"^servers:.*\n(?:[ #].*\n|\n)*", text, re.MULTILINE):
+                    self._servers = servers[0]
+                whole = text if servers else f"{text}\n{self._servers}"
                 read(whole.encode(), self.folder / "concento.yaml", self._env)
             case "json":
                 check_client(block, json.loads(block.text))

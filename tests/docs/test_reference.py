@@ -109,7 +109,7 @@ def test_verb_has_an_example_with_arguments_it_takes(command: click.Command, pat
     assert "concento" in example, f"`{path}` has no example in its help"
     for line in example.splitlines():
         for called in re.findall(rf"(?:^|\| ){path} ?(.*)$", line):
-            words = shlex.split(re.split("(?:^| )>", called)[0], comments=True)
+            words = shlex.split(re.split("(?:^| )[<>]", called)[0], comments=True)
             command.make_context(path, words)
 
 
