@@ -108,6 +108,16 @@ PARTS = {
         "cpu_us",
         subtitle="CPU of the gateway per tools/call as one thing grows; 4 connections unless it says otherwise",
     ),
+    "access": Part(
+        "Who may call what",
+        "*nothing*: no identity, policy, limits or audit record. *concento*: as by default, with the audit record "
+        "and the check of arguments. *all*: a token or an API key, a policy of 50 rules, of which one looks at the "
+        "arguments of each call, three limits and one cap, checked arguments, and the audit record, `batched` or "
+        "`strict`. A list is filtered by what the policy lets its caller see. *New rights*: each time "
+        "somebody for whom other rules count than for anybody before.",
+        "cpu_us",
+        subtitle="CPU of the hub per call and per list, with all that decides who may call what, and with none of it",
+    ),
 }
 
 

@@ -28,10 +28,10 @@ _LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Route:
-    """An endpoint, the era spoken there, and what the tools behind it are called."""
+    """An endpoint, the era spoken there, what the tools behind it are called, and what the agent proves itself by."""
 
-    def __init__(self, url: str, era: Era, public: Callable[[str], str] = str) -> None:
-        self.url, self.era, self.public = url, era, public
+    def __init__(self, url: str, era: Era, public: Callable[[str], str] = str, token: str = "") -> None:
+        self.url, self.era, self.public, self.token = url, era, public, token
         self.session = open_session(url) if era == "legacy" else ""
 
     def call(self, tool: str, text: str, id: int, *, progress: bool = False) -> bytes:
@@ -41,7 +41,8 @@ class Route:
 
     def headers(self, tool: str) -> dict[str, str]:
         """The header fields that go with it."""
-        return fields("tools/call", self.era, self.public(tool), self.session)
+        proof = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        return fields("tools/call", self.era, self.public(tool), self.session) | proof
 
     def hear(self, tool: str, text: str = "", id: int = 1, *, progress: bool = False) -> list[Json]:
         """Call a tool: all messages of the answer, the result last."""

@@ -25,6 +25,9 @@ class Concento(Candidate):
     about = "this hub: one process, access log and metrics on"
     own = True
 
+    more = ""
+    """What else stands in its configuration."""
+
     def __init__(self, command: str) -> None:
         self.command = command
 
@@ -36,7 +39,8 @@ class Concento(Candidate):
     def up(self, room: Path, servers: Sequence[Server]) -> Iterator[Program]:
         port = free_port()
         config = room / "concento.yaml"
-        config.write_text(CONFIG.format(port=port, admin=free_port(), servers=json.dumps(_sources(servers))))
+        known = CONFIG.format(port=port, admin=free_port(), servers=json.dumps(_sources(servers)))
+        config.write_text(known + self.more)
         command = [str(config) if word == "{config}" else word for word in shlex.split(self.command)]
         with running(command, room, port) as program:
             yield program
@@ -48,7 +52,7 @@ class Concento(Candidate):
         servers = json.dumps(_sources([Server("bench", "http://127.0.0.1:9000/mcp")]))
         return [
             ("command", "concento serve concento.yaml"),
-            ("concento.yaml", CONFIG.format(port=7400, admin=7401, servers=servers)),
+            ("concento.yaml", CONFIG.format(port=7400, admin=7401, servers=servers) + self.more),
         ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..bench import Bench
+from .access import access
 from .calls import calls, events, large, stdio
 from .growth import growth
 from .lists import lists
@@ -19,4 +20,5 @@ SCENARIOS: Final[dict[str, Callable[[Bench], None]]] = {
     "start": start,
     "memory": memory,
     "growth": growth,
+    "access": access,
 }

@@ -75,13 +75,17 @@ def _settle(listing: "Listing", expected: set[str]) -> None:
 
 
 class Listing:
-    """Fetches a whole list, page by page. `took_s`: until the last byte; `pages` and `size` of the last listing."""
+    """Fetches a whole list, page by page. `took_s`: until the last byte; `pages` and `size` of the last listing.
+
+    `token`: what the next one is asked with.
+    """
 
     def __init__(self, route: Route) -> None:
         host = urllib.parse.urlsplit(route.url)
         self._connection = http.client.HTTPConnection(host.netloc, timeout=ANSWER_S)
         self._path = host.path
         self._route = route
+        self.token = route.token
         self.took_s = 0.0
         self.pages = self.size = 0
 
@@ -105,9 +109,12 @@ class Listing:
     def _page(self, params: Json) -> Json:
         era = self._route.era
         body = request("tools/list", params, era)
+        head = fields("tools/list", era, session=self._route.session)
+        if self.token:
+            head["Authorization"] = f"Bearer {self.token}"
         started_s = time.monotonic()
         try:
-            self._connection.request("POST", self._path, body, fields("tools/list", era, session=self._route.session))
+            self._connection.request("POST", self._path, body, head)
             reply = self._connection.getresponse()
             text = reply.read()
         except (OSError, http.client.HTTPException) as error:
