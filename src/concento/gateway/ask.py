@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from ..catalog.view import chosen
 from ..model import meta
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
 from ..model.errors import CallError
@@ -15,6 +16,7 @@ from ..upstream.parking import no_longer_awaited
 from . import affinity, inputs
 from .deliver import deliver
 from .resolve import RESOLVE, Target
+from .route import asking
 from .task_refs import publish_created
 
 if TYPE_CHECKING:
@@ -72,6 +74,9 @@ def abandon(gateway: "Gateway", call: Call) -> None:
     resolve = RESOLVE.get(call.method)
     if view is not None and resolve is not None and call.state is not None:
         with suppress(CallError):
-            held = inputs.open_state(call, call.state, resolve(view, call).alias, gateway.seal, gateway.wall())
+            binding = resolve(view, call).binding
+            if (logical := binding.logical) is not None:
+                binding = chosen(logical, logical.choices[asking(gateway, logical, call)])
+            held = inputs.open_state(call, call.state, binding.alias, gateway.seal, gateway.wall())
             if held.state is not None:
                 gateway.upstreams.parking.abandon(held.state)

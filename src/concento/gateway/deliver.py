@@ -63,7 +63,7 @@ async def deliver(
     try:
         with deadline:
             for attempt, replica in enumerate(attempts, start=1):
-                record.attempts, record.replica = attempt, replica
+                record.attempts, record.replica = record.attempts + 1, replica
                 try:
                     return _checked(upstream, call, await upstream.request(replica, partition, request, hand_on))
                 except CallError as error:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from .auditing import Audit
 from .auth import Auth, Tls
 from .limiting import LimitRule
+from .logical import LogicalTool
 from .policy import Role, Rule
 from .tenant import DEFAULT_TENANT, Tenant
 
@@ -183,6 +184,8 @@ class Config:
     """By their keys (`owned`): the operator's and all tenants'."""
     views: Mapping[str, View] = field(default_factory=_nothing)
     """Likewise."""
+    tools: Mapping[str, LogicalTool] = field(default_factory=_nothing)
+    """Logical tools, likewise."""
     tls: Tls | None = None
     admin_tls: Tls | None = None
     auth: Auth | None = None

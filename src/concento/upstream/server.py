@@ -92,6 +92,11 @@ class Upstream:
         return self._turns
 
     @property
+    def is_well(self) -> bool:
+        """Whether a replica is there, or may be woken."""
+        return any(replica.state in WELL for replica in self.replicas)
+
+    @property
     def in_flight(self) -> int:
         """Calls that have a place right now."""
         return self._places.taken

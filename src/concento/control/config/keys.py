@@ -25,7 +25,7 @@ from .kinds import (
     WithPlace,
 )
 from .policy import VALIDATE
-from .texts import ALIAS, HEADER_NAME, TOOL_NAME, address, host_name, http_url, pattern, shared_path, state_file
+from .texts import ALIAS, HEADER_NAME, TOOL_NAME, address, host_name, http_url, shared_path, state_file, view_pattern
 
 _HUB = Config()
 _SERVER = Server("", ())
@@ -290,7 +290,7 @@ SERVERS: Final = Key(
 
 # -- a view
 
-_PATTERN = WithPlace(Parsed(Text("a pattern over server.tool, such as git.*"), pattern))
+_PATTERN = WithPlace(Parsed(Text("a pattern over server.tool, such as git.*"), view_pattern))
 INCLUDE: Final = Key(
     "include",
     Items(_PATTERN, 'patterns over server.tool, such as ["git.*"]'),
@@ -308,7 +308,8 @@ VIEWS: Final = Key(
     Entries(
         Keys("a view", INCLUDE, EXCLUDE), "view name", ALIAS, "a-z, 0-9 and -, beginning with a letter, at most 20"
     ),
-    "Named subsets of the catalog, each at `/views/NAME/mcp`. Patterns match `server.tool`, with * and ? as wildcards.",
+    "Named subsets of the catalog, each at `/views/NAME/mcp`. Patterns match `server.tool`, or without a dot the names "
+    "of logical tools, with * and ? as wildcards.",
     example='{clock: {include: ["time.get*"]}}',
 )
 

@@ -1,0 +1,221 @@
+"""One tool, many servers: failover, turns, adapters, and what is seen of it. Through a whole hub."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from tests.hub.conftest import Running, Start, at, config
+
+from concento.model.config import Config, View
+from concento.model.logical import Adapter, Bound, LogicalTool
+from concento.model.policy import Role, Rule
+from concento.testing.http_server import ScriptedHttpServer
+from concento.testing.mcp_server import garbage, hang, legacy_mcp, modern_mcp, reset
+from concento.testing.raw_agent import RawAgent, RawReply
+from concento.testing.waiting import until
+
+READS = {"readOnlyHint": True}
+
+
+def tool(name: str = "search", *arguments: str, **more: Any) -> dict[str, Any]:
+    properties = {argument: {"type": "string"} for argument in arguments or ("query",)}
+    return {
+        "name": name,
+        "description": f"{name} it",
+        "inputSchema": {"type": "object", "properties": properties},
+        **more,
+    }
+
+
+def serving(
+    kind: Any = modern_mcp, definition: dict[str, Any] | None = None, on_call: Any = None
+) -> ScriptedHttpServer:
+    return ScriptedHttpServer(kind(tools=[definition or tool()], on_call=on_call))
+
+
+def plain(name: str) -> Bound:
+    alias, _, own = name.partition(".")
+    return Bound(alias, own)
+
+
+def logical(*bind: str | Bound, name: str = "web_search", **options: Any) -> LogicalTool:
+    bound = (plain(one) if isinstance(one, str) else one for one in bind)
+    return LogicalTool(name, tuple(bound), **options)
+
+
+def with_tools(configuration: Config, *tools: LogicalTool, **more: Any) -> Config:
+    return replace(configuration, tools=MappingProxyType({one.name: one for one in tools}), **more)
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as opened:
+        yield opened
+
+
+class House:
+    """A hub with a few scripted servers, `a`, `b`, `c`."""
+
+    def __init__(self, hub: Running, servers: list[ScriptedHttpServer], agent: RawAgent) -> None:
+        self.hub = hub
+        self.servers = servers
+        self.agent = agent
+
+    async def call(self, arguments: dict[str, Any] | None = None, name: str = "web_search") -> RawReply:
+        return await self.agent.modern("tools/call", {"name": name, "arguments": arguments or {"query": "x"}})
+
+    def executed(self) -> list[int]:
+        return [len(server.hits("tools/call")) for server in self.servers]
+
+
+async def house(
+    start: Start, stack: AsyncExitStack, servers: list[ScriptedHttpServer], one: LogicalTool, **more: Any
+) -> House:
+    opened = [await stack.enter_async_context(server) for server in servers]
+    options = more.pop("server", {})
+    known = [at(alias, server.url, **options) for alias, server in zip("abc", opened, strict=False)]
+    hub = await start(with_tools(config(*known, views=more.pop("views", ())), one, **more))
+    await hub.ready(*(server.alias for server in known))
+    return House(hub, opened, await stack.enter_async_context(RawAgent(hub.mcp)))
+
+
+def text(reply: RawReply) -> Any:
+    return reply.result["structuredContent"]
+
+
+async def test_the_first_that_is_there_answers(start: Start, stack: AsyncExitStack) -> None:
+    at_home = await house(start, stack, [serving(), serving()], logical("a.search", "b.search"))
+    for _ in range(3):
+        assert (await at_home.call()).status == 200
+    assert at_home.executed() == [3, 0]
+
+
+async def test_when_one_is_gone_the_next_answers(start: Start, stack: AsyncExitStack) -> None:
+    """R8."""
+    at_home = await house(start, stack, [serving(), serving(legacy_mcp)], logical("a.search", "b.search"))
+    await at_home.servers[0].stop()
+    for _ in range(5):
+        reply = await at_home.call()
+        assert "error" not in json.loads(reply.body)
+    assert at_home.executed()[1] == 5
+
+
+@pytest.mark.parametrize("fault", [reset, garbage])
+async def test_a_call_that_may_have_run_is_not_made_again(start: Start, stack: AsyncExitStack, fault: Any) -> None:
+    """R12."""
+    at_home = await house(start, stack, [serving(on_call=fault), serving()], logical("a.search", "b.search"))
+    reply = await at_home.call()
+    assert reply.error["data"]["outcome"] == "unknown"
+    assert at_home.executed() == [1, 0]
+
+
+@pytest.mark.parametrize("fault", [reset, garbage, hang])
+async def test_one_that_may_run_twice_is(start: Start, stack: AsyncExitStack, fault: Any) -> None:
+    servers = [serving(on_call=fault), serving()]
+    at_home = await house(
+        start, stack, servers, logical("a.search", "b.search", repeatable=True), server={"timeout_s": 0.5}
+    )
+    assert (await at_home.call()).result["content"]
+    assert at_home.executed() == [1, 1]
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_hints_count_only_where_the_server_is_trusted(start: Start, stack: AsyncExitStack, trusted: bool) -> None:
+    definition = tool(annotations=READS)
+    servers = [serving(definition=definition, on_call=reset), serving(definition=definition)]
+    at_home = await house(start, stack, servers, logical("a.search", "b.search"), server={"trust_hints": trusted})
+    reply = await at_home.call()
+    assert at_home.executed() == ([1, 1] if trusted else [1, 0])
+    assert ("error" in json.loads(reply.body)) is not trusted
+
+
+async def test_all_down_is_told_at_once(start: Start, stack: AsyncExitStack) -> None:
+    """R9."""
+    at_home = await house(start, stack, [serving(), serving()], logical("a.search", "b.search"))
+    for server in at_home.servers:
+        await server.stop()
+    reply = await at_home.call()
+    assert reply.error["code"] == -31001
+    assert reply.error["data"]["outcome"] == "not_sent"
+
+
+async def test_turns_go_by_weight(start: Start, stack: AsyncExitStack) -> None:
+    bind = (Bound("a", "search", weight=3), Bound("b", "search"))
+    at_home = await house(start, stack, [serving(), serving()], logical(*bind, strategy="balance"))
+    for _ in range(8):
+        await at_home.call()
+    assert at_home.executed() == [6, 2]
+
+
+async def test_arguments_are_adapted_to_whoever_answers(start: Start, stack: AsyncExitStack) -> None:
+    other = Bound("b", "find", adapter=Adapter(rename={"query": "q"}, constant={"safe": b'"yes"'}))
+    servers = [serving(), serving(definition=tool("find", "q", "safe"))]
+    at_home = await house(start, stack, servers, logical("a.search", other))
+    await at_home.servers[0].stop()
+    assert (await at_home.call({"query": "cats"})).status == 200
+    (hit,) = at_home.servers[1].hits("tools/call")
+    assert hit.message["params"]["name"] == "find"
+    assert hit.message["params"]["arguments"] == {"q": "cats", "safe": "yes"}
+
+
+async def test_it_is_listed_once_with_one_definition(start: Start, stack: AsyncExitStack) -> None:
+    definitions = [tool(annotations=READS, icons=[]), tool(annotations={"readOnlyHint": False})]
+    servers = [serving(definition=definition) for definition in definitions]
+    one = logical("a.search", "b.search", title="Web search", description="Search the web")
+    at_home = await house(start, stack, servers, one)
+    listed = {tool["name"]: tool for tool in (await at_home.agent.modern("tools/list")).result["tools"]}
+    assert list(listed) == ["web_search", "a__search", "b__search"]
+    shown = listed["web_search"]
+    assert shown["title"] == "Web search"
+    assert shown["description"] == "Search the web"
+    assert shown["inputSchema"] == definitions[0]["inputSchema"]
+    assert shown["annotations"]["readOnlyHint"] is False
+    assert "icons" not in shown
+
+
+async def test_a_view_may_show_it_without_what_is_behind_it(start: Start, stack: AsyncExitStack) -> None:
+    views = (View("web", ("web_*",)), View("plain", ("a.*",)))
+    at_home = await house(start, stack, [serving(), serving()], logical("a.search", "b.search"), views=views)
+    names = {}
+    for view in ("web", "plain"):
+        async with RawAgent(f"{at_home.hub.url}/views/{view}/mcp") as agent:
+            names[view] = [tool["name"] for tool in (await agent.modern("tools/list")).result["tools"]]
+            if view == "web":
+                called = await agent.modern("tools/call", {"name": "web_search", "arguments": {"query": "x"}})
+                assert called.status == 200
+                hidden = await agent.modern("tools/call", {"name": "a__search", "arguments": {"query": "x"}})
+                assert hidden.error["code"] == -32602
+    assert names == {"web": ["web_search"], "plain": ["a__search"]}
+
+
+async def test_only_servers_that_the_caller_may_use_are_asked(start: Start, stack: AsyncExitStack) -> None:
+    roles = MappingProxyType({"all": Role("all", ("b.*",), members=("*",))})
+    at_home = await house(start, stack, [serving(), serving()], logical("a.search", "b.search"), roles=roles)
+    assert (await at_home.call()).status == 200
+    assert at_home.executed() == [0, 1]
+
+
+async def test_without_any_it_is_not_there(start: Start, stack: AsyncExitStack) -> None:
+    rules = (Rule("none", "deny", ("*.search",)),)
+    at_home = await house(start, stack, [serving(), serving()], logical("a.search", "b.search"), policies=rules)
+    hidden = await at_home.call()
+    absent = await at_home.call(name="web_seerch")
+    assert hidden.error == {**absent.error, "message": absent.error["message"].replace("web_seerch", "web_search")}
+    assert (await at_home.agent.modern("tools/list")).result["tools"] == []
+    assert at_home.executed() == [0, 0]
+
+
+async def test_who_answered_is_recorded(start: Start, stack: AsyncExitStack) -> None:
+    at_home = await house(start, stack, [serving(), serving()], logical("a.search", "b.search", strategy="balance"))
+    seen: list[tuple[str | None, str | None, int]] = []
+    records = at_home.hub.hub.records
+    records._sinks = (*records._sinks, lambda record: seen.append((record.server, record.tool, record.attempts)))
+    for _ in range(4):
+        await at_home.call()
+    assert Counter(seen) == {("a", "search", 1): 2, ("b", "search", 1): 2}
+    await until(lambda: at_home.hub.hub.upstreams.get("a").in_flight == 0, "nothing is left")
