@@ -1,5 +1,6 @@
 """One tool, many servers: failover, turns, adapters, and what is seen of it. Through a whole hub."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -12,10 +13,11 @@ import pytest
 from tests.hub.conftest import Running, Start, at, config
 
 from concento.model.config import Config, View
-from concento.model.logical import Adapter, Bound, LogicalTool
+from concento.model.limiting import LimitRule
+from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge
 from concento.model.policy import Role, Rule
 from concento.testing.http_server import ScriptedHttpServer
-from concento.testing.mcp_server import garbage, hang, legacy_mcp, modern_mcp, reset
+from concento.testing.mcp_server import Exchange, garbage, hang, legacy_mcp, modern_mcp, reset
 from concento.testing.raw_agent import RawAgent, RawReply
 from concento.testing.waiting import until
 
@@ -30,6 +32,10 @@ def tool(name: str = "search", *arguments: str, **more: Any) -> dict[str, Any]:
         "inputSchema": {"type": "object", "properties": properties},
         **more,
     }
+
+
+async def fails(exchange: Exchange) -> Any:
+    return {"content": [{"type": "text", "text": "no"}], "isError": True}
 
 
 def serving(
@@ -219,3 +225,93 @@ async def test_who_answered_is_recorded(start: Start, stack: AsyncExitStack) -> 
         await at_home.call()
     assert Counter(seen) == {("a", "search", 1): 2, ("b", "search", 1): 2}
     await until(lambda: at_home.hub.hub.upstreams.get("a").in_flight == 0, "nothing is left")
+
+
+# -- several at once
+
+
+def results(*urls: str, after_s: float = 0.0) -> Any:
+    async def answer(exchange: Exchange) -> Any:
+        if after_s:
+            await asyncio.sleep(after_s)
+        return {"content": [], "structuredContent": {"results": [{"url": url} for url in urls]}}
+
+    return answer
+
+
+RANKED = Merge("rank", ("results",), ("url",))
+
+
+async def test_several_are_asked_at_once_and_their_lists_become_one(start: Start, stack: AsyncExitStack) -> None:
+    servers = [serving(on_call=results("x", "both")), serving(legacy_mcp, on_call=results("both", "y"))]
+    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(merge=RANKED))
+    at_home = await house(start, stack, servers, one)
+    told = (await at_home.call()).result
+    assert [item["url"] for item in told["structuredContent"]["results"]] == ["both", "x", "y"]
+    assert told["_meta"]["dev.concento/origins"] == ["a", "a", "b"]
+    branches = told["_meta"]["dev.concento/branches"]
+    assert [(one["server"], one["outcome"]) for one in branches] == [("a", "ok"), ("b", "ok")]
+
+
+@pytest.mark.parametrize("fault", [reset, garbage, fails])
+async def test_what_fails_is_told_beside_the_rest(start: Start, stack: AsyncExitStack, fault: Any) -> None:
+    """R10."""
+    servers = [serving(on_call=fault), serving(on_call=results("x"))]
+    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(merge=RANKED))
+    at_home = await house(start, stack, servers, one)
+    told = (await at_home.call()).result
+    assert [item["url"] for item in told["structuredContent"]["results"]] == ["x"]
+    outcomes = {one["server"]: one["outcome"] for one in told["_meta"]["dev.concento/branches"]}
+    assert outcomes == {"a": "tool_error" if fault is fails else "error", "b": "ok"}
+
+
+async def test_or_fails_the_whole_where_all_are_needed(start: Start, stack: AsyncExitStack) -> None:
+    servers = [serving(on_call=reset), serving(on_call=results("x"))]
+    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(fail="closed", merge=RANKED))
+    at_home = await house(start, stack, servers, one)
+    reply = await at_home.call()
+    assert reply.error["code"] == -31006
+    assert "these failed: a" in reply.error["message"]
+
+
+async def test_the_first_is_enough_and_the_others_are_cancelled(start: Start, stack: AsyncExitStack) -> None:
+    slow = modern_mcp(tools=[tool()], on_call=hang)
+    servers = [ScriptedHttpServer(slow), serving(on_call=results("x"))]
+    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(enough=1, merge=RANKED))
+    at_home = await house(start, stack, servers, one)
+    told = (await at_home.call()).result
+    assert [one["outcome"] for one in told["_meta"]["dev.concento/branches"]] == ["cancelled", "ok"]
+    await until(lambda: at_home.hub.hub.upstreams.get("a").in_flight == 0, "the slow one is let go")
+
+
+async def test_a_quorum_is_waited_for(start: Start, stack: AsyncExitStack) -> None:
+    servers = [serving(on_call=results("x")), serving(on_call=results("y")), serving(on_call=hang)]
+    one = logical("a.search", "b.search", "c.search", strategy="fanout", fanout=Fanout(enough=2, merge=RANKED))
+    at_home = await house(start, stack, servers, one)
+    told = (await at_home.call()).result
+    assert [item["url"] for item in told["structuredContent"]["results"]] == ["x", "y"]
+    await at_home.servers[0].stop()
+    await at_home.servers[2].stop()
+    reply = await at_home.call()
+    assert "2 of 3 servers have to answer, and these failed: a, c" in reply.error["message"]
+
+
+async def test_a_branch_has_a_deadline_of_its_own(start: Start, stack: AsyncExitStack) -> None:
+    servers = [serving(on_call=hang), serving(on_call=results("x"))]
+    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(branch_s=0.2, merge=RANKED))
+    at_home = await house(start, stack, servers, one)
+    branches = (await at_home.call()).result["_meta"]["dev.concento/branches"]
+    assert branches[0]["code"] == -31002
+
+
+async def test_a_fan_out_costs_as_many_calls_as_it_makes(start: Start, stack: AsyncExitStack) -> None:
+    servers = [serving(on_call=results("x")), serving(on_call=results("y"))]
+    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(merge=RANKED))
+    limits = (LimitRule("few", per=("user",), rate=0.001, burst=3),)
+    at_home = await house(start, stack, servers, one, limits=limits)
+    assert len((await at_home.call()).result["structuredContent"]["results"]) == 2
+    told = (await at_home.call()).result["_meta"]["dev.concento/branches"]
+    assert {one["outcome"] for one in told} == {"ok"}
+    refused = await at_home.call()
+    assert at_home.executed() == [2, 2]
+    assert refused.error["data"]["outcome"] == "not_sent"

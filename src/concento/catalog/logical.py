@@ -71,7 +71,8 @@ def _definition(tool: LogicalTool, known: Sequence[Choice]) -> bytes:
         members["description"] = raw(tool.description)
     definitions = [read_object(choice.entry.own_raw) or {} for choice in known]
     outputs = {bytes(one.get("outputSchema", b"")) for one in definitions}
-    if len(outputs) == 1 and (output := outputs.pop()):
+    keeps = tool.strategy != "fanout" or bool(tool.fanout.merge.path)
+    if keeps and len(outputs) == 1 and (output := outputs.pop()):
         members["outputSchema"] = Raw(output)
     if (annotations := _annotations(definitions)) is not None:
         members["annotations"] = annotations

@@ -21,6 +21,7 @@ from . import lists, skills
 from .admit import Gate, check_hops
 from .ask import abandon, ask
 from .deadline import Deadlines
+from .fanout import all_of
 from .resolve import RESOLVE, Resolve, Target, task_target, unknown_method
 from .route import one_of
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
@@ -73,6 +74,8 @@ class Gateway:
                 target = await self._resolved(resolve, view, call, record)
                 if target.binding.logical is None:
                     reply = await self.asked(view, target, call, notify, record)
+                elif target.binding.logical.tool.strategy == "fanout":
+                    reply = await all_of(self, view, target, call, record)
                 else:
                     reply = await one_of(self, view, target, call, notify, record)
             if record.notices is not None:

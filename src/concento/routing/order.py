@@ -22,7 +22,7 @@ def order(weights: Sequence[int], is_well: Callable[[int], bool], strategy: Stra
     Shape: 1..TRIED_MAX places, none twice.
     """
     count = len(weights)
-    first = 0 if strategy == "failover" else whose_turn(weights, turn)
+    first = whose_turn(weights, turn) if strategy == "balance" else 0
     unwell: list[int] = []
     left = TRIED_MAX
     for offset in range(count):

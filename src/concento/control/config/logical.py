@@ -3,13 +3,29 @@
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from ...model.config import Server, owned
-from ...model.logical import Adapter, Bound, LogicalTool, Strategy
-from .kinds import Choice, Entries, Flag, Items, Key, Keys, OrWord, Parsed, Placed, Table, Text, Whole, WithPlace
+from ...model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, MergeBy, Strategy
+from .kinds import (
+    EMPTY,
+    Choice,
+    Entries,
+    Flag,
+    Items,
+    Key,
+    Keys,
+    Number,
+    OrWord,
+    Parsed,
+    Placed,
+    Table,
+    Text,
+    Whole,
+    WithPlace,
+)
 from .policy import Values
 from .problems import Problems, unknown
 from .texts import logical_name, tool_of_server
@@ -42,26 +58,81 @@ WEIGHT: Final = Key(
 )
 TOOL: Final = Key(
     "tool",
-    WithPlace(Parsed(Text("a tool, such as brave.search"), tool_of_server)),
+    WithPlace(Parsed(Text("a tool, such as search.web"), tool_of_server)),
     "The server's alias and its own name of the tool, with a dot between.",
     required=True,
-    example="tavily.search",
+    example="search.web",
 )
 
 
 BIND: Final = Key(
     "bind",
-    Items(OrWord(TOOL, Keys("a bound tool", TOOL, WEIGHT, ARGUMENTS)), "such as [brave.search, tavily.search]"),
+    Items(OrWord(TOOL, Keys("a bound tool", TOOL, WEIGHT, ARGUMENTS)), "such as [search.web, docs.find]"),
     "The tools of servers that stand behind it, the first one first.",
     required=True,
-    example="[brave.search, tavily.search]",
+    example="[search.web, docs.find]",
 )
 STRATEGY: Final[Key[Strategy]] = Key(
     "strategy",
-    Choice(("failover", "balance"), later=("split", "fanout", "shadow")),
-    "`failover`: the first that can answer does. `balance`: all take turns, and stand in for one another.",
+    Choice(("failover", "balance", "fanout"), later=("split", "shadow")),
+    "`failover`: the first that can answer does. `balance`: all take turns, and stand in for one another. `fanout`: "
+    "all are asked at once.",
     "failover",
     example="balance",
+)
+ENOUGH: Final = Key(
+    "enough",
+    Whole(1, 100),
+    "So many servers have to answer, then the others are cancelled: 1 is the first, more a quorum. Without it, all are "
+    "waited for.",
+    example="1",
+)
+FAIL: Final[Key[Literal["open", "closed"]]] = Key(
+    "fail",
+    Choice(("open", "closed")),
+    "`open`: what fails is told in the result's `_meta`, beside what the others answered. `closed`: it fails the call.",
+    "open",
+    example="closed",
+)
+BRANCH_S: Final = Key(
+    "branch_s",
+    Number(0, 3600, above=True),
+    "Seconds that each server has; without it, its own `timeout_s`.",
+    example="2",
+)
+BY: Final[Key[MergeBy]] = Key(
+    "by",
+    Choice(("concat", "union", "rank", "least", "most")),
+    "`concat`: one list after the other. `union`: each item once. `rank`: each item once, best first, by reciprocal "
+    "rank fusion. `least` and `most`: the one item with the least or the most.",
+    "concat",
+    example="rank",
+)
+_PATH: Final = Text("names of members with dots between, such as page.items", r"[^.\x00]+(\.[^.\x00]+)*")
+PATH: Final = Key(
+    "path",
+    _PATH,
+    "Where in structured content (or the JSON that a tool returns as text) the list is. Without it, the content items "
+    "are put one after the other.",
+    example="results",
+)
+KEY: Final = Key(
+    "key",
+    _PATH,
+    "What in an item makes it the same as another; for `least` and `most`, what is compared.",
+    example="url",
+)
+MERGE: Final = Key(
+    "merge",
+    Keys("merge", BY, PATH, KEY),
+    "How the results become one.",
+    example="{by: rank, path: results, key: url}",
+)
+FANOUT: Final = Key(
+    "fanout",
+    Keys("fanout", ENOUGH, FAIL, BRANCH_S, MERGE),
+    "With `strategy: fanout`: how many have to answer, how long each may take, and how results become one.",
+    example="{enough: 2}",
 )
 TITLE: Final = Key("title", Text("a title", r"[^\x00-\x1f]{1,256}"), "Its title.", example="Web search")
 DESCRIPTION: Final = Key(
@@ -81,13 +152,13 @@ REPEATABLE: Final = Key(
 TOOLS: Final = Key(
     "tools",
     Entries(
-        Keys("a logical tool", BIND, STRATEGY, TITLE, DESCRIPTION, REPEATABLE),
+        Keys("a logical tool", BIND, STRATEGY, FANOUT, TITLE, DESCRIPTION, REPEATABLE),
         "logical tool",
         r"[A-Za-z][A-Za-z0-9_-]{0,63}",
         "a letter, then letters, digits, _ and -, at most 64 in all",
     ),
     "Logical tools: one public name each, bound to the same tool of several servers.",
-    example="{web_search: {bind: [brave.search, tavily.search]}}",
+    example="{web_search: {bind: [search.web, docs.find]}}",
 )
 
 
@@ -119,6 +190,8 @@ def _tool(name: str, table: Table, tenant: str, servers: Mapping[str, Server], p
         for part in parts:
             if part.given(WEIGHT):
                 problems.add(part.place_of(WEIGHT), "'weight' has no effect without 'strategy: balance'")
+    if table.given(FANOUT) and strategy != "fanout":
+        problems.add(table.place_of(FANOUT), "'fanout' has no effect without 'strategy: fanout'")
     if bind and all(one.adapter is not None for one in bind):
         told = "one of the bound tools has to go without 'arguments': its schema is the logical tool's"
         problems.add(table.place_of(BIND), told)
@@ -126,11 +199,33 @@ def _tool(name: str, table: Table, tenant: str, servers: Mapping[str, Server], p
         name,
         bind,
         strategy,
+        fanout=_fanout(table.get(FANOUT) or EMPTY, len(parts), problems),
         title=table.get(TITLE),
         description=table.get(DESCRIPTION),
         repeatable=table[REPEATABLE],
         tenant=tenant,
     )
+
+
+def _fanout(table: Table, count: int, problems: Problems) -> Fanout:
+    enough = table.get(ENOUGH)
+    if enough is not None and enough > count:
+        problems.add(table.place_of(ENOUGH), f"{enough} can't answer where {count} are bound")
+    merge = table.get(MERGE) or EMPTY
+    by, path, key = merge[BY], _steps(merge.get(PATH)), _steps(merge.get(KEY))
+    if by != "concat":
+        for known, steps in ((PATH, path), (KEY, key)):
+            if not steps:
+                problems.add(
+                    merge.place_of(BY), f"'by: {by}' needs {known.name!r}: {known.doc[:1].lower()}{known.doc[1:]}"
+                )
+    elif key:
+        problems.add(merge.place_of(KEY), "'key' has no effect with 'by: concat'")
+    return Fanout(enough, table[FAIL], table.get(BRANCH_S), Merge(by, path, key))
+
+
+def _steps(text: str | None) -> tuple[str, ...]:
+    return () if text is None else tuple(text.split("."))
 
 
 def _bound(part: Table, servers: Mapping[str, Server], problems: Problems) -> Bound | None:
