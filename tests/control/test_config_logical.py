@@ -81,7 +81,7 @@ tenants:
 REFUSED = [
     ("{s: {bind: [brafe.search]}}", "2:20: unknown server 'brafe'; did you mean 'brave'?"),
     ("{s: {bind: [search]}}", "2:20: expected a server's alias and its own name of a tool with a dot between"),
-    ("{s: {bind: []}}", "2:19: expected a list, such as [search.web, docs.find], with at least 1 in it"),
+    ("{s: {bind: []}}", "2:19: expected a list, such as [brave.search, tavily.search], with at least 1 in it"),
     ("{s: {strategy: failover}}", "2:12: a logical tool needs the key 'bind'"),
     ("{s: {bind: [brave.a], strategy: balance}}", "'strategy: balance' needs two bound tools at least"),
     ("{s: {bind: [brave.a], strategy: fanout}}", "'strategy: fanout' needs two bound tools at least"),

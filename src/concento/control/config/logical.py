@@ -58,19 +58,19 @@ WEIGHT: Final = Key(
 )
 TOOL: Final = Key(
     "tool",
-    WithPlace(Parsed(Text("a tool, such as search.web"), tool_of_server)),
+    WithPlace(Parsed(Text("a tool, such as brave.search"), tool_of_server)),
     "The server's alias and its own name of the tool, with a dot between.",
     required=True,
-    example="search.web",
+    example="tavily.search",
 )
 
 
 BIND: Final = Key(
     "bind",
-    Items(OrWord(TOOL, Keys("a bound tool", TOOL, WEIGHT, ARGUMENTS)), "such as [search.web, docs.find]"),
+    Items(OrWord(TOOL, Keys("a bound tool", TOOL, WEIGHT, ARGUMENTS)), "such as [brave.search, tavily.search]"),
     "The tools of servers that stand behind it, the first one first.",
     required=True,
-    example="[search.web, docs.find]",
+    example="[brave.search, tavily.search]",
 )
 STRATEGY: Final[Key[Strategy]] = Key(
     "strategy",
@@ -158,7 +158,7 @@ TOOLS: Final = Key(
         "a letter, then letters, digits, _ and -, at most 64 in all",
     ),
     "Logical tools: one public name each, bound to the same tool of several servers.",
-    example="{web_search: {bind: [search.web, docs.find]}}",
+    example="{web_search: {bind: [brave.search, tavily.search]}}",
 )
 
 

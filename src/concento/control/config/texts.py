@@ -95,7 +95,7 @@ def view_pattern(text: str) -> str:
 def tool_of_server(text: str) -> tuple[str, str]:
     alias, dot, own = text.partition(".")
     if not dot or not own or not re.fullmatch(ALIAS, alias):
-        raise ValueError("expected a server's alias and its own name of a tool with a dot between: search.web")
+        raise ValueError("expected a server's alias and its own name of a tool with a dot between: brave.search")
     return alias, own
 
 
