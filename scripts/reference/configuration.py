@@ -192,6 +192,8 @@ def beside(steps: list[str], key: Key[Any]) -> dict[str, str]:
         return {}
     if key is keys.BALANCE:
         return {"replicas": keys.REPLICAS.example}
+    if key is keys.HASH_BY:
+        return {"replicas": keys.REPLICAS.example, "balance": "hash"}
     if key in keys.ONLY_WITH_URL or steps == [keys.CREDENTIALS.name]:
         return {"url": keys.URL.example}
     return {"command": keys.COMMAND.example}

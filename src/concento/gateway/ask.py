@@ -1,7 +1,9 @@
 """Have a server answer: which of its replicas and links, under which state, and what its reply means for the caller."""
 
+import random
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
@@ -13,6 +15,7 @@ from ..model.task import TASK
 from ..observe.record import Record
 from ..routing.plan import plan
 from ..upstream.parking import no_longer_awaited
+from ..upstream.server import Upstream
 from . import affinity, inputs
 from .deliver import deliver
 from .resolve import RESOLVE, Target
@@ -21,6 +24,8 @@ from .task_refs import publish_created
 
 if TYPE_CHECKING:
     from .call import Gateway
+
+_ONLY: Final = (0,)
 
 
 async def ask(
@@ -31,7 +36,7 @@ async def ask(
     Errors: any `CallError`.
     """
     upstream = gateway.upstreams.get(target.binding.server.key)
-    attempts = plan(upstream.readings(), upstream.server.balance, upstream.turn()) if replica is None else (replica,)
+    attempts = _planned(upstream, target, call) if replica is None else (replica,)
     request, handle = target.request, None
     if meta.SESSION in call.meta:
         call, handle = affinity.in_session(upstream, call, gateway.seal)
@@ -54,6 +59,15 @@ async def ask(
     else:
         reply = target.publish(reply)
     return reply if handle is None else affinity.with_handle(reply, handle)
+
+
+def _planned(upstream: Upstream, target: Target, call: Call) -> Sequence[int]:
+    """The replicas to try, in order."""
+    if len(upstream.replicas) == 1:
+        return _ONLY
+    balance = upstream.server.balance
+    key = affinity.hash_key(upstream.server.hash_by, target.request, call) if balance == "hash" else b""
+    return plan(upstream.readings(), balance, upstream.turn(), upstream.weights, random.random(), key)
 
 
 def _with_questions(gateway: "Gateway", reply: Result, call: Call, alias: str, replica: int) -> Result:

@@ -18,7 +18,7 @@ from .policy import Role, Rule
 from .tenant import DEFAULT_TENANT, Tenant
 
 Isolation = Literal["shared", "principal", "session"]
-Balance = Literal["round_robin", "least_busy"]
+Balance = Literal["round_robin", "weighted", "least_busy", "hash"]
 Start = Literal["eager", "lazy"]
 Validate = Literal["off", "warn", "enforce"]
 
@@ -110,6 +110,8 @@ class Server:
     alias: str
     replicas: tuple[Replica, ...]
     balance: Balance = "round_robin"
+    hash_by: str = "subject"
+    """With `balance: hash`, what calls of one replica have in common: `subject`, `session` or `arguments.NAME`."""
     tools: Mapping[str, ToolOverride] = field(default_factory=_nothing)
     prefix: Literal["alias", "never"] = "alias"
     isolation: Isolation = "shared"

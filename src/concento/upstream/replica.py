@@ -18,6 +18,7 @@ from ..model.config import ChildReplica, UrlReplica
 from ..model.errors import CallError, ConcentoError, Overloaded, Unavailable
 from ..model.inventory import ServerState
 from .connect import Connected, connect
+from .latency import Latency
 from .link import Link
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class ReplicaLinks:
         self.error: str | None = None
         self.main: Connected | None = None
         self.in_flight = 0
+        self.latency = Latency()
         self.isolated: dict[str, asyncio.Task[Connected]] = {}
         self.used_s: dict[str, float] = {}
         """When each link was last used, by partition; the main link's is ""."""

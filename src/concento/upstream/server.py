@@ -60,6 +60,8 @@ class Upstream:
         self.replicas = [ReplicaLinks(self, spec) for spec in server.replicas]
         self._events = events
         self._places = Places(server.alias, server.concurrency_max)
+        self.weights = tuple(spec.weight for spec in server.replicas)
+        self._times = len(self.replicas) > 1
         self._turns = 0
         self._uris: frozenset[str] = frozenset()
         self.tasks = Tasks(server.alias)
@@ -84,7 +86,11 @@ class Upstream:
         """Each replica's condition right now."""
         if len(self.replicas) == 1:
             return _ONE
-        return tuple(Reading(replica.state != "failing", replica.in_flight) for replica in self.replicas)
+        now_s = self.clock.monotonic()
+        return tuple(
+            Reading(replica.state != "failing", replica.in_flight, replica.latency.at(now_s))
+            for replica in self.replicas
+        )
 
     def turn(self) -> int:
         """Counts the calls, for rotation."""
@@ -127,6 +133,7 @@ class Upstream:
             await self._places.take()
         links.in_flight += 1
         self._idle.clear()
+        began_s = self.clock.monotonic() if self._times else 0.0
         try:
             parked = None if request.state is None else self.means.parking.take(request.state)
             if parked is not None:
@@ -142,6 +149,9 @@ class Upstream:
             return reply
         finally:
             links.in_flight -= 1
+            if self._times:
+                now_s = self.clock.monotonic()
+                links.latency.note(now_s - began_s, now_s)
             if links.stops_when_idle and request.method not in _LISTS:
                 links.used(partition)
             self._places.give_back()

@@ -175,7 +175,8 @@ def _views(
             server, dot, _ = pattern.partition(".")
             if not dot and pattern != "*":
                 if not any(_matches(pattern, name) for name in names):
-                    problems.add(place, unknown("logical tool", pattern, names))
+                    whole = f"; for all of a server write '{pattern}.*'" if pattern in servers else ""
+                    problems.add(place, unknown("logical tool", pattern, names) + whole)
             elif not any(_matches(server, alias) for alias in servers):
                 problems.add(place, unknown("server", server, servers))
         views[owned(tenant, name)] = View(

@@ -1,11 +1,10 @@
 """Logical tools: what may stand in `tools:`, and what only shows when it is seen together."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal
-
-import msgspec
 
 from ...model.config import Server, owned
 from ...model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, MergeBy, Strategy
@@ -30,7 +29,6 @@ from .policy import Values
 from .problems import Problems, unknown
 from .texts import logical_name, tool_of_server
 
-_encode = msgspec.json.Encoder().encode
 _ARGUMENT: Final = Text("the name of an argument", r"[^\x00-\x1f]{1,128}")
 _RENAMED: Final = Entries(_ARGUMENT, "argument", r"[^\x00-\x1f]{1,128}", "a name without control characters")
 
@@ -260,4 +258,4 @@ def _adapter(table: Table, problems: Problems) -> Adapter:
 
 
 def _json(values: Mapping[str, Any]) -> Mapping[str, bytes]:
-    return MappingProxyType({name: _encode(value) for name, value in values.items()})
+    return MappingProxyType({name: json.dumps(value, separators=(",", ":")).encode() for name, value in values.items()})
