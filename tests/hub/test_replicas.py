@@ -4,11 +4,12 @@ from collections import Counter, defaultdict
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tests.hub.conftest import Running, Start, config
+from tests.hub.conftest import Running, Start, at, config
 
 from concento.model.config import Server, UrlReplica
+from concento.testing.clock import ManualClock
 from concento.testing.http_server import ScriptedHttpServer
-from concento.testing.mcp_server import modern_mcp
+from concento.testing.mcp_server import Exchange, modern_mcp, reset
 from concento.testing.raw_agent import RawAgent
 
 
@@ -60,3 +61,64 @@ async def test_the_slow_one_of_two_gets_the_fewer_calls(start: Start) -> None:
             for _ in range(6):
                 await agent.modern("tools/call", {"name": "s__echo", "arguments": {"text": "x"}})
         assert [len(server.hits("tools/call")) for server in servers] == [0, 6]
+
+
+CALL = {"name": "s__echo", "arguments": {"text": "x"}}
+
+
+async def test_a_server_that_keeps_failing_gets_one_call_a_window_and_all_others_an_answer_at_once(
+    start: Start,
+) -> None:
+    """R7, R9."""
+    well = False
+
+    async def flapping(exchange: Exchange) -> Any:
+        return {"content": [], "structuredContent": {"text": "x"}} if well else await reset(exchange)
+
+    async with ScriptedHttpServer(modern_mcp(on_call=flapping)) as server:
+        hub = await start(config(at("s", server.url)))
+        await hub.ready("s")
+        upstream = hub.hub.upstreams.get("s")
+        upstream.clock = clock = ManualClock()
+        async with RawAgent(hub.mcp) as agent:
+            for _ in range(19):
+                await agent.modern("tools/call", CALL)
+            reply = await agent.modern("tools/call", CALL)
+            assert len(server.hits("tools/call")) == 5
+            assert reply.error["code"] == -31001
+            assert reply.error["data"]["outcome"] == "not_sent"
+            assert "failed 5 times in a row" in reply.error["message"]
+            for window in range(1, 4):
+                clock.advance(400.0)
+                for _ in range(10):
+                    await agent.modern("tools/call", CALL)
+                assert len(server.hits("tools/call")) == 5 + window
+            well = True
+            clock.advance(400.0)
+            for _ in range(10):
+                assert (await agent.modern("tools/call", CALL)).result
+            assert len(server.hits("tools/call")) == 18
+
+
+async def test_one_of_several_that_keeps_failing_is_passed_over(start: Start) -> None:
+    async with AsyncExitStack() as stack:
+        hooks = (reset, None)
+        servers = [await stack.enter_async_context(ScriptedHttpServer(modern_mcp(on_call=hook))) for hook in hooks]
+        hub = await start(config(at("s", *(server.url for server in servers))))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            for _ in range(30):
+                await agent.modern("tools/call", CALL)
+        assert [len(server.hits("tools/call")) for server in servers] == [5, 25]
+
+
+async def test_where_all_keep_failing_none_is_passed_over(start: Start) -> None:
+    """R7: never eject all."""
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(ScriptedHttpServer(modern_mcp(on_call=reset))) for _ in range(2)]
+        hub = await start(config(at("s", *(server.url for server in servers))))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            for _ in range(30):
+                await agent.modern("tools/call", CALL)
+        assert sum(len(server.hits("tools/call")) for server in servers) == 30

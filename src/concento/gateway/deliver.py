@@ -74,6 +74,7 @@ async def deliver(
                         raise
             raise AssertionError("a plan has at least one attempt")
     except TimeoutError:
+        upstream.failed(record.replica)
         raise TimedOut(f"The server {upstream.server.alias!r} did not answer within {timeout_s:g} s") from None
 
 
