@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.hub.conftest import Running, Start, at, config
 
+from concento.admin.explain import Question, answer
 from concento.model.config import Config, View
 from concento.model.limiting import LimitRule
 from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge
@@ -214,6 +215,19 @@ async def test_without_any_it_is_not_there(start: Start, stack: AsyncExitStack) 
     assert hidden.error == {**absent.error, "message": absent.error["message"].replace("web_seerch", "web_search")}
     assert (await at_home.agent.modern("tools/list")).result["tools"] == []
     assert at_home.executed() == [0, 0]
+
+
+async def test_it_is_explained_who_would_be_asked(start: Start, stack: AsyncExitStack) -> None:
+    roles = MappingProxyType({"all": Role("all", ("b.*", "c.*"), members=("*",))})
+    one = logical("a.search", "b.search", "c.search")
+    at_home = await house(start, stack, [serving(), serving(), serving()], one, roles=roles)
+    told = answer(at_home.hub.hub, Question("web_search", "alice"))
+    assert told["visible"]
+    assert told["callable"]
+    assert told["tool"] == "b.search"
+    places = {candidate["tool"]: (candidate["visible"], candidate["order"]) for candidate in told["candidates"]}
+    assert places == {"a.search": (False, None), "b.search": (True, 1), "c.search": (True, 2)}
+    assert at_home.executed() == [0, 0, 0]
 
 
 async def test_who_answered_is_recorded(start: Start, stack: AsyncExitStack) -> None:

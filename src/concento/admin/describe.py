@@ -44,6 +44,11 @@ class Hub(Protocol):
     limits: Limits
 
     @property
+    def turns(self) -> Mapping[str, int]:
+        """How often each logical tool was called, by its key."""
+        ...
+
+    @property
     def federation(self) -> Freshness:
         """Who brings lists up to date."""
         ...
