@@ -26,6 +26,7 @@ MENU: Final = {
         "servers-when-needed",
         "sandbox",
         "views",
+        "logical-tools",
         "extensions",
         "keys",
         "sign-in",

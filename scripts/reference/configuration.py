@@ -68,6 +68,7 @@ def is_inherited(path: str, key: Key[Any]) -> bool:
 
 SHARED: Final = {
     ("tenants.TENANT", "servers"): "servers.ALIAS",
+    ("tenants.TENANT", "tools"): "tools.TOOL",
     ("tenants.TENANT", "views"): "views.NAME",
     ("tenants.TENANT", "roles"): "roles.ROLE",
     ("tenants.TENANT", "policies"): "policies[]",
@@ -92,6 +93,14 @@ BESIDE: Final[dict[str, dict[str, str]]] = {
     "policies[].options": {"deny": '["time.*"]', "engine": "acme-risk"},
     "auth.api_keys": {"mtls": '[{match: "dns:*.agents.example.com"}]'},
     "limits.LIMIT": {"rate": "10/s", "day": "10000"},
+    "tools.TOOL": {"bind": "[brave.search, tavily.search]"},
+    "tools.TOOL.bind": {"strategy": "balance"},
+    "tools.TOOL.bind[]": {"tool": "tavily.search"},
+    "tools.TOOL.fanout": {"bind": "[brave.search, tavily.search]", "strategy": "fanout"},
+    **{f"tools.TOOL.fanout.{name}": {} for name in ("enough", "fail", "branch_s", "merge")},
+    "tools.TOOL.fanout.merge.by": {"path": "results", "key": "url"},
+    "tools.TOOL.fanout.merge.path": {},
+    "tools.TOOL.fanout.merge.key": {"by": "union", "path": "results"},
 }
 """What a table has to say besides, for a key of its to be right there."""
 
@@ -128,6 +137,8 @@ def example_of(path: str, key: Key[Any]) -> str:
     if steps[:2] != ["servers", "ALIAS"]:
         first = (*steps, key.name)[0]
         needed = [f"servers: {keys.SERVERS.example}\n"] if first in ("views", "tenants") else []
+        if "tools" in (*steps, key.name):
+            needed = [SEARCHING]
         if first == "auth" and (*steps, key.name)[1:2] in (("mtls",), ("mtls[]",), ("api_keys",)):
             needed.append("tls: {cert: hub.crt, key: hub.key, client_ca: agents-ca.crt}\n")
         if key.name == "tenant" and "acme" in key.example:
@@ -151,6 +162,8 @@ def nested(steps: list[str], key: Key[Any]) -> str:
         text = ", ".join([*(f"{name}: {value}" for name, value in companions.items() if name != own), text])
         if step.isupper():
             text = f"{NAMES.get(place, 'get_current_time' if 'tools' in steps else 'clock')}: {{{text}}}"
+        elif place == "tools.TOOL.bind[]":  # one of them has to be a name alone
+            text = f"bind: [brave.search, {{{text}}}]"
         elif step.endswith("[]") and steps[0] != "servers" and "replicas[]" not in steps:
             text = f"{step[:-2]}: [{{{text}}}]"
         elif step.endswith("[]"):
@@ -160,7 +173,17 @@ def nested(steps: list[str], key: Key[Any]) -> str:
     return text
 
 
-NAMES: Final = {"tenants.TENANT": "acme", "roles.ROLE": "reader", "limits.LIMIT": "each user"}
+NAMES: Final = {
+    "tenants.TENANT": "acme",
+    "roles.ROLE": "reader",
+    "limits.LIMIT": "each user",
+    "tools.TOOL": "web_search",
+}
+
+
+SEARCHING: Final = (
+    "servers: {brave: {url: https://brave.example.com/mcp}, tavily: {url: https://tavily.example.com/mcp}}\n"
+)
 
 
 def beside(steps: list[str], key: Key[Any]) -> dict[str, str]:
@@ -169,6 +192,8 @@ def beside(steps: list[str], key: Key[Any]) -> dict[str, str]:
         return {}
     if key is keys.BALANCE:
         return {"replicas": keys.REPLICAS.example}
+    if key is keys.HASH_BY:
+        return {"replicas": keys.REPLICAS.example, "balance": "hash"}
     if key in keys.ONLY_WITH_URL or steps == [keys.CREDENTIALS.name]:
         return {"url": keys.URL.example}
     return {"command": keys.COMMAND.example}

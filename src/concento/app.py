@@ -7,7 +7,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from .control.federation import Federation
@@ -169,6 +169,11 @@ class Hub:
         certificates = Certificates(tls)
         self._certificates.append(certificates)
         return certificates.context
+
+    @property
+    def turns(self) -> Mapping[str, int]:
+        """How often each logical tool was called, by its key."""
+        return self.gateway.turns
 
     def wall(self) -> float:
         """Unix time."""

@@ -15,6 +15,7 @@ from .model.call import Call, Endpoint
 from .model.config import Config, owned
 from .model.errors import CallError, InvalidParams
 from .model.inventory import Kind
+from .model.logical import LogicalTool
 from .model.policy import ItemKind
 from .model.principal import Principal
 from .model.tenant import DEFAULT_TENANT
@@ -141,7 +142,11 @@ class Snapshot:
         slices = self._slices(endpoint, tenant)
         if endpoint.kind == "server" and not any(lens is None or lens.reaches(slice.server) for slice in slices):
             return None
-        return TenantView(slices, endpoint, lens)
+        return TenantView(slices, endpoint, lens, self._logical(tenant))
+
+    def _logical(self, tenant: str) -> list[LogicalTool]:
+        """The logical tools of a tenant's, and the operator's: whether one is there depends on what is shared."""
+        return [one for one in self.config.tools.values() if one.tenant in (tenant, DEFAULT_TENANT)]
 
     def _slices(self, endpoint: Endpoint, tenant: str) -> tuple[Slice, ...]:
         """The slices that a tenant's view of an endpoint is made of: its own, and those with something shared."""

@@ -349,7 +349,7 @@ def test_schema_is_valid_and_takes_the_examples() -> None:
         {"servers": {"a": {"command": "x"}}},
         {"servers": {"a": {"command": ["x"], "timeout_s": 0}}},
         {"servers": {"a": {"command": ["x"], "timeout_s": 301}}},
-        {"servers": {"a": {"command": ["x"], "balance": "hash"}}},
+        {"servers": {"a": {"command": ["x"], "balance": "random"}}},
         {"servers": {"a": {"command": ["x"], "start": "never"}}},
         {"servers": {"a": {"command": ["x"], "idle_stop_s": 0}}},
         {"servers": {"a": {"command": ["x"], "sandbox": "chroot"}}},

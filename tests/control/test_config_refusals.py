@@ -92,7 +92,6 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
         for key in (
             "prices",
             "alerts",
-            "tools",
             "shared",
         )
     ),
@@ -263,13 +262,8 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ("replicas and idle key", one("replicas: [{url: 'http://h'}], env: {}"), "2:40", "no effect without 'command'"),
     ("weight is 0", one("replicas: [{url: 'http://h', weight: 0}]"), "2:46", "a whole number from 1 to 100"),
     ("weight of a server", one("command: [x], weight: 2"), "2:23", "unknown key 'weight'"),
-    (
-        "weighted later",
-        one("command: [x], balance: weighted"),
-        "2:32",
-        "'weighted' is not available in this version yet",
-    ),
-    ("hash later", one("command: [x], balance: hash"), "2:32", "expected one of round_robin, least_busy"),
+    ("hash_by of nothing", one("command: [x], hash_by: session"), "2:23", "no effect without 'balance: hash'"),
+    ("hash_by of what", one("command: [x], balance: hash, hash_by: user"), "2:47", "expected subject, session or"),
     ("balance unknown", one("command: [x], balance: least_bussy"), "2:32", "did you mean 'least_busy'?"),
     # tools
     ("tools are a list", one("command: [x], tools: [a]"), "2:30", "expected a mapping, each key a tool name"),
@@ -319,7 +313,7 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ),
     ("include is empty", "servers: {}\nviews: {v: {include: []}}\n", "2:22", "at least 1"),
     ("pattern is a number", "servers: {}\nviews: {v: {include: [1]}}\n", "2:23", "expected a pattern"),
-    ("pattern without tool", one("command: [x]") + "views: {v: {include: [one]}}", "3:23", "over server.tool"),
+    ("pattern without tool", one("command: [x]") + "views: {v: {include: [one]}}", "3:23", "write 'one.*'"),
     ("pattern with half a dot", one("command: [x]") + "views: {v: {include: [one.]}}", "3:23", "over server.tool"),
     ("pattern with a class", one("command: [x]") + "views: {v: {include: ['one.[ab]*']}}", "3:23", "* and ? only"),
     ("pattern with choices", one("command: [x]") + "views: {v: {include: ['one.{a,b}']}}", "3:23", "* and ? only"),

@@ -16,6 +16,7 @@ PAGES = [
         "docs/servers-when-needed.md",
         "docs/sandbox.md",
         "docs/views.md",
+        "docs/logical-tools.md",
         "docs/keys.md",
         "docs/sign-in.md",
         "docs/policies.md",

@@ -56,7 +56,7 @@ def test_every_key_is_there_at_its_place() -> None:
     shown |= {("defaults", *place) for place in of_server if ("defaults", place[0]) in shown}
     shown |= {("admin", *place) for place in shown if place[0] == "tls"}
     shown |= {("policies", "unless", *place[2:]) for place in shown if place[:2] == ("policies", "when")}
-    of_tenants = ("servers", "views", "roles", "policies", "limits")
+    of_tenants = ("servers", "tools", "views", "roles", "policies", "limits")
     shown |= {("tenants", *place) for place in shown if place[0] in of_tenants}
     assert shown == schema_places(json_schema())
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from ..catalog.logical import Logical
 from ..catalog.search import ToolIndex
 from ..catalog.slices import Entry, Slice
 from ..front.identity.authenticator import Authenticator
@@ -14,6 +15,7 @@ from ..front.identity.keys import ApiKeys
 from ..model.call import ALL
 from ..model.config import ChildReplica, Isolation, Replica, Server
 from ..model.principal import ANONYMOUS
+from ..model.tenant import DEFAULT_TENANT
 from ..observe.metrics import Metrics
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
@@ -40,6 +42,11 @@ class Hub(Protocol):
     identity: Authenticator
     keys: ApiKeys
     limits: Limits
+
+    @property
+    def turns(self) -> Mapping[str, int]:
+        """How often each logical tool was called, by its key."""
+        ...
 
     @property
     def federation(self) -> Freshness:
@@ -126,15 +133,27 @@ def tool(hub: Hub, name: str) -> dict[str, Any] | None:
     entry = next((entry for entry in _entries(hub) if entry.public == name), None)
     if entry is None:
         return None
-    server = hub.current.snapshot.slices[entry.alias].server
+    binding = hub.current.snapshot.whole(ALL, DEFAULT_TENANT).tool(name) if not entry.alias else None
+    server = hub.current.snapshot.slices[entry.alias].server if binding is None else binding.server
     return {
         **_tool(entry),
+        **({} if binding is None or binding.logical is None else _bound(binding.logical)),
         "definition": json.loads(entry.raw, parse_float=_number, parse_int=_number),
         "isolation": server.isolation,
         "state": REMEMBERS[server.isolation],
         "timeout_s": server.timeout_s,
         "replicas": [_replica(replica) for replica in server.replicas],
     }
+
+
+def _bound(logical: Logical) -> dict[str, Any]:
+    """What a logical tool is bound to, and which of it is there."""
+    there = {(choice.bound.alias, choice.bound.own) for choice in logical.choices}
+    bound = [
+        {"tool": f"{one.alias}.{one.own}", "weight": one.weight, "there": (one.alias, one.own) in there}
+        for one in logical.tool.bind
+    ]
+    return {"strategy": logical.tool.strategy, "bound": bound}
 
 
 def _number(text: str) -> int | float | str:
@@ -151,7 +170,10 @@ def names(hub: Hub) -> list[str]:
 
 
 def _entries(hub: Hub) -> list[Entry]:
-    return [entry for slice in hub.current.snapshot.slices.values() for entry in slice.tools]
+    snapshot = hub.current.snapshot
+    whole = snapshot.whole(ALL, DEFAULT_TENANT)
+    logical = [entry for entry in whole.items("tools") if not entry.alias]
+    return logical + [entry for slice in snapshot.slices.values() for entry in slice.tools]
 
 
 def _tool(entry: Entry) -> dict[str, Any]:

@@ -4,18 +4,21 @@ It asks the very policy and limits that calls are put to, so that it can't say a
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from ..catalog.view import Binding
+from ..catalog.view import Binding, chosen
 from ..front.identity.keys import KeyRecord
 from ..model.call import ALL
+from ..model.config import owned
 from ..model.errors import CallError
 from ..model.principal import Principal
 from ..model.tenant import DEFAULT_TENANT
-from ..policy.decide import Facts
+from ..policy.decide import Facts, Reach
+from ..routing.order import order
 from .describe import Hub
 
 ARGUMENTS_CHARS_MAX = 65_536
@@ -47,15 +50,22 @@ class Question(Struct, frozen=True):
 
 
 def answer(hub: Hub, question: Question) -> dict[str, Any]:
-    """`{principal, known_by, tool, visible, callable, reason, rules, limits}`. Errors: Unanswerable."""
+    """`{principal, known_by, tool, visible, callable, reason, rules, candidates, limits}`. Errors: Unanswerable.
+
+    `candidates`: of a logical tool, the servers' tools in the order in which they would be asked now.
+    """
     snapshot = hub.current.snapshot
     if not snapshot.knows(question.tenant):
         known = [DEFAULT_TENANT, *snapshot.config.tenants]
         raise Unanswerable(f"there is no tenant {question.tenant!r}; known: {', '.join(known)}")
     principal, known_by = _principal(hub, question)
     binding, seen = _binding(hub, question.tool, principal)
-    item = snapshot.item("tool", binding)
     reach = snapshot.reach(principal)
+    candidates = _candidates(hub, binding, reach)
+    if (logical := binding.logical) is not None:  # what holds for the first that they may use holds for the tool
+        place = next((place for place, one in enumerate(candidates) if one["visible"]), 0)
+        binding = chosen(logical, logical.choices[place])
+    item = snapshot.item("tool", binding)
     facts = Facts(_arguments(question.arguments), hub.wall(), question.address, {}, principal)
     decision = reach.decide(item)
     visible, callable, reason = seen and decision.verdict != "hidden", False, f"hidden by {decision.rule}"
@@ -81,8 +91,41 @@ def answer(hub: Hub, question: Question) -> dict[str, Any]:
         "callable": callable,
         "reason": reason,
         "rules": [] if reach.open else reach.explain(item, facts),
+        "candidates": candidates,
         "limits": hub.limits.describe(principal, binding.server.key, binding.own),
     }
+
+
+def _candidates(hub: Hub, binding: Binding, reach: Reach) -> list[dict[str, Any]]:
+    """The bound tools of a logical tool: whether each is seen, how its server is, and when it would be asked."""
+    logical = binding.logical
+    if logical is None:
+        return []
+    found: list[dict[str, Any]] = []
+    for choice in logical.choices:
+        item = hub.current.snapshot.item("tool", chosen(logical, choice))
+        live = next((one for one in hub.upstreams if one.server.key == choice.server.key), None)
+        found.append(
+            {
+                "tool": f"{choice.bound.alias}.{choice.bound.own}",
+                "visible": reach.decide(item).verdict != "hidden",
+                "well": live is not None and live.is_well,
+                "state": "removed" if live is None else live.health().state,
+                "in_flight": 0 if live is None else live.in_flight,
+                "weight": choice.bound.weight,
+                "order": None,
+            }
+        )
+    seen = [one for one in found if one["visible"]]
+    if logical.tool.strategy == "fanout":
+        places: Iterable[int] = range(len(seen))
+    else:
+        turn = hub.turns.get(owned(logical.tool.tenant, logical.tool.name), -1) + 1
+        weights = [one["weight"] for one in seen]
+        places = order(weights, lambda place: bool(seen[place]["well"]), logical.tool.strategy, turn) if seen else ()
+    for number, place in enumerate(places, start=1):
+        seen[place]["order"] = 1 if logical.tool.strategy == "fanout" else number
+    return found
 
 
 def _principal(hub: Hub, question: Question) -> tuple[Principal, str]:

@@ -34,7 +34,12 @@ class Naming:
             for server in config.servers.values()
             if tenant == DEFAULT_TENANT or server.tenant in (tenant, DEFAULT_TENANT)
         )
-        return cls(config.chars_max, aliases)
+        logical = frozenset(
+            tool.name
+            for tool in config.tools.values()
+            if tenant == DEFAULT_TENANT or tool.tenant in (tenant, DEFAULT_TENANT)
+        )
+        return cls(config.chars_max, aliases, logical)
 
 
 def public_name(alias: str, own: str, naming: Naming, *, prefixed: bool = True, wanted: str | None = None) -> str:

@@ -17,12 +17,15 @@ class _Index:
     def __init__(self, patterns: Iterable[str]) -> None:
         self._by_alias: dict[str, list[re.Pattern[str]]] = defaultdict(list)
         self._anywhere: list[tuple[re.Pattern[str], re.Pattern[str]]] = []
+        self._bare: list[re.Pattern[str]] = []
         for pattern in patterns:
             if pattern == "*":
                 self._anywhere.append((_compiled("*"), _compiled("*")))
+                self._bare.append(_compiled("*"))
                 continue
             alias, dot, name = pattern.partition(".")
             if not dot:
+                self._bare.append(_compiled(pattern))
                 continue
             if any(mark in alias for mark in "*?["):
                 self._anywhere.append((_compiled(alias), _compiled(name)))
@@ -33,6 +36,9 @@ class _Index:
         return any(pattern.match(name) for pattern in self._by_alias.get(alias, ())) or any(
             of_alias.match(alias) and of_name.match(name) for of_alias, of_name in self._anywhere
         )
+
+    def names(self, logical: str) -> bool:
+        return any(pattern.match(logical) for pattern in self._bare)
 
     def of(self, alias: str) -> list[re.Pattern[str]]:
         """The patterns for the names of one server."""
@@ -49,6 +55,10 @@ class Patterns:
     def matches(self, alias: str, own: str) -> bool:
         """Whether a server's tool, prompt or resource (by its own name or URI) is meant."""
         return self._include.matches(alias, own) and not self._exclude.matches(alias, own)
+
+    def names(self, logical: str) -> bool:
+        """Whether a logical tool is meant."""
+        return self._include.names(logical) and not self._exclude.names(logical)
 
     def reaches(self, alias: str) -> bool:
         """Whether anything of a server can be meant, whatever it offers."""

@@ -5,6 +5,7 @@ Servers come in the configuration's order, each one's items in its own. The firs
 
 import difflib
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, Protocol
@@ -15,8 +16,10 @@ from ..model.call import Endpoint
 from ..model.config import Server
 from ..model.extensions import NOT_BRIDGED, SKILLS
 from ..model.inventory import KINDS, WELL, Kind
+from ..model.logical import LogicalTool
 from ..model.task import TASKS_EXTENSION
 from ..protocol.jsonrpc import read_object
+from .logical import Choice, Logical, logical
 from .names import SEPARATOR, may_be_bare
 from .slices import Entry, Slice
 from .uris import resolve_uri
@@ -40,6 +43,14 @@ class Lens(Protocol):
         """Whether something of a server is seen, by its own name or URI; `entry` is None where nobody listed it."""
         ...
 
+    def permits(self, kind: Kind, server: Server, own: str, entry: Entry | None) -> bool:
+        """Whether it may be used, be it under another name: what a view leaves out a logical tool may still use."""
+        ...
+
+    def names(self, logical: str) -> bool:
+        """Whether a logical tool is meant to be seen."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -48,6 +59,8 @@ class Binding:
     server: Server
     own: str
     entry: Entry | None = None
+    logical: Logical | None = None
+    """The logical tool that was asked for, of which this is the first choice."""
 
     @property
     def alias(self) -> str:
@@ -62,13 +75,25 @@ class TenantView:
     others.
     """
 
-    def __init__(self, slices: tuple[Slice, ...], endpoint: Endpoint, lens: Lens | None = None) -> None:
+    def __init__(
+        self,
+        slices: tuple[Slice, ...],
+        endpoint: Endpoint,
+        lens: Lens | None = None,
+        logical_tools: Iterable[LogicalTool] = (),
+    ) -> None:
         self.slices = slices
         self.endpoint = endpoint
         self._lens = lens
         self._own_names = endpoint.kind == "server"
         self.shown = slices if lens is None else tuple([slice for slice in slices if lens.reaches(slice.server)])
         self._servers = {slice.server.alias: slice.server for slice in self.shown}
+        wanted = [] if self._own_names else [one for one in logical_tools if lens is None or lens.names(one.name)]
+        self._logical = self._collect_logical(wanted)
+        self._wanted = {one.name: [bound.alias for bound in one.bind] for one in wanted}
+        bound = {bound.alias for one in wanted for bound in one.bind}
+        self.sources = tuple([one for one in slices if one.server.alias in bound or one.server.alias in self._servers])
+        """What it shows comes from these: what logical tools are bound to is not shown for that."""
         self._items: dict[Kind, dict[str, Entry]] = {kind: self._collect(kind) for kind in KINDS}
         self._names = {kind: tuple(items) for kind, items in self._items.items()}
         self._listed = {kind: tuple([self.raw(entry) for entry in self.items(kind)]) for kind in KINDS}
@@ -77,8 +102,20 @@ class TenantView:
         self.instructions = self._merged_instructions()
         self.info = self._own_info()
 
+    def _collect_logical(self, wanted: Iterable[LogicalTool]) -> dict[str, Logical]:
+        by_alias = {slice.server.alias: slice for slice in self.slices}
+        lens = self._lens
+
+        def permits(server: Server, entry: Entry) -> bool:
+            return lens is None or lens.permits("tools", server, entry.own, entry)
+
+        made = [logical(one, by_alias, permits) for one in wanted]
+        return {one.tool.name: one for one in made if one is not None}
+
     def _collect(self, kind: Kind) -> dict[str, Entry]:
         items: dict[str, Entry] = {}
+        if kind == "tools":
+            items = {name: one.entry for name, one in self._logical.items()}
         for slice in self.shown:
             for entry in slice.entries(kind):
                 if self._lens is None or self._lens.shows(kind, slice.server, entry.own, entry):
@@ -100,8 +137,9 @@ class TenantView:
         return self._servers.get(alias)
 
     def tool(self, name: str) -> Binding | None:
-        """The tool of that name."""
-        return self._bound("tools", name)
+        """The tool of that name; of a logical tool, its first choice."""
+        one = self._logical.get(name)
+        return self._bound("tools", name) if one is None else chosen(one, one.choices[0])
 
     def prompt(self, name: str) -> Binding | None:
         """The prompt of that name."""
@@ -119,7 +157,11 @@ class TenantView:
         """The tool of a server's by its own name, if it is seen here."""
         entries = self._items["tools"].values()
         entry = next((entry for entry in entries if entry.own == own and entry.alias == alias), None)
-        return None if entry is None else Binding(self._servers[alias], own, entry)
+        if entry is not None:
+            return Binding(self._servers[alias], own, entry)
+        choices = (choice for one in self._logical.values() for choice in one.choices)
+        found = next((one for one in choices if one.bound.own == own and one.server.alias == alias), None)
+        return None if found is None else Binding(found.server, own, found.entry)
 
     def resource(self, uri: str) -> Binding | None:
         """The resource at a URI, listed or not: the URI names its server."""
@@ -153,7 +195,10 @@ class TenantView:
 
         A public URI needs no inventory to be resolved, so none waits for one.
         """
-        unknown = {slice.server.alias: slice.server for slice in self.shown if slice.inventory is None}
+        unknown = {slice.server.alias: slice.server for slice in self.sources if slice.inventory is None}
+        if (bound := self._wanted.get(name)) is not None:
+            return next((alias for alias in bound if alias in unknown), None)
+        unknown = {alias: server for alias, server in unknown.items() if alias in self._servers}
         if self._own_names:
             return next(iter(unknown), None)
         head, separator, _ = name.partition(SEPARATOR)
@@ -276,6 +321,11 @@ class TenantView:
             return None
         info = self.slices[0].inventory.info
         return msgspec.Raw(info) if read_object(info) else None
+
+
+def chosen(one: Logical, choice: Choice) -> Binding:
+    """A choice of a logical tool as what a call is about."""
+    return Binding(choice.server, choice.bound.own, choice.entry, one)
 
 
 def _heading(server: Server) -> str:

@@ -71,5 +71,9 @@ def show(told: dict[str, Any]) -> None:
     click.echo(f"{sees} {told['tool']} and {may} it: {told['reason']}")
     for line in told["rules"]:
         click.echo(f"  {line}")
+    for one in told["candidates"]:
+        load = f"{one['state']}, {one['in_flight']} in flight"
+        asked = f"asked at place {one['order']}" if one["order"] else "not asked"
+        click.echo(f"  {one['tool']}: {load}; {asked if one['visible'] else 'not theirs'}")
     for limit in told["limits"]:
         click.echo(f"  limit {limit}")

@@ -208,7 +208,7 @@ class Federation:
         """
         now, wait_s = self._clock.wall(), self._current.snapshot.config.start_wait_s
         waits: list[asyncio.Task[None]] = []
-        for slice in view.shown:
+        for slice in view.sources:
             key = slice.server.key
             if slice.inventory is None:
                 known = self._known.get(key)

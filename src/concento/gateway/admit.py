@@ -53,10 +53,19 @@ class Gate:
         binding = target.binding
         record.server, record.tool = binding.server.key, target.label
         reach = self._current.snapshot.reach(call.principal)
-        facts = Facts(call.params.get("arguments"), record.wall_s, call.address or None, call.meta, call.principal)
+        arguments = target.request.params.get("arguments")  # as its server will get them
+        facts = Facts(
+            arguments if isinstance(arguments, Raw) else None,
+            record.wall_s,
+            call.address or None,
+            call.meta,
+            call.principal,
+        )
         if not reach.open and binding.own:
             item = self._current.snapshot.item(target.kind, binding)
             record.rule = reach.admit(item, facts).rule
+        if record.lease is not None:
+            record.lease.leave()  # of a server that was asked before, and did not answer
         record.lease = lease = self._limits.enter(call.principal, binding.server.key, binding.own or None)
         if lease.told is not None:
             record.notice(lease.told)

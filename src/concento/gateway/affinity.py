@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw, structs
 
 from ..model import meta
-from ..model.call import Call, Reply, Result
+from ..model.call import Call, Reply, Request, Result
 from ..model.errors import InvalidParams
 from ..model.seal import Seal
 from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_string
@@ -60,6 +60,20 @@ def steady(attempts: Sequence[int], usable: Sequence[bool], partition: str) -> S
     """The replicas in the order that brings a partition to the same one each time, as long as that one is usable."""
     home = zlib.crc32(partition.encode()) % len(usable)
     return (home, *(one for one in attempts if one != home)) if usable[home] else attempts
+
+
+def hash_key(by: str, request: Request, call: Call) -> bytes:
+    """What calls have in common that go to one replica: the caller, the session, or the value of an argument."""
+    owner = call.principal.owner_key
+    if by == "session":
+        return (call.session or owner).encode()
+    if by != "subject":
+        arguments = request.params.get("arguments")
+        members = read_object(arguments) if isinstance(arguments, Raw) else None
+        value = (members or {}).get(by.removeprefix("arguments."))
+        if value is not None:
+            return bytes(value)
+    return owner.encode()
 
 
 def with_handle(reply: Reply, handle: str) -> Reply:

@@ -1,10 +1,13 @@
 """Have a server answer: which of its replicas and links, under which state, and what its reply means for the caller."""
 
+import random
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
+from ..catalog.view import chosen
 from ..model import meta
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
 from ..model.errors import CallError
@@ -12,13 +15,17 @@ from ..model.task import TASK
 from ..observe.record import Record
 from ..routing.plan import plan
 from ..upstream.parking import no_longer_awaited
+from ..upstream.server import Upstream
 from . import affinity, inputs
 from .deliver import deliver
 from .resolve import RESOLVE, Target
+from .route import asking
 from .task_refs import publish_created
 
 if TYPE_CHECKING:
     from .call import Gateway
+
+_ONLY: Final = (0,)
 
 
 async def ask(
@@ -29,7 +36,7 @@ async def ask(
     Errors: any `CallError`.
     """
     upstream = gateway.upstreams.get(target.binding.server.key)
-    attempts = plan(upstream.readings(), upstream.server.balance, upstream.turn()) if replica is None else (replica,)
+    attempts = _planned(upstream, target, call) if replica is None else (replica,)
     request, handle = target.request, None
     if meta.SESSION in call.meta:
         call, handle = affinity.in_session(upstream, call, gateway.seal)
@@ -54,6 +61,15 @@ async def ask(
     return reply if handle is None else affinity.with_handle(reply, handle)
 
 
+def _planned(upstream: Upstream, target: Target, call: Call) -> Sequence[int]:
+    """The replicas to try, in order."""
+    if len(upstream.replicas) == 1:
+        return _ONLY
+    balance = upstream.server.balance
+    key = affinity.hash_key(upstream.server.hash_by, target.request, call) if balance == "hash" else b""
+    return plan(upstream.readings(), balance, upstream.turn(), upstream.weights, random.random(), key)
+
+
 def _with_questions(gateway: "Gateway", reply: Result, call: Call, alias: str, replica: int) -> Result:
     """The server's questions as the caller gets them. What can't be asked of it is given up at the server, too."""
     state = inputs.state_of(reply)
@@ -72,6 +88,9 @@ def abandon(gateway: "Gateway", call: Call) -> None:
     resolve = RESOLVE.get(call.method)
     if view is not None and resolve is not None and call.state is not None:
         with suppress(CallError):
-            held = inputs.open_state(call, call.state, resolve(view, call).alias, gateway.seal, gateway.wall())
+            binding = resolve(view, call).binding
+            if (logical := binding.logical) is not None:
+                binding = chosen(logical, logical.choices[asking(gateway, logical, call)])
+            held = inputs.open_state(call, call.state, binding.alias, gateway.seal, gateway.wall())
             if held.state is not None:
                 gateway.upstreams.parking.abandon(held.state)

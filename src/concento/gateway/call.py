@@ -21,7 +21,9 @@ from . import lists, skills
 from .admit import Gate, check_hops
 from .ask import abandon, ask
 from .deadline import Deadlines
+from .fanout import all_of
 from .resolve import RESOLVE, Resolve, Target, task_target, unknown_method
+from .route import one_of
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
 from .tasks import CallTasks
 
@@ -49,6 +51,8 @@ class Gateway:
         self.wall = records.wall
         self.seal = seal
         self.tasks = CallTasks(self, store)
+        self.turns: dict[str, int] = {}
+        """How often each logical tool was called."""
 
     async def call(self, call: Call, notify: Notify | None = None) -> Reply:
         """Answer one call; `notify` receives what its server says meanwhile.
@@ -68,14 +72,12 @@ class Gateway:
                 reply = await self._tell(view, call, record)
             else:
                 target = await self._resolved(resolve, view, call, record)
-                facts = gate.admit(view, target, call, record)
-                objection = gate.objection(target, call, facts, record)
-                if objection is not None:
-                    reply = objection
+                if target.binding.logical is None:
+                    reply = await self.asked(view, target, call, notify, record)
+                elif target.binding.logical.tool.strategy == "fanout":
+                    reply = await all_of(self, view, target, call, record)
                 else:
-                    if (written := gate.intent(record)) is not None:
-                        await written
-                    reply = await ask(self, target, call, notify, record)
+                    reply = await one_of(self, view, target, call, notify, record)
             if record.notices is not None:
                 reply = gate.with_notices(reply, record)
             record.replied(reply)
@@ -91,6 +93,17 @@ class Gateway:
             if record.lease is not None:
                 record.lease.leave()
             self.records.close(record)
+
+    async def asked(self, view: TenantView, target: Target, call: Call, notify: Notify | None, record: Record) -> Reply:
+        """What one server answers, if it may be asked. Errors: any `CallError`."""
+        gate = self.gate
+        facts = gate.admit(view, target, call, record)
+        objection = gate.objection(target, call, facts, record)
+        if objection is not None:
+            return objection
+        if (written := gate.intent(record)) is not None:
+            await written
+        return await ask(self, target, call, notify, record)
 
     @contextmanager
     def recorded(self, call: Call) -> Iterator[Record]:

@@ -63,7 +63,7 @@ async def deliver(
     try:
         with deadline:
             for attempt, replica in enumerate(attempts, start=1):
-                record.attempts, record.replica = attempt, replica
+                record.attempts, record.replica = record.attempts + 1, replica
                 try:
                     return _checked(upstream, call, await upstream.request(replica, partition, request, hand_on))
                 except CallError as error:
@@ -74,6 +74,7 @@ async def deliver(
                         raise
             raise AssertionError("a plan has at least one attempt")
     except TimeoutError:
+        upstream.failed(record.replica)
         raise TimedOut(f"The server {upstream.server.alias!r} did not answer within {timeout_s:g} s") from None
 
 

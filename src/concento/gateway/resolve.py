@@ -6,7 +6,7 @@ What is hidden and what does not exist get the same answer, byte for byte.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from ..catalog import rewrite
 from ..catalog.slices import Entry
@@ -18,7 +18,8 @@ from ..model.inventory import Kind
 from ..model.policy import ItemKind
 from ..model.task import TASKS_EXTENSION, TaskRef
 from ..protocol.headers import check_params, mirror_params
-from ..protocol.jsonrpc import raw
+from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_once
+from ..routing.adapt import adapted
 from .task_refs import unknown_task
 
 
@@ -58,14 +59,33 @@ def _tool(view: TenantView, call: Call) -> Target:
     binding = view.tool(call.name or "")
     if binding is None:
         raise _unknown(view, "tools", "tool", call.name or "")
+    return tool_target(view, call, binding)
+
+
+def tool_target(view: TenantView, call: Call, binding: Binding) -> Target:
+    """What a tool's server is asked. Errors: InvalidParams, where header fields and arguments contradict."""
+    if binding.logical is not None:
+        call = _as_bound(call, binding)
     headers: tuple[tuple[str, str], ...] = ()
     entry = binding.entry
     if isinstance(entry, Entry) and entry.params:
         arguments = call.params.get("arguments")
-        if call.mirrored is not None:
+        if call.mirrored is not None and binding.logical is None:
             check_params(entry.params, arguments, call.mirrored)
         headers = mirror_params(entry.params, arguments)
     return _target(view, call, "tool", binding, headers)
+
+
+def _as_bound(call: Call, binding: Binding) -> Call:
+    """A call of a logical tool with the arguments that this one of its tools takes."""
+    assert binding.logical is not None
+    bound = next(one.bound for one in binding.logical.choices if one.entry is binding.entry)
+    if bound.adapter is None:
+        return call
+    arguments = read_once(call.params.get("arguments", EMPTY_OBJECT))
+    if arguments is None:
+        raise InvalidParams("The arguments must be an object")
+    return structs.replace(call, params={**call.params, "arguments": adapted(arguments, bound.adapter)})
 
 
 def _prompt(view: TenantView, call: Call) -> Target:

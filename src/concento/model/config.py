@@ -13,11 +13,12 @@ from typing import Any, Literal
 from .auditing import Audit
 from .auth import Auth, Tls
 from .limiting import LimitRule
+from .logical import LogicalTool
 from .policy import Role, Rule
 from .tenant import DEFAULT_TENANT, Tenant
 
 Isolation = Literal["shared", "principal", "session"]
-Balance = Literal["round_robin", "least_busy"]
+Balance = Literal["round_robin", "weighted", "least_busy", "hash"]
 Start = Literal["eager", "lazy"]
 Validate = Literal["off", "warn", "enforce"]
 
@@ -109,6 +110,8 @@ class Server:
     alias: str
     replicas: tuple[Replica, ...]
     balance: Balance = "round_robin"
+    hash_by: str = "subject"
+    """With `balance: hash`, what calls of one replica have in common: `subject`, `session` or `arguments.NAME`."""
     tools: Mapping[str, ToolOverride] = field(default_factory=_nothing)
     prefix: Literal["alias", "never"] = "alias"
     isolation: Isolation = "shared"
@@ -183,6 +186,8 @@ class Config:
     """By their keys (`owned`): the operator's and all tenants'."""
     views: Mapping[str, View] = field(default_factory=_nothing)
     """Likewise."""
+    tools: Mapping[str, LogicalTool] = field(default_factory=_nothing)
+    """Logical tools, likewise."""
     tls: Tls | None = None
     admin_tls: Tls | None = None
     auth: Auth | None = None

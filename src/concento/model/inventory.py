@@ -82,3 +82,5 @@ class Reading:
 
     usable: bool = True
     in_flight: int = 0
+    latency_s: float = 0.0
+    """How long its replies took lately; it fades while none comes."""

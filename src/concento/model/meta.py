@@ -31,10 +31,16 @@ HOPS: Final = "dev.concento/hops"
 NOTICES: Final = "dev.concento/notices"
 """On results: what the caller should know beside, such as a quota that is nearly used up."""
 
+BRANCHES: Final = "dev.concento/branches"
+"""On results of a tool that asks several servers at once: how each of them ended."""
+ORIGINS: Final = "dev.concento/origins"
+"""On results whose structured content was merged: the server of each item of the list, in its order."""
+
 SERVERS: Final = "dev.concento/servers"
 """On list results: per server that is missing or stale, `{alias: {"state": ..., "error": ...}}`."""
 SESSION: Final = "dev.concento/session"
 """On a call to a server that remembers earlier calls, by an agent without a session: `new`, or the handle that its
 result brought. On that result: the handle."""
 SERVER: Final = "dev.concento/server"
-"""On a question that a server asks its caller: the alias of the server, so that people can be told who asks."""
+"""On a question that a server asks its caller, and on content of several servers in one result: the server's alias, so
+that people can be told who asks, or says so."""

@@ -53,10 +53,17 @@ class Sight:
 
     def shows(self, kind: Kind, server: Server, own: str, entry: Entry | None) -> bool:
         """Whether something of a server is seen."""
-        alias = server.alias
-        if server.tenant != self._tenant and not self._share.matches(alias, own):
+        if self._patterns is not None and not self._patterns.matches(server.alias, own):
             return False
-        if self._patterns is not None and not self._patterns.matches(alias, own):
+        return self.permits(kind, server, own, entry)
+
+    def names(self, logical: str) -> bool:
+        """Whether a logical tool is meant to be seen."""
+        return self._patterns is None or self._patterns.names(logical)
+
+    def permits(self, kind: Kind, server: Server, own: str, entry: Entry | None) -> bool:
+        """Whether something of a server may be used, whatever the view's patterns say."""
+        if server.tenant != self._tenant and not self._share.matches(server.alias, own):
             return False
         return self._reach is None or self._reach.decide(item_of(_KIND[kind], server, own, entry)).verdict != "hidden"
 

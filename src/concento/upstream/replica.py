@@ -17,7 +17,9 @@ from ..model.call import NO_ABILITIES, Profile
 from ..model.config import ChildReplica, UrlReplica
 from ..model.errors import CallError, ConcentoError, Overloaded, Unavailable
 from ..model.inventory import ServerState
+from .circuit import CLOSED
 from .connect import Connected, connect
+from .latency import Latency
 from .link import Link
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ class ReplicaLinks:
         self.error: str | None = None
         self.main: Connected | None = None
         self.in_flight = 0
+        self.latency = Latency()
+        self.circuit = CLOSED
         self.isolated: dict[str, asyncio.Task[Connected]] = {}
         self.used_s: dict[str, float] = {}
         """When each link was last used, by partition; the main link's is ""."""

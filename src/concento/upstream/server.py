@@ -11,6 +11,7 @@ from ..model.config import ChildReplica, Server
 from ..model.errors import CallError, ConcentoError, Unavailable
 from ..model.inventory import WELL, Health, Reading
 from ..transport.stdio import Child, ExitNotice
+from .circuit import CLOSED, begun, ended, failed, standing, succeeded
 from .connect import CHILD_WAIT_S, Means
 from .link import Link, Welcome
 from .places import Places
@@ -60,6 +61,8 @@ class Upstream:
         self.replicas = [ReplicaLinks(self, spec) for spec in server.replicas]
         self._events = events
         self._places = Places(server.alias, server.concurrency_max)
+        self.weights = tuple(spec.weight for spec in server.replicas)
+        self._times = len(self.replicas) > 1
         self._turns = 0
         self._uris: frozenset[str] = frozenset()
         self.tasks = Tasks(server.alias)
@@ -84,12 +87,26 @@ class Upstream:
         """Each replica's condition right now."""
         if len(self.replicas) == 1:
             return _ONE
-        return tuple(Reading(replica.state != "failing", replica.in_flight) for replica in self.replicas)
+        now_s = self.clock.monotonic()
+        return tuple(
+            Reading(
+                replica.state != "failing" and standing(replica.circuit, now_s) != "open",
+                replica.in_flight,
+                replica.latency.at(now_s),
+            )
+            for replica in self.replicas
+        )
 
     def turn(self) -> int:
         """Counts the calls, for rotation."""
         self._turns += 1
         return self._turns
+
+    @property
+    def is_well(self) -> bool:
+        """Whether a replica is there, or may be woken, and has not failed too often."""
+        now_s = self.clock.monotonic()
+        return any(replica.state in WELL and standing(replica.circuit, now_s) != "open" for replica in self.replicas)
 
     @property
     def in_flight(self) -> int:
@@ -118,30 +135,73 @@ class Upstream:
         links = self.replicas[replica]
         if self._closed:
             raise Unavailable(f"The server {self.server.alias!r} was removed")
+        tries = links.circuit is not CLOSED and self._tries(links)
         if not self._places.take_now():
             await self._places.take()
         links.in_flight += 1
         self._idle.clear()
+        began_s = self.clock.monotonic() if self._times else 0.0
         try:
             parked = None if request.state is None else self.means.parking.take(request.state)
             if parked is not None:
                 return await parked.resume(request, notify)
             main = links.main
             if main is not None and not partition and main.suits(request.profile):
-                return await main.link.request(request, notify)
+                reply = await main.link.request(request, notify)
+                if links.circuit is not CLOSED:
+                    links.circuit = succeeded(links.circuit, self.clock.monotonic())
+                return reply
             partition, link = await links.link(partition, request.profile)
             if links.asks:
                 self.means.parking.check_room(request.owner.owner)
             reply = await link.request(request, notify)
             links.asks = links.asks or (isinstance(reply, Result) and reply.kind == INPUT_REQUIRED)
+            if links.circuit is not CLOSED:
+                links.circuit = succeeded(links.circuit, self.clock.monotonic())
             return reply
+        except CallError as error:
+            if error.fault == "upstream":
+                self.failed(replica)
+            raise
         finally:
             links.in_flight -= 1
+            if tries:
+                links.circuit = ended(links.circuit)
+            if self._times:
+                now_s = self.clock.monotonic()
+                links.latency.note(now_s - began_s, now_s)
             if links.stops_when_idle and request.method not in _LISTS:
                 links.used(partition)
             self._places.give_back()
             if not self._places.taken:
                 self._idle.set()
+
+    def _tries(self, links: ReplicaLinks) -> bool:
+        """Let a call pass to a replica that failed lately, or not. Returns whether it is the one that tries it.
+
+        Of several, none is passed over where all keep failing. Errors: Unavailable.
+        """
+        now_s = self.clock.monotonic()
+        if standing(links.circuit, now_s) == "open" and (
+            len(self.replicas) == 1 or self._others_are_well(links, now_s)
+        ):
+            left_s = max(1.0, links.circuit.until_s - now_s)
+            told = f"The server {self.server.alias!r} failed {links.circuit.failures} times in a row"
+            raise Unavailable(f"{told} and is tried again in {left_s:.0f} s", retry_after_s=left_s)
+        before, links.circuit = links.circuit, begun(links.circuit, now_s)
+        return before is not links.circuit
+
+    def _others_are_well(self, links: ReplicaLinks, now_s: float) -> bool:
+        return any(
+            other.state != "failing" and standing(other.circuit, now_s) != "open"
+            for other in self.replicas
+            if other is not links
+        )
+
+    def failed(self, replica: int) -> None:
+        """A replica gave no reply to a call, or none that is one."""
+        links = self.replicas[replica]
+        links.circuit = failed(links.circuit, self.clock.monotonic(), random.random())
 
     async def listen(self, replica: int, partition: str, request: Request, notify: Notify) -> None:
         """Hear what a listen request of a caller's own brings, until cancelled. It takes no call's place."""
@@ -183,7 +243,10 @@ class Upstream:
             by_state["asleep"].wake()
 
     def on_ready(self, link: Link) -> None:
-        """A main link was made."""
+        """A main link was made, by a replica that is well then."""
+        for replica in self.replicas:
+            if replica.main is not None and replica.main.link is link:
+                replica.circuit = CLOSED
         if self._uris:
             self.tasks.start(self._subscribe_again(link))
         self._events.ready(self.server.key, link.welcome)

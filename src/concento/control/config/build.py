@@ -10,12 +10,14 @@ from typing import Final
 
 from ...model.auth import Auth
 from ...model.config import Address, Config, Server, View, owned
+from ...model.logical import LogicalTool
 from ...model.tenant import DEFAULT_TENANT, Tenant
 from . import keys
 from .audit import build_audit
 from .auth import build_auth, build_tls
 from .kinds import EMPTY, Key, Placed, Reader, Table
 from .limits import build_limits
+from .logical import TOOLS, build_logical
 from .policy import VALIDATE, build_policies, build_roles, check_validate
 from .problems import Problems, unknown
 from .servers import Context, build_server
@@ -32,7 +34,8 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
     problems = reader.problems
     placed = root.get(keys.SERVERS) or {}
     servers = {alias: build_server(alias, table, context) for alias, table in placed.items()}
-    views = _views(root, DEFAULT_TENANT, servers, problems)
+    tools = build_logical(root, DEFAULT_TENANT, servers, problems)
+    views = _views(root, DEFAULT_TENANT, servers, tools, problems)
     _refuse_second_bare(placed, problems)
     operators = tuple(servers.values())
     aliases = {server.alias for server in operators}
@@ -45,7 +48,10 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         _refuse_second_bare({**placed, **own}, problems)
         tenants[name] = build_tenant(name, tenant, theirs, operators, roles, str(path), reader)
         seen = {server.alias: server for server in (*operators, *theirs)}
-        views |= _views(tenant.value, name, seen, problems)
+        own_tools = build_logical(tenant.value, name, seen, problems)
+        _refuse_namesakes(own_tools, tools, tenant.value, problems)
+        tools |= own_tools
+        views |= _views(tenant.value, name, seen, tools, problems)
     known_roles = {*roles, *(role for tenant in tenants.values() for role in tenant.roles)}
     tls = build_tls(root, reader)
     auth = build_auth(root, tls, tenants, known_roles, problems)
@@ -71,6 +77,7 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         access_log=_access_log(telemetry, reader),
         servers=MappingProxyType(servers),
         views=MappingProxyType(views),
+        tools=MappingProxyType(tools),
         tls=tls,
         admin_tls=None if admin_table is None else build_tls(admin_table, reader),
         auth=auth,
@@ -146,14 +153,31 @@ def _refuse_second_bare(servers: Mapping[str, Placed[Table]], problems: Problems
         problems.add(servers[alias].value.place_of(keys.PREFIX), message)
 
 
-def _views(root: Table, tenant: str, servers: Mapping[str, Server], problems: Problems) -> dict[str, View]:
+def _refuse_namesakes(
+    own: Mapping[str, LogicalTool], known: Mapping[str, LogicalTool], table: Table, problems: Problems
+) -> None:
+    """A logical tool of a tenant's that is called like one of the operator's would stand in its place."""
+    for tool in own.values():
+        if tool.name in known:
+            told = f"the operator has a logical tool {tool.name!r}; take another name"
+            problems.add((table.get(TOOLS) or {})[tool.name].place, told)
+
+
+def _views(
+    root: Table, tenant: str, servers: Mapping[str, Server], tools: Mapping[str, LogicalTool], problems: Problems
+) -> dict[str, View]:
     """The views of a tenant, over servers by their aliases."""
+    names = [tool.name for tool in tools.values() if tool.tenant in (tenant, DEFAULT_TENANT)]
     views: dict[str, View] = {}
     for name, (table, _) in (root.get(keys.VIEWS) or {}).items():
         include, exclude = table.get(keys.INCLUDE), table.get(keys.EXCLUDE) or ()
         for pattern, place in (*(include or ()), *exclude):
-            server = pattern.partition(".")[0]
-            if not any(_matches(server, alias) for alias in servers):
+            server, dot, _ = pattern.partition(".")
+            if not dot and pattern != "*":
+                if not any(_matches(pattern, name) for name in names):
+                    whole = f"; for all of a server write '{pattern}.*'" if pattern in servers else ""
+                    problems.add(place, unknown("logical tool", pattern, names) + whole)
+            elif not any(_matches(server, alias) for alias in servers):
                 problems.add(place, unknown("server", server, servers))
         views[owned(tenant, name)] = View(
             name,

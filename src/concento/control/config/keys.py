@@ -25,7 +25,7 @@ from .kinds import (
     WithPlace,
 )
 from .policy import VALIDATE
-from .texts import ALIAS, HEADER_NAME, TOOL_NAME, address, host_name, http_url, pattern, shared_path, state_file
+from .texts import ALIAS, HEADER_NAME, TOOL_NAME, address, host_name, http_url, shared_path, state_file, view_pattern
 
 _HUB = Config()
 _SERVER = Server("", ())
@@ -109,7 +109,7 @@ CREDENTIALS: Final = Key(
 WEIGHT: Final = Key(
     "weight",
     Whole(1, 100),
-    "Share of this replica among the others, for `balance: weighted`, which comes in a later version.",
+    "Share of this replica among the others, for `balance: weighted` and `hash`.",
     _URL_REPLICA.weight,
     example="3",
 )
@@ -193,10 +193,19 @@ REPLICAS: Final = Key(
 )
 BALANCE: Final[Key[Balance]] = Key(
     "balance",
-    Choice(("round_robin", "least_busy"), later=("weighted", "hash")),
-    "How calls are spread over replicas.",
+    Choice(("round_robin", "weighted", "least_busy", "hash")),
+    "How calls are spread over replicas: in turn; in turn as often as each one's `weight` says; to the less loaded of "
+    "two (calls in flight times how long replies took lately); or always to the same one for what `hash_by` says.",
     _SERVER.balance,
     example="least_busy",
+)
+HASH_BY: Final = Key(
+    "hash_by",
+    Text("subject, session or arguments.NAME", r"subject|session|arguments\.[^\x00-\x1f]{1,128}"),
+    "With `balance: hash`, which calls go to the same replica: those of one `subject` (the caller), of one `session`, "
+    "or with the same value of an argument.",
+    _SERVER.hash_by,
+    example="arguments.repository",
 )
 
 RENAME: Final = Key(
@@ -276,7 +285,7 @@ ONLY_ON_STDIO: Final[tuple[Key[Any], ...]] = (START, IDLE_STOP_S)
 
 SERVER: Final = Keys(
     "a server",
-    *(COMMAND, ARGS, ENV, ENV_INHERIT, CWD, URL, TRANSPORT, HEADERS, CREDENTIALS, REPLICAS, BALANCE),
+    *(COMMAND, ARGS, ENV, ENV_INHERIT, CWD, URL, TRANSPORT, HEADERS, CREDENTIALS, REPLICAS, BALANCE, HASH_BY),
     *(TOOLS, PREFIX, ISOLATION, STATEFUL, TIMEOUT_S, REQUIRED, CONCURRENCY_MAX, START, IDLE_STOP_S, SANDBOX),
     *(TRUST_HINTS, VALIDATE),
 )
@@ -290,7 +299,7 @@ SERVERS: Final = Key(
 
 # -- a view
 
-_PATTERN = WithPlace(Parsed(Text("a pattern over server.tool, such as git.*"), pattern))
+_PATTERN = WithPlace(Parsed(Text("a pattern over server.tool, such as git.*"), view_pattern))
 INCLUDE: Final = Key(
     "include",
     Items(_PATTERN, 'patterns over server.tool, such as ["git.*"]'),
@@ -308,7 +317,8 @@ VIEWS: Final = Key(
     Entries(
         Keys("a view", INCLUDE, EXCLUDE), "view name", ALIAS, "a-z, 0-9 and -, beginning with a letter, at most 20"
     ),
-    "Named subsets of the catalog, each at `/views/NAME/mcp`. Patterns match `server.tool`, with * and ? as wildcards.",
+    "Named subsets of the catalog, each at `/views/NAME/mcp`. Patterns match `server.tool`, or without a dot the names "
+    "of logical tools, with * and ? as wildcards.",
     example='{clock: {include: ["time.get*"]}}',
 )
 

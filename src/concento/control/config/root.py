@@ -7,14 +7,15 @@ from .audit import AUDIT
 from .auth import AUTH, TLS
 from .kinds import Keys, Schema
 from .limits import LIMITS
+from .logical import TOOLS
 from .policy import POLICIES, ROLES, VALIDATE
 from .tenants import TENANTS
 
 ROOT: Final = Keys(
     "a configuration",
-    *(keys.LISTEN, TLS, keys.ADMIN, keys.STATE, keys.HOSTS, keys.NAMES, keys.DEFAULTS, keys.SERVERS, keys.VIEWS),
+    *(keys.LISTEN, TLS, keys.ADMIN, keys.STATE, keys.HOSTS, keys.NAMES, keys.DEFAULTS, keys.SERVERS, TOOLS, keys.VIEWS),
     *(AUTH, TENANTS, ROLES, POLICIES, VALIDATE, LIMITS, AUDIT, keys.TELEMETRY),
-    later=("shared", "tools", "prices", "alerts"),
+    later=("shared", "prices", "alerts"),
 )
 
 

@@ -56,6 +56,7 @@ def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
         alias,
         replicas,
         balance=table[keys.BALANCE],
+        hash_by=_hash_by(table, context),
         tools=_tools(table, context),
         prefix=table[keys.PREFIX],
         isolation=_isolation(table, context),
@@ -171,6 +172,12 @@ def _isolation(table: Table, context: Context) -> Isolation:
             context.problem(table, keys.STATEFUL, "'stateful: true' implies 'isolation: session'; remove one of them")
         return "session"
     return _own_or(table, context.defaults, keys.ISOLATION)
+
+
+def _hash_by(table: Table, context: Context) -> str:
+    if table.given(keys.HASH_BY) and table[keys.BALANCE] != "hash":
+        context.problem(table, keys.HASH_BY, "'hash_by' has no effect without 'balance: hash'")
+    return table[keys.HASH_BY]
 
 
 def _tools(table: Table, context: Context) -> Mapping[str, ToolOverride]:

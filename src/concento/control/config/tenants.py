@@ -9,6 +9,7 @@ from ...model.tenant import DEFAULT_TENANT, Tenant
 from . import keys
 from .kinds import Entries, Items, Key, Keys, Parsed, Placed, Reader, Table, Text, WithPlace
 from .limits import LIMITS, build_limits
+from .logical import TOOLS
 from .policy import POLICIES, ROLES, build_policies, build_roles
 from .problems import Problems, unknown
 from .texts import ALIAS, pattern
@@ -28,7 +29,7 @@ SERVERS: Final = Key(
 TENANTS: Final = Key(
     "tenants",
     Entries(
-        Keys("a tenant", SHARE, SERVERS, keys.VIEWS, ROLES, POLICIES, LIMITS),
+        Keys("a tenant", SHARE, SERVERS, TOOLS, keys.VIEWS, ROLES, POLICIES, LIMITS),
         "tenant",
         ALIAS,
         "a-z, 0-9 and -, beginning with a letter, at most 20 in all",

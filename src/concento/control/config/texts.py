@@ -83,6 +83,30 @@ def pattern(text: str) -> str:
     return text
 
 
+def view_pattern(text: str) -> str:
+    """A pattern over server.tool, or over the names of logical tools, which have no dot."""
+    if "." in text or text == "*":
+        return pattern(text)
+    if not re.fullmatch("[A-Za-z0-9_*?-]+", text):
+        raise ValueError("expected a pattern over server.tool, such as git.*, or the name of a logical tool")
+    return text
+
+
+def tool_of_server(text: str) -> tuple[str, str]:
+    alias, dot, own = text.partition(".")
+    if not dot or not own or not re.fullmatch(ALIAS, alias):
+        raise ValueError("expected a server's alias and its own name of a tool with a dot between: brave.search")
+    return alias, own
+
+
+def logical_name(text: str) -> str:
+    if "__" in text:
+        raise ValueError("the name of a logical tool can't have __ in it: so begin the names of servers' tools")
+    if re.search("_[0-9a-f]{8}$", text):
+        raise ValueError("the name of a logical tool can't end in _ and eight hex digits, as altered names do")
+    return text
+
+
 def shared_path(text: str) -> str:
     path = posixpath.normpath(text)
     if path in ("/", "//", "~") or re.match("/(proc|dev|sys)(/|$)", path):

@@ -1,0 +1,73 @@
+"""Have one of several servers answer: those that a logical tool is bound to, in the order that its strategy says.
+
+Each is asked as if the caller had named its tool: policy, limits, arguments and the audit record look at every one.
+"""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ..catalog.logical import Choice, Logical
+from ..catalog.view import TenantView, chosen
+from ..model.call import Call, Notify, Reply
+from ..model.config import owned
+from ..model.errors import CallError, Unavailable
+from ..observe.record import Record
+from ..policy.hints import counted_annotations
+from ..routing.order import may_follow, order
+from . import inputs
+from .resolve import Target, tool_target
+
+if TYPE_CHECKING:
+    from .call import Gateway
+
+
+async def one_of(
+    gateway: "Gateway", view: TenantView, target: Target, call: Call, notify: Notify | None, record: Record
+) -> Reply:
+    """The reply of the first server that gives one.
+
+    Errors: any `CallError`: of the last that was asked, or of one that may have run the call.
+    """
+    logical = target.binding.logical
+    assert logical is not None
+    choices = logical.choices
+    key = owned(logical.tool.tenant, logical.tool.name)
+    turn = gateway.turns[key] = gateway.turns.get(key, -1) + 1
+    if call.state is None:
+        weights = [choice.bound.weight for choice in choices]
+        places = order(weights, lambda place: _is_well(gateway, choices[place]), logical.tool.strategy, turn)
+    else:
+        places = iter((asking(gateway, logical, call),))
+    failed: CallError | None = None
+    for place in places:
+        choice = choices[place]
+        try:
+            return await gateway.asked(view, tool_target(view, call, chosen(logical, choice)), call, notify, record)
+        except CallError as error:
+            if not may_follow(error, logical.tool.repeatable or _is_repeatable(choice)):
+                raise
+            failed = failed if failed is not None and failed.outcome == "unknown" else error
+    assert failed is not None
+    raise failed
+
+
+def _is_well(gateway: "Gateway", choice: Choice) -> bool:
+    try:
+        return gateway.upstreams.get(choice.server.key).is_well
+    except Unavailable:
+        return False
+
+
+def _is_repeatable(choice: Choice) -> bool:
+    """Whether a tool says that it changes nothing, or nothing more the second time, and is trusted in that."""
+    said = counted_annotations(choice.entry.own_raw, choice.server.trust_hints)
+    return said["readOnlyHint"] or said["idempotentHint"]
+
+
+def asking(gateway: "Gateway", logical: Logical, call: Call) -> int:
+    """The place of the server whose question a call answers. Errors: InvalidParams, if none of them asked it."""
+    for place, choice in enumerate(logical.choices[:-1]):
+        with suppress(CallError):
+            inputs.open_state(call, call.state or "", choice.server.alias, gateway.seal, gateway.wall())
+            return place
+    return len(logical.choices) - 1  # it says what is wrong, if it did not ask either

@@ -1,0 +1,67 @@
+"""In which order the servers of a logical tool are tried. Pure: readings in, order out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from math import gcd
+from typing import Final
+
+from ..model.errors import CallError, Forbidden, NeedsScope, Overloaded, RateLimited
+from ..model.logical import Strategy
+
+TRIED_MAX: Final = 5
+"""Servers tried for one call."""
+_REFUSED: Final = (Forbidden, NeedsScope, RateLimited, Overloaded)
+"""Refusals that are about one server: another one may be free, or open to the caller."""
+
+
+def order(weights: Sequence[int], is_well: Callable[[int], bool], strategy: Strategy, turn: int) -> Iterator[int]:
+    """The places of the servers worth trying, best first. `turn` counts the calls so far.
+
+    Those that are well come in the order of the strategy, then the others, so that nothing is given up on readings
+    alone. Nothing is read before it is needed: of a hundred servers mostly one is.
+    Shape: 1..TRIED_MAX places, none twice.
+    """
+    count = len(weights)
+    first = whose_turn(weights, turn) if strategy == "balance" else 0
+    unwell: list[int] = []
+    left = TRIED_MAX
+    for offset in range(count):
+        place = (first + offset) % count
+        if not is_well(place):
+            unwell.append(place)
+            continue
+        yield place
+        left -= 1
+        if not left:
+            return
+    yield from unwell[:left]
+
+
+def whose_turn(weights: Sequence[int], turn: int) -> int:
+    """Whose turn it is where each has as many turns as it weighs, and they are spread: not one after the other."""
+    total = sum(weights)
+    at = turn * _stride(total) % total
+    for place, weight in enumerate(weights):
+        at -= weight
+        if at < 0:
+            return place
+    raise AssertionError("a turn is below the sum of all weights")
+
+
+@lru_cache(maxsize=1024)
+def _stride(total: int) -> int:
+    """A step that visits all of so many turns before it visits one again, and never close to the last one."""
+    stride = max(1, round(total * 0.618))
+    while gcd(stride, total) != 1:
+        stride += 1
+    return stride
+
+
+def may_follow(error: CallError, repeatable: bool) -> bool:
+    """Whether another server may be asked after one failed so. Source: hardening R12.
+
+    Yes if nothing was sent and it was not the call itself that was wrong, or if a call that may have run may run again.
+    """
+    if error.outcome == "unknown":
+        return repeatable
+    return error.outcome == "not_sent" and (error.fault == "upstream" or isinstance(error, _REFUSED))

@@ -1,0 +1,124 @@
+"""Several live instances of one server: who of them gets a call. Through a whole hub."""
+
+from collections import Counter, defaultdict
+from contextlib import AsyncExitStack
+from typing import Any
+
+from tests.hub.conftest import Running, Start, at, config
+
+from concento.model.config import Server, UrlReplica
+from concento.testing.clock import ManualClock
+from concento.testing.http_server import ScriptedHttpServer
+from concento.testing.mcp_server import Exchange, modern_mcp, reset
+from concento.testing.raw_agent import RawAgent
+
+
+async def replicated(
+    start: Start, stack: AsyncExitStack, weights: tuple[int, ...], **options: Any
+) -> tuple[Running, list[ScriptedHttpServer]]:
+    servers = [await stack.enter_async_context(ScriptedHttpServer(modern_mcp())) for _ in weights]
+    replicas = tuple(UrlReplica(server.url, weight=one) for server, one in zip(servers, weights, strict=True))
+    hub = await start(config(Server("s", replicas, **options)))
+    await hub.ready("s")
+    return hub, servers
+
+
+async def test_calls_go_round_by_weight(start: Start) -> None:
+    async with AsyncExitStack() as stack:
+        hub, servers = await replicated(start, stack, (3, 1), balance="weighted")
+        async with RawAgent(hub.mcp) as agent:
+            for _ in range(8):
+                await agent.modern("tools/call", {"name": "s__echo", "arguments": {"text": "x"}})
+        assert [len(server.hits("tools/call")) for server in servers] == [6, 2]
+
+
+async def test_calls_with_the_same_argument_stay_together_and_move_when_their_replica_goes(start: Start) -> None:
+    async with AsyncExitStack() as stack:
+        hub, servers = await replicated(start, stack, (1, 1, 1), balance="hash", hash_by="arguments.text")
+        texts = [f"text {number}" for number in range(20)]
+        async with RawAgent(hub.mcp) as agent:
+            for text in texts * 2:
+                await agent.modern("tools/call", {"name": "s__echo", "arguments": {"text": text}})
+            homes: defaultdict[str, set[int]] = defaultdict(set)
+            for place, server in enumerate(servers):
+                for hit in server.hits("tools/call"):
+                    homes[hit.message["params"]["arguments"]["text"]].add(place)
+            assert all(len(places) == 1 for places in homes.values())
+            assert len(Counter(next(iter(places)) for places in homes.values())) == 3
+            (gone,) = homes[texts[0]]
+            await servers[gone].stop()
+            for text in texts:
+                reply = await agent.modern("tools/call", {"name": "s__echo", "arguments": {"text": text}})
+                assert reply.result["structuredContent"] == {"text": text}
+
+
+async def test_the_slow_one_of_two_gets_the_fewer_calls(start: Start) -> None:
+    async with AsyncExitStack() as stack:
+        hub, servers = await replicated(start, stack, (1, 1), balance="least_busy")
+        upstream = hub.hub.upstreams.get("s")
+        upstream.replicas[0].latency.note(60.0, upstream.clock.monotonic())
+        async with RawAgent(hub.mcp) as agent:
+            for _ in range(6):
+                await agent.modern("tools/call", {"name": "s__echo", "arguments": {"text": "x"}})
+        assert [len(server.hits("tools/call")) for server in servers] == [0, 6]
+
+
+CALL = {"name": "s__echo", "arguments": {"text": "x"}}
+
+
+async def test_a_server_that_keeps_failing_gets_one_call_a_window_and_all_others_an_answer_at_once(
+    start: Start,
+) -> None:
+    """R7, R9."""
+    well = False
+
+    async def flapping(exchange: Exchange) -> Any:
+        return {"content": [], "structuredContent": {"text": "x"}} if well else await reset(exchange)
+
+    async with ScriptedHttpServer(modern_mcp(on_call=flapping)) as server:
+        hub = await start(config(at("s", server.url)))
+        await hub.ready("s")
+        upstream = hub.hub.upstreams.get("s")
+        upstream.clock = clock = ManualClock()
+        async with RawAgent(hub.mcp) as agent:
+            for _ in range(19):
+                await agent.modern("tools/call", CALL)
+            reply = await agent.modern("tools/call", CALL)
+            assert len(server.hits("tools/call")) == 5
+            assert reply.error["code"] == -31001
+            assert reply.error["data"]["outcome"] == "not_sent"
+            assert "failed 5 times in a row" in reply.error["message"]
+            for window in range(1, 4):
+                clock.advance(400.0)
+                for _ in range(10):
+                    await agent.modern("tools/call", CALL)
+                assert len(server.hits("tools/call")) == 5 + window
+            well = True
+            clock.advance(400.0)
+            for _ in range(10):
+                assert (await agent.modern("tools/call", CALL)).result
+            assert len(server.hits("tools/call")) == 18
+
+
+async def test_one_of_several_that_keeps_failing_is_passed_over(start: Start) -> None:
+    async with AsyncExitStack() as stack:
+        hooks = (reset, None)
+        servers = [await stack.enter_async_context(ScriptedHttpServer(modern_mcp(on_call=hook))) for hook in hooks]
+        hub = await start(config(at("s", *(server.url for server in servers))))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            for _ in range(30):
+                await agent.modern("tools/call", CALL)
+        assert [len(server.hits("tools/call")) for server in servers] == [5, 25]
+
+
+async def test_where_all_keep_failing_none_is_passed_over(start: Start) -> None:
+    """R7: never eject all."""
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(ScriptedHttpServer(modern_mcp(on_call=reset))) for _ in range(2)]
+        hub = await start(config(at("s", *(server.url for server in servers))))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            for _ in range(30):
+                await agent.modern("tools/call", CALL)
+        assert sum(len(server.hits("tools/call")) for server in servers) == 30

@@ -1,0 +1,77 @@
+"""In which order the servers of a logical tool are tried, and when another may follow. Source: hardening R12."""
+
+from collections import Counter
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from concento.model.errors import (
+    BadReply,
+    CallError,
+    Forbidden,
+    InvalidParams,
+    Overloaded,
+    RateLimited,
+    TimedOut,
+    Unavailable,
+)
+from concento.routing.order import TRIED_MAX, may_follow, order, whose_turn
+
+WELL = st.lists(st.booleans(), min_size=1, max_size=12)
+
+
+@given(WELL, st.sampled_from(["failover", "balance"]), st.integers(0, 10_000))
+def test_each_is_tried_once_and_those_that_are_well_go_first(well: list[bool], strategy, turn: int) -> None:
+    tried = list(order([1] * len(well), well.__getitem__, strategy, turn))
+    assert len(tried) == len(set(tried)) == min(len(well), TRIED_MAX)
+    states = [well[place] for place in tried]
+    assert states == sorted(states, reverse=True)
+    assert sum(states) == min(sum(well), TRIED_MAX)
+
+
+def test_failover_keeps_the_configured_order() -> None:
+    assert list(order([1, 1, 1], lambda place: True, "failover", 7)) == [0, 1, 2]
+    assert list(order([1, 1, 1], lambda place: place != 0, "failover", 7)) == [1, 2, 0]
+
+
+def test_nobody_is_looked_at_before_it_is_needed() -> None:
+    looked: list[int] = []
+
+    def is_well(place: int) -> bool:
+        looked.append(place)
+        return True
+
+    assert list(islice(order([1] * 100, is_well, "failover", 0), 1)) == [0]
+    assert looked == [0]
+
+
+@given(st.lists(st.integers(1, 20), min_size=2, max_size=8))
+def test_each_gets_as_many_turns_as_it_weighs(weights: list[int]) -> None:
+    total = sum(weights)
+    assert Counter(whose_turn(weights, turn) for turn in range(total)) == Counter(dict(enumerate(weights)))
+
+
+def test_turns_are_spread() -> None:
+    turns = [whose_turn([5, 5], turn) for turn in range(100)]
+    assert max(len(run) for run in "".join(map(str, turns)).replace("10", "1 0").replace("01", "0 1").split()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("error", "always", "if_repeatable"),
+    [
+        (Unavailable("x"), True, True),
+        (Overloaded("x"), True, True),
+        (RateLimited("x"), True, True),
+        (Forbidden("x"), True, True),
+        (TimedOut("x"), False, True),
+        (BadReply("x", outcome="unknown"), False, True),
+        (BadReply("x", outcome="failed"), False, False),
+        (InvalidParams("x"), False, False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, CallError) else str(value),
+)
+def test_another_may_follow_where_nothing_was_sent_or_it_may_run_twice(error, always, if_repeatable) -> None:
+    assert may_follow(error, False) is always
+    assert may_follow(error, True) is if_repeatable
