@@ -26,7 +26,8 @@ from tests.front.issuer import (
 
 from concento.front.identity import tokens as tokens_module
 from concento.front.identity.jwks import IssuerKeys
-from concento.front.identity.tokens import CHARS_MAX, Proved, TokenProblem, Tokens
+from concento.front.identity.proof import Proved, TokenProblem
+from concento.front.identity.tokens import CHARS_MAX, Tokens
 from concento.model.auth import Claims, Issuer
 from concento.model.principal import Principal
 from concento.testing.clock import ManualClock

@@ -7,7 +7,7 @@ yet has to wait; that is done after the body has come. Source: hardening T1, T2,
 import asyncio
 import ssl
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
@@ -16,10 +16,13 @@ from ...model.clock import Clock
 from ...model.principal import ANONYMOUS, Principal
 from ..parser import HttpHead, Refusal
 from .certificates import holder
-from .jwks import REFETCH_S, IssuerKeys
 from .keys import PREFIX, KeyProblem
 from .metadata import challenge, document, resource_path
-from .tokens import Proved, TokenProblem, Tokens, terms
+from .proof import REFETCH_S, NoTokens, Proved, TokenProblem, terms
+
+if TYPE_CHECKING:
+    from .jwks import IssuerKeys
+    from .tokens import Tokens
 
 _UNPROVED: Final = "This hub wants to know who calls: send 'Authorization: Bearer …' with a key or token"
 _UNCERTIFIED: Final = "This hub wants to know who calls: connect with a client certificate that it knows"
@@ -67,7 +70,7 @@ class Authenticator:
         self._auth: Auth | None = None
         self._base_url = ""
         self._resources: dict[str, str] = {}
-        self._tokens = Tokens((), clock)
+        self._tokens: Tokens | NoTokens = NoTokens()
         self._term = 0
         """Number of the certificate rules that hold."""
 
@@ -76,7 +79,7 @@ class Authenticator:
         if (auth, base_url) == (self._auth, self._base_url):
             return
         old_auth, old = self._auth, self._tokens
-        self._tokens = Tokens(() if auth is None else auth.issuers, self._clock, old)
+        self._tokens = self._tokens_of(auth)
         if auth is None or old_auth is None or auth.certificates != old_auth.certificates:
             self._term = next(terms)
         self._auth, self._base_url = auth, base_url
@@ -84,6 +87,13 @@ class Authenticator:
         for keys in old.keys:
             if keys not in self._tokens.keys:
                 await keys.close()
+
+    def _tokens_of(self, auth: Auth | None) -> "Tokens | NoTokens":
+        if auth is None or not auth.issuers:
+            return NoTokens()
+        from .tokens import Tokens
+
+        return Tokens(auth.issuers, self._clock, None if isinstance(self._tokens, NoTokens) else self._tokens)
 
     @property
     def is_on(self) -> bool:
@@ -128,8 +138,8 @@ class Authenticator:
             if certificate is not None and certificate.tenant != found.tenant:
                 return self._refuse(head, "The certificate and the token are of different tenants")
             return found
-        if isinstance(found, IssuerKeys):
-            return None
+        if not isinstance(found, TokenProblem | KeyProblem):
+            return None  # keys that have to be asked for first
         if isinstance(found, TokenProblem) and found.is_down:
             return Unproved(503, _DOWN, False, (("retry-after", f"{REFETCH_S:g}"),), why=found.reason)
         return self._refuse(head, _REFUSED, found.reason)
@@ -138,7 +148,7 @@ class Authenticator:
         """Who calls, once the issuer of their token was asked for its keys."""
         _, _, text = head.fields.get("authorization", "").partition(" ")
         found = self._tokens.find(text, self._resource(head.path), self._clock.wall())
-        if isinstance(found, IssuerKeys):
+        if not isinstance(found, Principal | TokenProblem):
             await found.look()
         return self.judge(head, peer) or self._refuse(head, _REFUSED, "its key is still not known")
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ...model.auth import Certificate
 from ...policy.globs import compiled
-from .tokens import Proved
+from .proof import Proved
 
 _KINDS: Final[Mapping[str, str]] = {"DNS": "dns", "URI": "uri", "email": "email"}
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,256}")

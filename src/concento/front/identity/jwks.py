@@ -19,6 +19,7 @@ from joserfc.jws import JWSRegistry
 
 from ...model.auth import Issuer
 from ...model.clock import Clock
+from .proof import REFETCH_S
 
 BYTES_MAX: Final = 256 * 1024
 KEYS_MAX: Final = 100
@@ -28,8 +29,6 @@ REFRESH_S: Final = 600.0
 """Keys are fetched again after this, unless their `Cache-Control: max-age` says another time between the next two."""
 REFRESH_MIN_S: Final = 60.0
 REFRESH_MAX_S: Final = 3600.0
-REFETCH_S: Final = 30.0
-"""A key that is not known is looked for at most this often: tokens can name any number."""
 KEPT_S: Final = 86_400.0
 RSA_BITS_MIN: Final = 2048
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=([0-9]{1,9})", re.IGNORECASE)

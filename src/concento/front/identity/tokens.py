@@ -9,7 +9,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Collection, Iterable
-from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +22,7 @@ from ...model.clock import Clock
 from ...model.principal import Principal
 from ...model.tenant import DEFAULT_TENANT
 from .jwks import IssuerKeys
+from .proof import Proved, TokenProblem, terms
 
 CHARS_MAX: Final = 16_384
 """Longest token that is looked at."""
@@ -35,23 +35,6 @@ _TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,256}")
 _object = msgspec.json.Decoder(dict[str, Any])
-terms: Final = count(1)
-
-
-class Proved(Principal, frozen=True):
-    """A principal proved under a part of the configuration, which has its number: with that part its proof ends."""
-
-    term: int = 0
-
-
-class TokenProblem(Struct, frozen=True):
-    """Why a token is not taken. Callers are told none of it: it would help a forger.
-
-    `is_down`: the token may be good, but its issuer can't be asked.
-    """
-
-    reason: str
-    is_down: bool = False
 
 
 class _Verified(Struct, frozen=True):
