@@ -22,6 +22,7 @@ from .admit import Gate, check_hops
 from .ask import abandon, ask
 from .deadline import Deadlines
 from .fanout import all_of
+from .once import Once
 from .resolve import RESOLVE, Resolve, Target, task_target, unknown_method
 from .route import one_of
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
@@ -51,6 +52,7 @@ class Gateway:
         self.wall = records.wall
         self.seal = seal
         self.tasks = CallTasks(self, store)
+        self.once = Once(deadlines.now)
         self.turns: dict[str, int] = {}
         """How often each logical tool was called."""
 
@@ -72,12 +74,12 @@ class Gateway:
                 reply = await self._tell(view, call, record)
             else:
                 target = await self._resolved(resolve, view, call, record)
-                if target.binding.logical is None:
+                if meta.IDEMPOTENCY_KEY in call.meta:
+                    reply = await self.once.call(call, lambda: self._routed(view, target, call, notify, record))
+                elif target.binding.logical is None:
                     reply = await self.asked(view, target, call, notify, record)
-                elif target.binding.logical.tool.strategy == "fanout":
-                    reply = await all_of(self, view, target, call, record)
                 else:
-                    reply = await one_of(self, view, target, call, notify, record)
+                    reply = await self._routed(view, target, call, notify, record)
             if record.notices is not None:
                 reply = gate.with_notices(reply, record)
             record.replied(reply)
@@ -93,6 +95,16 @@ class Gateway:
             if record.lease is not None:
                 record.lease.leave()
             self.records.close(record)
+
+    async def _routed(
+        self, view: TenantView, target: Target, call: Call, notify: Notify | None, record: Record
+    ) -> Reply:
+        """What the server answers, or for a logical tool one of its servers, or all. Errors: any `CallError`."""
+        if target.binding.logical is None:
+            return await self.asked(view, target, call, notify, record)
+        if target.binding.logical.tool.strategy == "fanout":
+            return await all_of(self, view, target, call, record)
+        return await one_of(self, view, target, call, notify, record)
 
     async def asked(self, view: TenantView, target: Target, call: Call, notify: Notify | None, record: Record) -> Reply:
         """What one server answers, if it may be asked. Errors: any `CallError`."""

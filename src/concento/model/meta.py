@@ -26,6 +26,8 @@ BAGGAGE: Final = "baggage"
 """W3C baggage, relayed."""
 
 OWN_PREFIX: Final = "dev.concento/"
+IDEMPOTENCY_KEY: Final = "dev.concento/idempotencyKey"
+"""On a tool call: a text of the agent's own. The same call with the same key runs once, and is answered alike."""
 HOPS: Final = "dev.concento/hops"
 """On requests to servers: how many hubs the call has been through, so that a loop of hubs ends."""
 NOTICES: Final = "dev.concento/notices"
