@@ -1,6 +1,7 @@
 """One tool, many servers: failover, turns, adapters, and what is seen of it. Through a whole hub."""
 
 import asyncio
+import itertools
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -139,6 +140,46 @@ async def test_hints_count_only_where_the_server_is_trusted(start: Start, stack:
     reply = await at_home.call()
     assert at_home.executed() == ([1, 1] if trusted else [1, 0])
     assert ("error" in json.loads(reply.body)) is not trusted
+
+
+async def test_repetitions_never_become_the_load(start: Start, stack: AsyncExitStack) -> None:
+    """R12: at most a fifth more, or three at a time."""
+    servers = [serving(on_call=reset), serving(on_call=reset)]
+    at_home = await house(start, stack, servers, logical("a.search", "b.search", repeatable=True))
+    budget, records, shares = at_home.hub.hub.gateway.budget, at_home.hub.hub.records, list[tuple[int, int]]()
+    take = budget.take
+
+    def watched() -> bool:
+        room = take()
+        if room:
+            shares.append((budget.taken, records.in_flight))
+        return room
+
+    budget.take = watched  # type: ignore[method-assign]
+    async with asyncio.TaskGroup() as group:
+        for _ in range(100):
+            group.create_task(at_home.call())
+    assert all(taken <= max(3, in_flight // 5) for taken, in_flight in shares)
+    assert budget.refused > 0
+    assert budget.taken == 0
+    assert sum(at_home.executed()) <= 100 + len(shares)
+
+
+async def test_a_lossy_server_runs_no_call_twice(start: Start, stack: AsyncExitStack) -> None:
+    """R12."""
+    rolls = itertools.count()
+
+    async def lossy(exchange: Exchange) -> Any:
+        return await reset(exchange) if next(rolls) % 3 == 0 else {"content": []}
+
+    at_home = await house(start, stack, [serving(on_call=lossy), serving()], logical("a.search", "b.search"))
+    for number in range(300):
+        await at_home.call({"query": f"call {number}"})
+    executed = Counter(
+        hit.message["params"]["arguments"]["query"] for server in at_home.servers for hit in server.hits("tools/call")
+    )
+    assert len(executed) == 300
+    assert set(executed.values()) == {1}
 
 
 async def test_all_down_is_told_at_once(start: Start, stack: AsyncExitStack) -> None:

@@ -51,7 +51,9 @@ async def ask(
         request = structs.replace(request, state=held.state)
         if held.replica < len(upstream.replicas):
             attempts = (held.replica, *(one for one in attempts if one != held.replica))
-    reply = await deliver(upstream, attempts, partition, request, call, notify, record, gateway.deadlines)
+    reply = await deliver(
+        upstream, attempts, partition, request, call, notify, record, gateway.deadlines, gateway.budget
+    )
     if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
         reply = _with_questions(gateway, reply, call, target.alias, record.replica)
     elif isinstance(reply, Result) and reply.kind == TASK:

@@ -20,6 +20,7 @@ from ..upstream.pool import Upstreams
 from . import lists, skills
 from .admit import Gate, check_hops
 from .ask import abandon, ask
+from .budget import Budget
 from .deadline import Deadlines
 from .fanout import all_of
 from .once import Once
@@ -52,6 +53,7 @@ class Gateway:
         self.wall = records.wall
         self.seal = seal
         self.tasks = CallTasks(self, store)
+        self.budget = Budget(lambda: records.in_flight)
         self.once = Once(deadlines.now)
         self.turns: dict[str, int] = {}
         """How often each logical tool was called."""

@@ -15,6 +15,7 @@ from ..model.extensions import SKILLS_METHODS
 from ..model.task import TASK
 from ..observe.record import Record
 from ..upstream.server import Upstream
+from .budget import Budget
 from .deadline import Deadlines
 
 _NOTHING: Final = Raw(b"{}")
@@ -32,6 +33,7 @@ async def deliver(
     notify: Notify | None,
     record: Record,
     deadlines: Deadlines,
+    budget: Budget,
 ) -> Reply:
     """Ask the replicas in order and return the first reply.
 
@@ -60,6 +62,7 @@ async def deliver(
         patience.on_grant = granted
     if notify is not None and call.session is not None:
         deadline.on_slow = lambda: notify("", _NOTHING)
+    repeated = 0
     try:
         with deadline:
             for attempt, replica in enumerate(attempts, start=1):
@@ -72,10 +75,17 @@ async def deliver(
                     again = error.outcome == "not_sent" or (error.outcome == "unknown" and request.method in READS)
                     if not again or attempt == len(attempts):
                         raise
+                    if error.outcome == "unknown":
+                        if not budget.take():
+                            raise
+                        repeated += 1
             raise AssertionError("a plan has at least one attempt")
     except TimeoutError:
         upstream.failed(record.replica)
         raise TimedOut(f"The server {upstream.server.alias!r} did not answer within {timeout_s:g} s") from None
+    finally:
+        if repeated:
+            budget.give_back(repeated)
 
 
 def _checked(upstream: Upstream, call: Call, reply: Reply) -> Reply:

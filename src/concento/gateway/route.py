@@ -39,14 +39,23 @@ async def one_of(
     else:
         places = iter((asking(gateway, logical, call),))
     failed: CallError | None = None
-    for place in places:
-        choice = choices[place]
-        try:
-            return await gateway.asked(view, tool_target(view, call, chosen(logical, choice)), call, notify, record)
-        except CallError as error:
-            if not may_follow(error, logical.tool.repeatable or _is_repeatable(choice)):
-                raise
-            failed = failed if failed is not None and failed.outcome == "unknown" else error
+    repeated = 0
+    try:
+        for place in places:
+            choice = choices[place]
+            if failed is not None and failed.outcome == "unknown":
+                if not gateway.budget.take():
+                    break
+                repeated += 1
+            try:
+                return await gateway.asked(view, tool_target(view, call, chosen(logical, choice)), call, notify, record)
+            except CallError as error:
+                if not may_follow(error, logical.tool.repeatable or _is_repeatable(choice)):
+                    raise
+                failed = failed if failed is not None and failed.outcome == "unknown" else error
+    finally:
+        if repeated:
+            gateway.budget.give_back(repeated)
     assert failed is not None
     raise failed
 
