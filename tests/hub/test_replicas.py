@@ -1,16 +1,24 @@
 """Several live instances of one server: who of them gets a call. Through a whole hub."""
 
+import asyncio
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
-from tests.hub.conftest import Running, Start, at, config
+import pytest
+from tests.hub.conftest import Running, Start, at, config, free_port
 
-from concento.model.config import Server, UrlReplica
+from concento.model.config import Server, ToolOverride, UrlReplica
 from concento.testing.clock import ManualClock
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, modern_mcp, reset
-from concento.testing.raw_agent import RawAgent
+from concento.testing.raw_agent import RawAgent, RawReply
+from concento.testing.waiting import until
+
+UPSTREAM = Path(__file__).parents[2] / "benchmarks" / "upstream.py"
 
 
 async def replicated(
@@ -122,3 +130,53 @@ async def test_where_all_keep_failing_none_is_passed_over(start: Start) -> None:
             for _ in range(30):
                 await agent.modern("tools/call", CALL)
         assert sum(len(server.hits("tools/call")) for server in servers) == 30
+
+
+MARKS = [(None, 0), (ToolOverride(repeatable=True), 1), (ToolOverride(repeatable=False), 0)]
+
+
+@pytest.mark.parametrize(("marked", "again"), MARKS)
+async def test_a_call_that_may_have_run_is_made_again_where_the_operator_says_so(
+    start: Start, marked: ToolOverride | None, again: int
+) -> None:
+    """R12."""
+    async with AsyncExitStack() as stack:
+        hooks = (None, reset)  # the second has the first turn
+        servers = [await stack.enter_async_context(ScriptedHttpServer(modern_mcp(on_call=hook))) for hook in hooks]
+        tools = {} if marked is None else {"echo": marked}
+        hub = await start(config(at("s", *(server.url for server in servers), tools=tools)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            reply = await agent.modern("tools/call", CALL)
+        assert [len(server.hits("tools/call")) for server in servers] == [again, 1]
+        assert ("error" in reply.message) is not bool(again)
+
+
+async def test_one_of_three_killed_under_load_loses_no_repeatable_call(start: Start, tmp_path: Path) -> None:
+    """R8: real processes, kill -9. Errors, if there were any, would be told here."""
+    ports = [free_port() for _ in range(3)]
+    servers = [
+        subprocess.Popen([sys.executable, str(UPSTREAM), str(port)], stdout=subprocess.DEVNULL) for port in ports
+    ]
+    try:
+        urls = [f"http://127.0.0.1:{port}/mcp" for port in ports]
+        hub = await start(config(at("s", *urls, tools={"echo": ToolOverride(repeatable=True)})))
+        await hub.ready("s")
+        replies: list[RawReply] = []
+
+        async def load() -> None:
+            async with RawAgent(hub.mcp) as agent:
+                for number in range(150):
+                    replies.append(await agent.modern("tools/call", {**CALL, "arguments": {"text": f"n{number}"}}))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(load())
+            await until(lambda: len(replies) > 300, "the load is on")
+            servers[0].kill()
+        assert len(replies) == 1200
+        assert [reply.message for reply in replies if "error" in reply.message] == []
+    finally:
+        for server in servers:
+            server.kill()
+            server.wait()

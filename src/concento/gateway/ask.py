@@ -52,7 +52,8 @@ async def ask(
         if held.replica < len(upstream.replicas):
             attempts = (held.replica, *(one for one in attempts if one != held.replica))
     reply = await deliver(
-        upstream, attempts, partition, request, call, notify, record, gateway.deadlines, gateway.budget
+        *(upstream, attempts, partition, target.binding, request, call, notify, record),
+        *(gateway.deadlines, gateway.budget),
     )
     if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
         reply = _with_questions(gateway, reply, call, target.alias, record.replica)

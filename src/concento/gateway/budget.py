@@ -1,4 +1,4 @@
-"""How many calls may be made again at a time, of those that may have run: so that repetitions never become the load.
+"""Which calls may be made again though they may have run, and how many at a time: so they never become the load.
 
 To go on to another server when nothing was sent costs no server anything, and is not counted. Source: hardening R12.
 """
@@ -6,10 +6,24 @@ To go on to another server when nothing was sent costs no server anything, and i
 from collections.abc import Callable
 from typing import Final
 
+from ..catalog.view import Binding
+from ..policy.hints import counted_annotations
+
 SHARE: Final = 0.2
 """Of the calls in flight."""
 LEAST: Final = 3
 """So many in any case."""
+
+
+def is_repeatable(binding: Binding) -> bool:
+    """Whether a tool may run twice: because the operator says so, or it says so itself and its server is trusted."""
+    override = binding.server.tools.get(binding.own)
+    if override is not None and override.repeatable is not None:
+        return override.repeatable
+    if binding.entry is None:
+        return False
+    said = counted_annotations(binding.entry.own_raw, binding.server.trust_hints)
+    return said["readOnlyHint"] or said["idempotentHint"]
 
 
 class Budget:

@@ -1,6 +1,7 @@
 """Carry out a plan: one attempt after the other, until one may not be followed by another.
 
-An attempt is followed by the next only if nothing of it was sent, or the method only reads. Source: hardening R2, R12.
+An attempt is followed by the next only if nothing of it was sent, the method only reads, or the tool may run twice.
+Source: hardening R2, R12.
 """
 
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from ..catalog.view import Binding
 from ..model import limits
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Request, Result
 from ..model.errors import BadReply, CallError, TimedOut
@@ -15,7 +17,7 @@ from ..model.extensions import SKILLS_METHODS
 from ..model.task import TASK
 from ..observe.record import Record
 from ..upstream.server import Upstream
-from .budget import Budget
+from .budget import Budget, is_repeatable
 from .deadline import Deadlines
 
 _NOTHING: Final = Raw(b"{}")
@@ -28,6 +30,7 @@ async def deliver(
     upstream: Upstream,
     attempts: Sequence[int],
     partition: str,
+    binding: Binding,
     request: Request,
     call: Call,
     notify: Notify | None,
@@ -72,7 +75,9 @@ async def deliver(
                 except CallError as error:
                     if error.fault == "caller":
                         raise
-                    again = error.outcome == "not_sent" or (error.outcome == "unknown" and request.method in READS)
+                    again = error.outcome == "not_sent" or (
+                        error.outcome == "unknown" and _may_repeat(request, binding)
+                    )
                     if not again or attempt == len(attempts):
                         raise
                     if error.outcome == "unknown":
@@ -86,6 +91,13 @@ async def deliver(
     finally:
         if repeated:
             budget.give_back(repeated)
+
+
+def _may_repeat(request: Request, binding: Binding) -> bool:
+    """Whether a call that may have run may be made again; one that goes on after a question never."""
+    if request.method in READS:
+        return True
+    return request.method == "tools/call" and request.state is None and is_repeatable(binding)
 
 
 def _checked(upstream: Upstream, call: Call, reply: Reply) -> Reply:

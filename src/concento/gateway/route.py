@@ -12,9 +12,9 @@ from ..model.call import Call, Notify, Reply
 from ..model.config import owned
 from ..model.errors import CallError, Unavailable
 from ..observe.record import Record
-from ..policy.hints import counted_annotations
 from ..routing.order import may_follow, order
 from . import inputs
+from .budget import is_repeatable
 from .resolve import Target, tool_target
 
 if TYPE_CHECKING:
@@ -42,15 +42,15 @@ async def one_of(
     repeated = 0
     try:
         for place in places:
-            choice = choices[place]
+            binding = chosen(logical, choices[place])
             if failed is not None and failed.outcome == "unknown":
                 if not gateway.budget.take():
                     break
                 repeated += 1
             try:
-                return await gateway.asked(view, tool_target(view, call, chosen(logical, choice)), call, notify, record)
+                return await gateway.asked(view, tool_target(view, call, binding), call, notify, record)
             except CallError as error:
-                if not may_follow(error, logical.tool.repeatable or _is_repeatable(choice)):
+                if not may_follow(error, logical.tool.repeatable or is_repeatable(binding)):
                     raise
                 failed = failed if failed is not None and failed.outcome == "unknown" else error
     finally:
@@ -65,12 +65,6 @@ def _is_well(gateway: "Gateway", choice: Choice) -> bool:
         return gateway.upstreams.get(choice.server.key).is_well
     except Unavailable:
         return False
-
-
-def _is_repeatable(choice: Choice) -> bool:
-    """Whether a tool says that it changes nothing, or nothing more the second time, and is trusted in that."""
-    said = counted_annotations(choice.entry.own_raw, choice.server.trust_hints)
-    return said["readOnlyHint"] or said["idempotentHint"]
 
 
 def asking(gateway: "Gateway", logical: Logical, call: Call) -> int:

@@ -98,6 +98,8 @@ class ToolOverride:
     rename: str | None = None
     description: str | None = None
     hide: bool = False
+    repeatable: bool | None = None
+    """Whether a call of it that may have run may be made again; None: as it says itself, if its server is trusted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,9 +218,21 @@ DESCRIPTION: Final = Key(
     "description", Text(), "Description agents see, instead of the server's own.", example="The time in a city"
 )
 HIDE: Final = Key("hide", Flag(), "Hide the tool: it is neither listed nor can it be called.", False, example="true")
+REPEATABLE: Final = Key(
+    "repeatable",
+    Flag(),
+    "Whether a call of it that may have run may be made again at another replica; without it, as its hints "
+    "`readOnlyHint` and `idempotentHint` say, if `trust_hints` is on.",
+    example="true",
+)
 TOOLS: Final = Key(
     "tools",
-    Entries(Keys("a tool", RENAME, DESCRIPTION, HIDE), "tool name", r"[^\x00]+", "the server's own name of a tool"),
+    Entries(
+        Keys("a tool", RENAME, DESCRIPTION, HIDE, REPEATABLE),
+        "tool name",
+        r"[^\x00]+",
+        "the server's own name of a tool",
+    ),
     "What to change about single tools, by the server's own names.",
     example="{get_current_time: {rename: now}, convert_time: {hide: true}}",
 )

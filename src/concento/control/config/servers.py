@@ -187,7 +187,9 @@ def _tools(table: Table, context: Context) -> Mapping[str, ToolOverride]:
         rename = override.get(keys.RENAME)
         if rename is not None and (other := renamed.setdefault(rename, own_name)) != own_name:
             context.problem(override, keys.RENAME, f"{rename!r} is the new name of the tool {other!r} already")
-        tools[own_name] = ToolOverride(rename, override.get(keys.DESCRIPTION), override[keys.HIDE])
+        tools[own_name] = ToolOverride(
+            rename, override.get(keys.DESCRIPTION), override[keys.HIDE], override.get(keys.REPEATABLE)
+        )
     return MappingProxyType(tools)
 
 
