@@ -108,6 +108,13 @@ PARTS = {
         "cpu_us",
         subtitle="CPU of the gateway per tools/call as one thing grows; 4 connections unless it says otherwise",
     ),
+    "routing": Part(
+        "One tool, many servers",
+        "A call of a logical tool, beside the same call of a server's own tool; no audit record. *At once*: ten "
+        "servers are asked, and their contents put together.",
+        "cpu_us",
+        subtitle="CPU of the hub per call of a tool that stands for those of several servers",
+    ),
     "access": Part(
         "Who may call what",
         "*nothing*: no identity, policy, limits or audit record. *concento*: as by default, with the audit record "

@@ -39,11 +39,15 @@ class Concento(Candidate):
     def up(self, room: Path, servers: Sequence[Server]) -> Iterator[Program]:
         port = free_port()
         config = room / "concento.yaml"
-        known = CONFIG.format(port=port, admin=free_port(), servers=json.dumps(_sources(servers)))
+        known = CONFIG.format(port=port, admin=free_port(), servers=json.dumps(_sources(self.sources(servers))))
         config.write_text(known + self.more)
         command = [str(config) if word == "{config}" else word for word in shlex.split(self.command)]
         with running(command, room, port) as program:
             yield program
+
+    def sources(self, servers: Sequence[Server]) -> Sequence[Server]:
+        """All servers of its configuration."""
+        return servers
 
     def public(self, server: Server, tool: str) -> str:
         return f"{server.name}__{tool}"

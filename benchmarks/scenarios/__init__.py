@@ -9,6 +9,7 @@ from .calls import calls, events, large, stdio
 from .growth import growth
 from .lists import lists
 from .memory import memory
+from .routing import routing
 from .start import start
 
 SCENARIOS: Final[dict[str, Callable[[Bench], None]]] = {
@@ -21,4 +22,5 @@ SCENARIOS: Final[dict[str, Callable[[Bench], None]]] = {
     "memory": memory,
     "growth": growth,
     "access": access,
+    "routing": routing,
 }
