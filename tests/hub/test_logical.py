@@ -200,6 +200,19 @@ async def test_turns_go_by_weight(start: Start, stack: AsyncExitStack) -> None:
     assert at_home.executed() == [6, 2]
 
 
+async def test_one_that_stands_by_is_asked_when_the_others_are_gone(start: Start, stack: AsyncExitStack) -> None:
+    bind = (Bound("a", "search"), Bound("b", "search"), Bound("c", "search", priority=2))
+    servers = [serving(), serving(), serving()]
+    at_home = await house(start, stack, servers, logical(*bind, strategy="balance"))
+    for _ in range(6):
+        await at_home.call()
+    assert at_home.executed() == [3, 3, 0]
+    for server in servers[:2]:
+        await server.stop()
+    assert (await at_home.call()).result
+    assert at_home.executed()[2] == 1
+
+
 async def test_arguments_are_adapted_to_whoever_answers(start: Start, stack: AsyncExitStack) -> None:
     other = Bound("b", "find", adapter=Adapter(rename={"query": "q"}, constant={"safe": b'"yes"'}))
     servers = [serving(), serving(definition=tool("find", "q", "safe"))]

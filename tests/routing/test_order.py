@@ -24,7 +24,7 @@ WELL = st.lists(st.booleans(), min_size=1, max_size=12)
 
 @given(WELL, st.sampled_from(["failover", "balance"]), st.integers(0, 10_000))
 def test_each_is_tried_once_and_those_that_are_well_go_first(well: list[bool], strategy, turn: int) -> None:
-    tried = list(order([1] * len(well), well.__getitem__, strategy, turn))
+    tried = list(order([range(len(well))], [1] * len(well), well.__getitem__, strategy, turn))
     assert len(tried) == len(set(tried)) == min(len(well), TRIED_MAX)
     states = [well[place] for place in tried]
     assert states == sorted(states, reverse=True)
@@ -32,8 +32,8 @@ def test_each_is_tried_once_and_those_that_are_well_go_first(well: list[bool], s
 
 
 def test_failover_keeps_the_configured_order() -> None:
-    assert list(order([1, 1, 1], lambda place: True, "failover", 7)) == [0, 1, 2]
-    assert list(order([1, 1, 1], lambda place: place != 0, "failover", 7)) == [1, 2, 0]
+    assert list(order([range(3)], [1, 1, 1], lambda place: True, "failover", 7)) == [0, 1, 2]
+    assert list(order([range(3)], [1, 1, 1], lambda place: place != 0, "failover", 7)) == [1, 2, 0]
 
 
 def test_nobody_is_looked_at_before_it_is_needed() -> None:
@@ -43,8 +43,16 @@ def test_nobody_is_looked_at_before_it_is_needed() -> None:
         looked.append(place)
         return True
 
-    assert list(islice(order([1] * 100, is_well, "failover", 0), 1)) == [0]
+    assert list(islice(order([range(100)], [1] * 100, is_well, "failover", 0), 1)) == [0]
     assert looked == [0]
+
+
+def test_a_group_stands_by_until_none_before_it_is_well() -> None:
+    groups, weights = [(0, 2), (1, 3)], [1, 1, 1, 1]
+    assert {next(order(groups, weights, lambda place: True, "balance", turn)) for turn in range(8)} == {0, 2}
+    assert {next(order(groups, weights, lambda place: place != 0, "balance", turn)) for turn in range(8)} == {2}
+    assert {next(order(groups, weights, lambda place: place in (1, 3), "balance", turn)) for turn in range(8)} == {1, 3}
+    assert sorted(order(groups, weights, lambda place: False, "balance", 0)) == [0, 1, 2, 3]
 
 
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=8))

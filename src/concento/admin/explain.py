@@ -4,7 +4,6 @@ It asks the very policy and limits that calls are put to, so that it can't say a
 """
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -116,15 +115,16 @@ def _candidates(hub: Hub, binding: Binding, reach: Reach) -> list[dict[str, Any]
                 "order": None,
             }
         )
-    seen = [one for one in found if one["visible"]]
     if logical.tool.strategy == "fanout":
-        places: Iterable[int] = range(len(seen))
+        places = [place for place, one in enumerate(found) if one["visible"]]
     else:
         turn = hub.turns.get(owned(logical.tool.tenant, logical.tool.name), -1) + 1
-        weights = [one["weight"] for one in seen]
-        places = order(weights, lambda place: bool(seen[place]["well"]), logical.tool.strategy, turn) if seen else ()
+        groups = [[place for place in group if found[place]["visible"]] for group in logical.groups]
+        weights = [choice.bound.weight for choice in logical.choices]
+        shown = [group for group in groups if group]
+        places = list(order(shown, weights, lambda place: bool(found[place]["well"]), logical.tool.strategy, turn))
     for number, place in enumerate(places, start=1):
-        seen[place]["order"] = 1 if logical.tool.strategy == "fanout" else number
+        found[place]["order"] = 1 if logical.tool.strategy == "fanout" else number
     return found
 
 

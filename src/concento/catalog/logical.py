@@ -36,6 +36,8 @@ class Logical:
     choices: tuple[Choice, ...]
     entry: Entry
     """How it is listed. It is no server's, so its alias is empty."""
+    groups: tuple[tuple[int, ...], ...]
+    """The places of the choices by their priority, those that go first first."""
 
 
 Permits = Callable[[Server, Entry], bool]
@@ -56,7 +58,15 @@ def logical(tool: LogicalTool, slices: Mapping[str, Slice], permits: Permits) ->
         return None
     # The definition is made of all that are there: it must not tell who may use which of them.
     listed = _definition(tool, known)
-    return Logical(tool, choices, Entry("", tool.name, tool.name, listed, listed))
+    return Logical(tool, choices, Entry("", tool.name, tool.name, listed, listed), _groups(choices))
+
+
+def _groups(choices: Sequence[Choice]) -> tuple[tuple[int, ...], ...]:
+    priorities = sorted({choice.bound.priority for choice in choices})
+    return tuple(
+        tuple(place for place, choice in enumerate(choices) if choice.bound.priority == priority)
+        for priority in priorities
+    )
 
 
 def _definition(tool: LogicalTool, known: Sequence[Choice]) -> bytes:

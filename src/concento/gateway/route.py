@@ -35,7 +35,9 @@ async def one_of(
     turn = gateway.turns[key] = gateway.turns.get(key, -1) + 1
     if call.state is None:
         weights = [choice.bound.weight for choice in choices]
-        places = order(weights, lambda place: _is_well(gateway, choices[place]), logical.tool.strategy, turn)
+        places = order(
+            logical.groups, weights, lambda place: _is_well(gateway, choices[place]), logical.tool.strategy, turn
+        )
     else:
         places = iter((asking(gateway, logical, call),))
     failed: CallError | None = None

@@ -42,6 +42,8 @@ class Bound:
     alias: str
     own: str
     weight: int = 1
+    priority: int = 1
+    """Those with the least take turns; the others stand by."""
     adapter: Adapter | None = None
 
 

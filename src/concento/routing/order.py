@@ -14,26 +14,33 @@ _REFUSED: Final = (Forbidden, NeedsScope, RateLimited, Overloaded)
 """Refusals that are about one server: another one may be free, or open to the caller."""
 
 
-def order(weights: Sequence[int], is_well: Callable[[int], bool], strategy: Strategy, turn: int) -> Iterator[int]:
-    """The places of the servers worth trying, best first. `turn` counts the calls so far.
+def order(
+    groups: Sequence[Sequence[int]],
+    weights: Sequence[int],
+    is_well: Callable[[int], bool],
+    strategy: Strategy,
+    turn: int,
+) -> Iterator[int]:
+    """The places of the servers worth trying, best first. `groups` has all places, those of each priority together;
+    `turn` counts the calls so far.
 
-    Those that are well come in the order of the strategy, then the others, so that nothing is given up on readings
-    alone. Nothing is read before it is needed: of a hundred servers mostly one is.
+    Those that are well come group by group, in the order of the strategy; then the others, so that nothing is given up
+    on readings alone. Nothing is read before it is needed: of a hundred servers mostly one is.
     Shape: 1..TRIED_MAX places, none twice.
     """
-    count = len(weights)
-    first = whose_turn(weights, turn) if strategy == "balance" else 0
     unwell: list[int] = []
     left = TRIED_MAX
-    for offset in range(count):
-        place = (first + offset) % count
-        if not is_well(place):
-            unwell.append(place)
-            continue
-        yield place
-        left -= 1
-        if not left:
-            return
+    for group in groups:
+        first = whose_turn([weights[place] for place in group], turn) if strategy == "balance" else 0
+        for offset in range(len(group)):
+            place = group[(first + offset) % len(group)]
+            if not is_well(place):
+                unwell.append(place)
+                continue
+            yield place
+            left -= 1
+            if not left:
+                return
     yield from unwell[:left]
 
 

@@ -54,6 +54,13 @@ ARGUMENTS: Final = Key(
 WEIGHT: Final = Key(
     "weight", Whole(1, 1000), "Of all weights, how many turns it gets, with `strategy: balance`.", 1, example="3"
 )
+PRIORITY: Final = Key(
+    "priority",
+    Whole(1, 100),
+    "With `strategy: balance`: those with the least number take turns, the others stand by until none is well.",
+    1,
+    example="2",
+)
 TOOL: Final = Key(
     "tool",
     WithPlace(Parsed(Text("a tool, such as brave.search"), tool_of_server)),
@@ -65,7 +72,9 @@ TOOL: Final = Key(
 
 BIND: Final = Key(
     "bind",
-    Items(OrWord(TOOL, Keys("a bound tool", TOOL, WEIGHT, ARGUMENTS)), "such as [brave.search, tavily.search]"),
+    Items(
+        OrWord(TOOL, Keys("a bound tool", TOOL, WEIGHT, PRIORITY, ARGUMENTS)), "such as [brave.search, tavily.search]"
+    ),
     "The tools of servers that stand behind it, the first one first.",
     required=True,
     example="[brave.search, tavily.search]",
@@ -186,8 +195,8 @@ def _tool(name: str, table: Table, tenant: str, servers: Mapping[str, Server], p
         problems.add(table.place_of(STRATEGY), told)
     if strategy != "balance":
         for part in parts:
-            if part.given(WEIGHT):
-                problems.add(part.place_of(WEIGHT), "'weight' has no effect without 'strategy: balance'")
+            for key in part.given(WEIGHT, PRIORITY):
+                problems.add(part.place_of(key), f"{key.name!r} has no effect without 'strategy: balance'")
     if table.given(FANOUT) and strategy != "fanout":
         problems.add(table.place_of(FANOUT), "'fanout' has no effect without 'strategy: fanout'")
     if bind and all(one.adapter is not None for one in bind):
@@ -235,7 +244,7 @@ def _bound(part: Table, servers: Mapping[str, Server], problems: Problems) -> Bo
         problems.add(place, unknown("server", alias, servers))
         return None
     arguments = part.get(ARGUMENTS)
-    return Bound(alias, own, part[WEIGHT], None if arguments is None else _adapter(arguments, problems))
+    return Bound(alias, own, part[WEIGHT], part[PRIORITY], None if arguments is None else _adapter(arguments, problems))
 
 
 def _adapter(table: Table, problems: Problems) -> Adapter:
