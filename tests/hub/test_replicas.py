@@ -161,7 +161,8 @@ async def test_one_of_three_killed_under_load_loses_no_repeatable_call(start: St
     try:
         urls = [f"http://127.0.0.1:{port}/mcp" for port in ports]
         hub = await start(config(at("s", *urls, tools={"echo": ToolOverride(repeatable=True)})))
-        await hub.ready("s")
+        upstream = hub.hub.upstreams.get("s")
+        await until(lambda: all(replica.state == "ready" for replica in upstream.replicas), "all are there")
         replies: list[RawReply] = []
 
         async def load() -> None:

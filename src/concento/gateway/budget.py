@@ -3,6 +3,8 @@
 To go on to another server when nothing was sent costs no server anything, and is not counted. Source: hardening R12.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +15,8 @@ SHARE: Final = 0.2
 """Of the calls in flight."""
 LEAST: Final = 3
 """So many in any case."""
+LINE_MAX: Final = 1000
+"""Repetitions that may wait."""
 
 
 def is_repeatable(binding: Binding) -> bool:
@@ -27,22 +31,38 @@ def is_repeatable(binding: Binding) -> bool:
 
 
 class Budget:
-    """The repetitions of a hub that are under way."""
+    """The repetitions of a hub that are under way. One for which there is no room waits in line: it is not lost."""
 
     def __init__(self, in_flight: Callable[[], int]) -> None:
         self._in_flight = in_flight
+        self._line: deque[asyncio.Future[None]] = deque()
         self.taken = 0
-        self.refused = 0
-        """Repetitions that there was no room for, since the start."""
 
-    def take(self) -> bool:
-        """Begin one, if there is room. Whoever begins one ends it with `give_back`."""
-        if self.taken >= max(LEAST, int(SHARE * self._in_flight())):
-            self.refused += 1
-            return False
+    async def take(self) -> bool:
+        """Begin one, as soon as there is room; False if too many wait already. It ends with `leave`."""
+        while self.taken >= max(LEAST, int(SHARE * self._in_flight())):
+            if len(self._line) >= LINE_MAX:
+                return False
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._line.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._next()
+                raise
         self.taken += 1
         return True
 
-    def give_back(self, count: int) -> None:
+    def leave(self, count: int) -> None:
         """End so many."""
         self.taken -= count
+        for _ in range(count):
+            self._next()
+
+    def _next(self) -> None:
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return

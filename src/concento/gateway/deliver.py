@@ -81,7 +81,7 @@ async def deliver(
                     if not again or attempt == len(attempts):
                         raise
                     if error.outcome == "unknown":
-                        if not budget.take():
+                        if not await budget.take():
                             raise
                         repeated += 1
             raise AssertionError("a plan has at least one attempt")
@@ -90,7 +90,7 @@ async def deliver(
         raise TimedOut(f"The server {upstream.server.alias!r} did not answer within {timeout_s:g} s") from None
     finally:
         if repeated:
-            budget.give_back(repeated)
+            budget.leave(repeated)
 
 
 def _may_repeat(request: Request, binding: Binding) -> bool:

@@ -46,7 +46,7 @@ async def one_of(
         for place in places:
             binding = chosen(logical, choices[place])
             if failed is not None and failed.outcome == "unknown":
-                if not gateway.budget.take():
+                if not await gateway.budget.take():
                     break
                 repeated += 1
             try:
@@ -57,7 +57,7 @@ async def one_of(
                 failed = failed if failed is not None and failed.outcome == "unknown" else error
     finally:
         if repeated:
-            gateway.budget.give_back(repeated)
+            gateway.budget.leave(repeated)
     assert failed is not None
     raise failed
 

@@ -185,9 +185,10 @@ class Upstream:
         if standing(links.circuit, now_s) == "open" and (
             len(self.replicas) == 1 or self._others_are_well(links, now_s)
         ):
+            alias, times = self.server.alias, links.circuit.failures
             left_s = max(1.0, links.circuit.until_s - now_s)
-            told = f"The server {self.server.alias!r} failed {links.circuit.failures} times in a row"
-            raise Unavailable(f"{told} and is tried again in {left_s:.0f} s", retry_after_s=left_s)
+            told = f"The server {alias!r} failed {times} times in a row; it is tried again in {left_s:.0f} s"
+            raise Unavailable(told, retry_after_s=left_s)
         before, links.circuit = links.circuit, begun(links.circuit, now_s)
         return before is not links.circuit
 
