@@ -19,7 +19,7 @@ from concento.model.limiting import LimitRule
 from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge
 from concento.model.policy import Role, Rule
 from concento.testing.http_server import ScriptedHttpServer
-from concento.testing.mcp_server import Exchange, garbage, hang, legacy_mcp, modern_mcp, reset
+from concento.testing.mcp_server import Exchange, asks, garbage, hang, legacy_mcp, modern_mcp, reset
 from concento.testing.raw_agent import RawAgent, RawReply
 from concento.testing.waiting import until
 
@@ -220,6 +220,29 @@ async def test_arguments_are_adapted_to_whoever_answers(start: Start, stack: Asy
     (hit,) = at_home.servers[1].hits("tools/call")
     assert hit.message["params"]["name"] == "find"
     assert hit.message["params"]["arguments"] == {"q": "cats", "safe": "yes"}
+
+
+FORM = {"message": "Which?", "requestedSchema": {"type": "object", "properties": {"x": {"type": "string"}}}}
+
+
+async def test_an_answer_goes_to_the_server_that_asked(start: Start, stack: AsyncExitStack) -> None:
+    asker = ScriptedHttpServer(legacy_mcp(tools=[tool()], on_call=asks("elicitation/create", FORM), streamed=True))
+    one = logical("a.search", "b.search", strategy="balance")
+    at_home = await house(start, stack, [serving(), asker], one)
+    params = {"name": "web_search", "arguments": {"query": "x"}}
+    caps: dict[str, Any] = {"elicitation": {}}
+    asked: dict[str, Any] = {}
+    while "requestState" not in asked:  # until it is the turn of the one that asks
+        asked = dict((await at_home.agent.modern("tools/call", params, caps=caps)).result)
+    before = at_home.executed()
+    answers = {key: {"action": "accept", "content": {"x": "y"}} for key in asked["inputRequests"]}
+    answered = {**params, "inputResponses": answers, "requestState": asked["requestState"]}
+    told = (await at_home.agent.modern("tools/call", answered, caps=caps)).result
+    assert told["resultType"] == "complete"
+    assert '"y"' in told["content"][0]["text"]
+    assert at_home.executed() == before
+    forged = {**answered, "requestState": "AAAA" * 20}
+    assert (await at_home.agent.modern("tools/call", forged, caps=caps)).error["code"] == -32602
 
 
 async def test_it_is_listed_once_with_one_definition(start: Start, stack: AsyncExitStack) -> None:

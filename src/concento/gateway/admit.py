@@ -9,9 +9,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, structs
 
-from ..catalog.view import TenantView
+from ..catalog.view import Binding
 from ..model import meta
 from ..model.call import Call, Reply, Result
+from ..model.config import Validate
 from ..model.errors import Overloaded
 from ..model.limits import HOPS_MAX
 from ..observe.record import Record
@@ -45,39 +46,30 @@ class Gate:
         if lease.told is not None:
             record.notice(lease.told)
 
-    def admit(self, view: TenantView, target: Target, call: Call, record: Record) -> Facts:
-        """Let a call pass, or say why not. Returns what it brings, read once for all who look at it.
+    def admit(self, target: Target, call: Call, record: Record) -> Result | None:
+        """Let a call pass, or say why not: None, or the result that says what is wrong with a tool's arguments.
 
         Errors: Forbidden, NeedsScope, RateLimited.
         """
-        binding = target.binding
+        binding, snapshot = target.binding, self._current.snapshot
         record.server, record.tool = binding.server.key, target.label
-        reach = self._current.snapshot.reach(call.principal)
-        arguments = target.request.params.get("arguments")  # as its server will get them
-        facts = Facts(
-            arguments if isinstance(arguments, Raw) else None,
-            record.wall_s,
-            call.address or None,
-            call.meta,
-            call.principal,
-        )
-        if not reach.open and binding.own:
-            item = self._current.snapshot.item(target.kind, binding)
-            record.rule = reach.admit(item, facts).rule
+        reach = snapshot.reach(call.principal)
+        is_ruled = not reach.open and bool(binding.own)
+        mode = binding.server.validate or snapshot.config.validate
+        is_checked = mode != "off" and binding.entry is not None and call.method == "tools/call"
+        facts = _facts(target, call, record) if is_ruled or is_checked else None
+        if facts is not None and is_ruled:
+            record.rule = reach.admit(snapshot.item(target.kind, binding), facts).rule
         if record.lease is not None:
             record.lease.leave()  # of a server that was asked before, and did not answer
         record.lease = lease = self._limits.enter(call.principal, binding.server.key, binding.own or None)
         if lease.told is not None:
             record.notice(lease.told)
-        return facts
+        return self._objection(binding, facts, mode, record) if facts is not None and is_checked else None
 
-    def objection(self, target: Target, call: Call, facts: Facts, record: Record) -> Result | None:
-        """The result that says what is wrong with a tool's arguments; None if nothing is."""
-        entry = target.binding.entry
-        mode = target.binding.server.validate or self._current.snapshot.config.validate
-        if mode == "off" or call.method != "tools/call" or entry is None:
-            return None
-        problem = self._validators.problem(entry.own_raw, facts)
+    def _objection(self, binding: Binding, facts: Facts, mode: Validate, record: Record) -> Result | None:
+        assert binding.entry is not None
+        problem = self._validators.problem(binding.entry.own_raw, facts)
         if problem is None:
             return None
         if mode == "warn":
@@ -101,6 +93,13 @@ class Gate:
         about = read_object(members.get("_meta", EMPTY_OBJECT)) or {}
         members["_meta"] = {**about, meta.NOTICES: raw(record.notices)}
         return structs.replace(reply, raw=Raw(_encode(members)))
+
+
+def _facts(target: Target, call: Call, record: Record) -> Facts:
+    """What a call brings, read once for all who look at it: its arguments as its server will get them."""
+    arguments = target.request.params.get("arguments")
+    raw_arguments = arguments if isinstance(arguments, Raw) else None
+    return Facts(raw_arguments, record.wall_s, call.address or None, call.meta, call.principal)
 
 
 def check_hops(call: Call) -> None:

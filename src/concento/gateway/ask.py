@@ -19,7 +19,6 @@ from ..upstream.server import Upstream
 from . import affinity, inputs
 from .deliver import deliver
 from .resolve import RESOLVE, Target
-from .route import asking
 from .task_refs import publish_created
 
 if TYPE_CHECKING:
@@ -29,12 +28,25 @@ _ONLY: Final = (0,)
 
 
 async def ask(
-    gateway: "Gateway", target: Target, call: Call, notify: Notify | None, record: Record, replica: int | None = None
+    gateway: "Gateway",
+    target: Target,
+    call: Call,
+    notify: Notify | None,
+    record: Record,
+    replica: int | None = None,
+    *,
+    is_admitted: bool = False,
 ) -> Reply:
-    """The server's reply in the caller's names: by a replica of the plan's, or by that one alone.
+    """The server's reply in the caller's names, if it may be asked: by a replica of the plan's, or by that one alone.
 
     Errors: any `CallError`.
     """
+    if not is_admitted:
+        objection = gateway.gate.admit(target, call, record)
+        if objection is not None:
+            return objection
+        if (written := gateway.gate.intent(record)) is not None:
+            await written
     upstream = gateway.upstreams.get(target.binding.server.key)
     attempts = _planned(upstream, target, call) if replica is None else (replica,)
     request, handle = target.request, None
@@ -93,7 +105,7 @@ def abandon(gateway: "Gateway", call: Call) -> None:
         with suppress(CallError):
             binding = resolve(view, call).binding
             if (logical := binding.logical) is not None:
-                binding = chosen(logical, logical.choices[asking(gateway, logical, call)])
+                binding = chosen(logical, logical.choices[inputs.asking(logical, call, gateway.seal)])
             held = inputs.open_state(call, call.state, binding.alias, gateway.seal, gateway.wall())
             if held.state is not None:
                 gateway.upstreams.parking.abandon(held.state)

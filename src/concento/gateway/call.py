@@ -79,7 +79,7 @@ class Gateway:
                 if meta.IDEMPOTENCY_KEY in call.meta:
                     reply = await self.once.call(call, lambda: self._routed(view, target, call, notify, record))
                 elif target.binding.logical is None:
-                    reply = await self.asked(view, target, call, notify, record)
+                    reply = await ask(self, target, call, notify, record)
                 else:
                     reply = await self._routed(view, target, call, notify, record)
             if record.notices is not None:
@@ -103,21 +103,10 @@ class Gateway:
     ) -> Reply:
         """What the server answers, or for a logical tool one of its servers, or all. Errors: any `CallError`."""
         if target.binding.logical is None:
-            return await self.asked(view, target, call, notify, record)
+            return await ask(self, target, call, notify, record)
         if target.binding.logical.tool.strategy == "fanout":
             return await all_of(self, view, target, call, record)
         return await one_of(self, view, target, call, notify, record)
-
-    async def asked(self, view: TenantView, target: Target, call: Call, notify: Notify | None, record: Record) -> Reply:
-        """What one server answers, if it may be asked. Errors: any `CallError`."""
-        gate = self.gate
-        facts = gate.admit(view, target, call, record)
-        objection = gate.objection(target, call, facts, record)
-        if objection is not None:
-            return objection
-        if (written := gate.intent(record)) is not None:
-            await written
-        return await ask(self, target, call, notify, record)
 
     @contextmanager
     def recorded(self, call: Call) -> Iterator[Record]:
@@ -166,9 +155,6 @@ class Gateway:
             target = task_target(view, call, ref)
             if ref.replica >= len(target.binding.server.replicas):
                 raise unknown_task()
-            self.gate.admit(view, target, call, record)
-            if (written := self.gate.intent(record)) is not None:
-                await written
             reply = await ask(self, target, call, None, record, ref.replica)
             return publish_detailed(reply, call, ref.alias, view) if isinstance(reply, Result) else reply
         if call.method in SKILLS_METHODS:

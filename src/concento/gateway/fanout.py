@@ -17,6 +17,7 @@ from ..model.errors import BadReply, CallError, InvalidParams, TimedOut
 from ..model.logical import Fanout
 from ..observe.record import Record
 from ..routing.merge import merged
+from .ask import ask
 from .resolve import Target, tool_target
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ async def _ask(gateway: "Gateway", view: TenantView, logical: Logical, branch: _
     try:
         async with asyncio.timeout(branch_s):
             target = tool_target(view, call, chosen(logical, choice))
-            branch.reply = await gateway.asked(view, target, call, None, branch.record)
+            branch.reply = await ask(gateway, target, call, None, branch.record)
     except TimeoutError:
         branch.error = TimedOut(f"The server {choice.server.alias!r} did not answer within {branch_s:g} s")
     except CallError as error:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Raw, Struct
 
+from ..catalog.logical import Logical
 from ..model import meta
 from ..model.call import INPUT_REQUIRED, Call, Result
 from ..model.errors import BadReply, InvalidParams
@@ -75,6 +76,13 @@ def open_state(call: Call, state: str, alias: str, seal: Seal, now_s: float) -> 
     if now_s > held.until_s:
         raise InvalidParams(f"The requestState has expired: it is good for {INPUT_WAIT_S:g} s")
     return held
+
+
+def asking(logical: Logical, call: Call, seal: Seal) -> int:
+    """The place of the server whose question a call of a logical tool answers; of another call any: it is refused."""
+    text = seal.open(call.state or "", _context(call), chars_max=_SEALED_CHARS_MAX)
+    alias = None if text is None else _held.decode(text).alias
+    return next((place for place, choice in enumerate(logical.choices) if choice.server.alias == alias), 0)
 
 
 def checked(question: Raw, call: Call, alias: str) -> Raw:

@@ -3,10 +3,9 @@
 Each is asked as if the caller had named its tool: policy, limits, arguments and the audit record look at every one.
 """
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..catalog.logical import Choice, Logical
+from ..catalog.logical import Choice
 from ..catalog.view import TenantView, chosen
 from ..model.call import Call, Notify, Reply
 from ..model.config import owned
@@ -14,6 +13,7 @@ from ..model.errors import CallError, Unavailable
 from ..observe.record import Record
 from ..routing.order import may_follow, order
 from . import inputs
+from .ask import ask
 from .budget import is_repeatable
 from .resolve import Target, tool_target
 
@@ -39,7 +39,7 @@ async def one_of(
             logical.groups, weights, lambda place: _is_well(gateway, choices[place]), logical.tool.strategy, turn
         )
     else:
-        places = iter((asking(gateway, logical, call),))
+        places = iter((inputs.asking(logical, call, gateway.seal),))
     failed: CallError | None = None
     repeated = 0
     try:
@@ -50,7 +50,7 @@ async def one_of(
                     break
                 repeated += 1
             try:
-                return await gateway.asked(view, tool_target(view, call, binding), call, notify, record)
+                return await ask(gateway, tool_target(view, call, binding), call, notify, record)
             except CallError as error:
                 if not may_follow(error, logical.tool.repeatable or is_repeatable(binding)):
                     raise
@@ -67,12 +67,3 @@ def _is_well(gateway: "Gateway", choice: Choice) -> bool:
         return gateway.upstreams.get(choice.server.key).is_well
     except Unavailable:
         return False
-
-
-def asking(gateway: "Gateway", logical: Logical, call: Call) -> int:
-    """The place of the server whose question a call answers. Errors: InvalidParams, if none of them asked it."""
-    for place, choice in enumerate(logical.choices[:-1]):
-        with suppress(CallError):
-            inputs.open_state(call, call.state or "", choice.server.alias, gateway.seal, gateway.wall())
-            return place
-    return len(logical.choices) - 1  # it says what is wrong, if it did not ask either

@@ -96,9 +96,6 @@ async def _one(gateway: "Gateway", view: TenantView, call: Call, record: Record)
         lacks = SKILLS + (" with directoryRead" if call.method == _DIRECTORY else "")
         raise InvalidParams(f"{unknown}. The server {binding.alias!r} does not declare {lacks}")
     target = _target(binding, call, {"uri": raw(binding.own)})
-    gateway.gate.admit(view, target, call, record)
-    if (written := gateway.gate.intent(record)) is not None:
-        await written
     reply = await ask(gateway, target, call, None, record)
     if isinstance(reply, Failure):
         return reply
@@ -205,9 +202,8 @@ async def _page_of(
         assert server is not None
         wait_s = min(limits.SKILLS_WAIT_S, server.timeout_s)
         target = _target(Binding(server, ""), call, {} if cursor is None else {"cursor": raw(cursor)})
-        reply = await ask(
-            gateway, target, structs.replace(call, patience=Patience(wait_s)), None, Record(call, 0.0, 0.0)
-        )
+        patient = structs.replace(call, patience=Patience(wait_s))
+        reply = await ask(gateway, target, patient, None, Record(call, 0.0, 0.0), is_admitted=True)
         if isinstance(reply, Failure):
             return reply
         page = _page.decode(reply.raw)
