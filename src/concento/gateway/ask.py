@@ -63,10 +63,7 @@ async def ask(
         request = structs.replace(request, state=held.state)
         if held.replica < len(upstream.replicas):
             attempts = (held.replica, *(one for one in attempts if one != held.replica))
-    reply = await deliver(
-        *(upstream, attempts, partition, target.binding, request, call, notify, record),
-        *(gateway.deadlines, gateway.budget),
-    )
+    reply = await deliver(gateway, upstream, attempts, partition, target.binding, request, call, notify, record)
     if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
         reply = _with_questions(gateway, reply, call, target.alias, record.replica)
     elif isinstance(reply, Result) and reply.kind == TASK:

@@ -5,7 +5,7 @@ Source: hardening R2, R12.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw
 
@@ -17,8 +17,10 @@ from ..model.extensions import SKILLS_METHODS
 from ..model.task import TASK
 from ..observe.record import Record
 from ..upstream.server import Upstream
-from .budget import Budget, is_repeatable
-from .deadline import Deadlines
+from .budget import is_repeatable
+
+if TYPE_CHECKING:
+    from .call import Gateway
 
 _NOTHING: Final = Raw(b"{}")
 
@@ -27,6 +29,7 @@ READS: Final = frozenset({"prompts/get", "resources/read", "completion/complete"
 
 
 async def deliver(
+    gateway: "Gateway",
     upstream: Upstream,
     attempts: Sequence[int],
     partition: str,
@@ -35,15 +38,13 @@ async def deliver(
     call: Call,
     notify: Notify | None,
     record: Record,
-    deadlines: Deadlines,
-    budget: Budget,
 ) -> Reply:
     """Ask the replicas in order and return the first reply.
 
     Units: the server's `timeout_s` from the last sign of progress, `CALL_MAX_S` in all, over all attempts.
     Errors: the last attempt's `CallError`; TimedOut with outcome `unknown` once something was sent.
     """
-    patience = call.patience
+    deadlines, patience = gateway.deadlines, call.patience
     timeout_s = upstream.server.timeout_s
     if patience is not None and patience.granted_s is not None:
         timeout_s = patience.granted_s
@@ -81,7 +82,7 @@ async def deliver(
                     if not again or attempt == len(attempts):
                         raise
                     if error.outcome == "unknown":
-                        if not await budget.take():
+                        if not await gateway.budget.take():
                             raise
                         repeated += 1
             raise AssertionError("a plan has at least one attempt")
@@ -90,7 +91,7 @@ async def deliver(
         raise TimedOut(f"The server {upstream.server.alias!r} did not answer within {timeout_s:g} s") from None
     finally:
         if repeated:
-            budget.leave(repeated)
+            gateway.budget.leave(repeated)
 
 
 def _may_repeat(request: Request, binding: Binding) -> bool:

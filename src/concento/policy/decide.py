@@ -59,7 +59,7 @@ class Decision(Struct, frozen=True):
 
 class _Verdict(Struct, frozen=True):
     """A decision with the rules that a call has still to pass: no denial may apply, and a grant has to, if there are
-    only conditional ones. Each with whether its `unless` may excuse it."""
+    only conditional ones. Each with whether a call's own facts may make its `unless` hold."""
 
     decision: Decision
     denials: tuple[tuple[CompiledRule, bool], ...] = ()
@@ -255,8 +255,8 @@ class Reach:
         if self._layers and not self._is_within(item):
             return _Verdict(Decision("hidden", DELEGATED))
         granted: CompiledRule | None = None
-        denials: list[int] = []
-        grants: list[int] = []
+        denials: list[tuple[int, bool]] = []
+        grants: list[tuple[int, bool]] = []
         rules = self._rules
         for number in self._index(item.alias).about(item.own):
             rule, excused = rules[number]
@@ -269,15 +269,15 @@ class Reach:
             if not rule.allows:
                 if not conditional:
                     return self._made(("hidden", rule.name))
-                denials.append(number)
+                denials.append((number, excuse is None))
             elif conditional:
-                grants.append(number)
+                grants.append((number, excuse is None))
             elif granted is None:
                 granted = rule
         if granted is not None or not self._policy.grants_only:
             return self._made(("allow", DEFAULT if granted is None else granted.name, tuple(denials), ()))
         if grants:
-            return self._made(("allow", rules[grants[0]][0].name, tuple(denials), tuple(grants)))
+            return self._made(("allow", rules[grants[0][0]][0].name, tuple(denials), tuple(grants)))
         for rule, excused in self._advertised:
             is_about = rule.suits(item) and rule.patterns.matches(item.alias, item.own)
             if is_about and not (excused and rule.excuse(item) is True):
@@ -293,13 +293,20 @@ class Reach:
                 self._same[parts] = verdict
         return verdict
 
-    def _make(self, kind: Verdict, name: str, denials: tuple[int, ...] = (), grants: tuple[int, ...] = ()) -> _Verdict:
+    def _make(
+        self,
+        kind: Verdict,
+        name: str,
+        denials: tuple[tuple[int, bool], ...] = (),
+        grants: tuple[tuple[int, bool], ...] = (),
+    ) -> _Verdict:
+        rules = self._rules
         return _Verdict(
             Decision(kind, name, conditional=bool(denials or grants)),
-            tuple(self._rules[number] for number in denials),
+            tuple((rules[number][0], excused) for number, excused in denials),
             tuple(
                 (rule, excused, Decision("allow", rule.name, conditional=True))
-                for rule, excused in (self._rules[number] for number in grants)
+                for rule, excused in ((rules[number][0], excused) for number, excused in grants)
             ),
         )
 
@@ -313,7 +320,7 @@ class Reach:
             needs.rule = decision.rule
             return needs
         for rule, excused in verdict.denials:
-            if rule.failing(item, facts, excused and rule.excuse(item) is None) is None:
+            if rule.failing(item, facts, excused) is None:
                 looked_at = ", ".join(rule.looks_at()) or "its circumstances"
                 told = f"The policy does not allow this call of {item.own[:128]!r} as it is ({looked_at})"
                 return _refusal(rule.name, told)
@@ -321,7 +328,7 @@ class Reach:
             return decision
         first = ""
         for rule, excused, granted in verdict.grants:
-            failing = rule.failing(item, facts, excused and rule.excuse(item) is None)
+            failing = rule.failing(item, facts, excused)
             if failing is None:
                 return granted
             first = first or failing

@@ -206,6 +206,8 @@ class Secrets:
 
     def among(self, texts: Sequence[bytes]) -> bool:
         """Whether any of these texts may have one."""
+        if not self._forms:
+            return False
         whole = b"\0".join(texts)
         return any(form in whole for form in self._forms)
 
