@@ -34,6 +34,7 @@ from .model.seal import Seal
 from .model.tenant import DEFAULT_TENANT
 from .observe.access_log import AccessLog
 from .observe.audit import AuditLog
+from .observe.experiments import Experiments
 from .observe.metrics import Metrics, Reading
 from .observe.record import Record, Records, Sink
 from .policy.decide import policy_of
@@ -81,7 +82,8 @@ class Hub:
         self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
         self.audit = audit
         self._secrets = secrets
-        self.records = Records([metrics, *sinks, *([] if audit is None else [audit])], clock)
+        self.experiments = Experiments()
+        self.records = Records([metrics, self.experiments, *sinks, *([] if audit is None else [audit])], clock)
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
         gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.hub.conftest import Running, Start, at, config
 
+from concento.admin.describe import experiments
 from concento.admin.explain import Question, answer
 from concento.model.config import Config, View
 from concento.model.limiting import LimitRule
@@ -20,7 +21,7 @@ from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge
 from concento.model.policy import Role, Rule
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, asks, garbage, hang, legacy_mcp, modern_mcp, reset
-from concento.testing.raw_agent import RawAgent, RawReply
+from concento.testing.raw_agent import RawAgent, RawReply, legacy_request
 from concento.testing.waiting import until
 
 READS = {"readOnlyHint": True}
@@ -196,6 +197,29 @@ async def test_turns_go_by_weight(start: Start, stack: AsyncExitStack) -> None:
     for _ in range(8):
         await at_home.call()
     assert at_home.executed() == [6, 2]
+
+
+async def test_each_caller_keeps_to_one_arm_and_the_arms_are_counted(start: Start, stack: AsyncExitStack) -> None:
+    bind = (Bound("a", "search"), Bound("b", "search"))
+    servers = [serving(on_call=fails), serving()]
+    at_home = await house(start, stack, servers, logical(*bind, strategy="split", sticky="session"))
+    async with RawAgent(at_home.hub.mcp) as agent:
+        for number in range(8):
+            session = await agent.begin()
+            before = at_home.executed()
+            for id in range(3):
+                params = {"name": "web_search", "arguments": {"query": "x"}}
+                headers, body = legacy_request("tools/call", params, session=session, id=id)
+                await agent.post(None, body, headers)
+            grown = [after - then for after, then in zip(at_home.executed(), before, strict=True)]
+            assert sorted(grown) == [0, 3], number
+    (told,) = experiments(at_home.hub.hub)["experiments"]
+    counts = {arm["arm"]: (arm["calls"], arm["errors"]) for arm in told["arms"]}
+    a, b = at_home.executed()
+    assert counts == {"a.search": (a, a), "b.search": (b, 0)}
+    assert a
+    assert b
+    assert "Too early to tell" in told["reading"]
 
 
 async def test_one_that_stands_by_is_asked_when_the_others_are_gone(start: Start, stack: AsyncExitStack) -> None:

@@ -16,6 +16,7 @@ from ..model.call import ALL
 from ..model.config import ChildReplica, Isolation, Replica, Server
 from ..model.principal import ANONYMOUS
 from ..model.tenant import DEFAULT_TENANT
+from ..observe.experiments import Experiments, reading, told
 from ..observe.metrics import Metrics
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
@@ -42,6 +43,7 @@ class Hub(Protocol):
     identity: Authenticator
     keys: ApiKeys
     limits: Limits
+    experiments: Experiments
 
     @property
     def turns(self) -> Mapping[str, int]:
@@ -184,3 +186,17 @@ def _tool(entry: Entry) -> dict[str, Any]:
         "own_name": entry.own,
         "description": description,
     }
+
+
+def experiments(hub: Hub) -> dict[str, Any]:
+    """`{"experiments": [{tool, sticky, arms, reading}, ...]}`: of each tool that is split, how its arms do since the
+    hub began."""
+    found = []
+    for key, tool in hub.current.snapshot.config.tools.items():
+        if tool.strategy != "split":
+            continue
+        weights = {f"{bound.alias}.{bound.own}": bound.weight for bound in tool.bind}
+        arms = {name: hub.experiments.arm(key, name) for name in weights}
+        rows = [{**row, "weight": weights[row["arm"]]} for row in told(arms)]
+        found.append({"tool": key, "sticky": tool.sticky, "arms": rows, "reading": reading(arms)})
+    return {"experiments": found}

@@ -10,8 +10,9 @@ from ..catalog.view import TenantView, chosen
 from ..model.call import Call, Notify, Reply
 from ..model.config import owned
 from ..model.errors import CallError, Unavailable
+from ..model.logical import Sticky
 from ..observe.record import Record
-from ..routing.order import may_follow, order
+from ..routing.order import may_follow, order, share_of
 from . import inputs
 from .ask import ask
 from .budget import is_repeatable
@@ -31,13 +32,13 @@ async def one_of(
     logical = target.binding.logical
     assert logical is not None
     choices = logical.choices
-    key = owned(logical.tool.tenant, logical.tool.name)
+    tool = logical.tool
+    key = owned(tool.tenant, tool.name)
     turn = gateway.turns[key] = gateway.turns.get(key, -1) + 1
     if call.state is None:
         weights = [choice.bound.weight for choice in choices]
-        places = order(
-            logical.groups, weights, lambda place: _is_well(gateway, choices[place]), logical.tool.strategy, turn
-        )
+        share = share_of(key, _whose(call, tool.sticky)) if tool.strategy == "split" else 0.0
+        places = order(logical.groups, weights, lambda at: _is_well(gateway, choices[at]), tool.strategy, turn, share)
     else:
         places = iter((inputs.asking(logical, call, gateway.seal),))
     failed: CallError | None = None
@@ -49,10 +50,12 @@ async def one_of(
                 if not await gateway.budget.take():
                     break
                 repeated += 1
+            if tool.strategy == "split":
+                record.arm = (key, f"{binding.alias}.{binding.own}")
             try:
                 return await ask(gateway, tool_target(view, call, binding), call, notify, record)
             except CallError as error:
-                if not may_follow(error, logical.tool.repeatable or is_repeatable(binding)):
+                if not may_follow(error, tool.repeatable or is_repeatable(binding)):
                     raise
                 failed = failed if failed is not None and failed.outcome == "unknown" else error
     finally:
@@ -60,6 +63,15 @@ async def one_of(
             gateway.budget.leave(repeated)
     assert failed is not None
     raise failed
+
+
+def _whose(call: Call, sticky: Sticky) -> str:
+    """Whose calls keep to one arm of an experiment."""
+    if sticky == "tenant":
+        return call.principal.tenant
+    if sticky == "session" and call.session is not None:
+        return call.session
+    return call.principal.owner_key
 
 
 def _is_well(gateway: "Gateway", choice: Choice) -> bool:

@@ -7,9 +7,12 @@ from typing import Literal
 
 from .tenant import DEFAULT_TENANT
 
-Strategy = Literal["failover", "balance", "fanout"]
-"""`failover`: the first that can answer. `balance`: all take turns, and stand in for one another. `fanout`: all are
-asked at once."""
+Strategy = Literal["failover", "balance", "split", "fanout"]
+"""`failover`: the first that can answer. `balance`: all take turns, and stand in for one another. `split`: each caller
+has one of them, by weight. `fanout`: all are asked at once."""
+
+Sticky = Literal["subject", "tenant", "session"]
+"""Whose calls all go to the same arm."""
 
 MergeBy = Literal["concat", "union", "rank", "least", "most"]
 """What becomes of several lists: one after the other; each item once; each item once, by reciprocal rank fusion; the
@@ -82,6 +85,8 @@ class LogicalTool:
     strategy: Strategy = "failover"
     title: str | None = None
     description: str | None = None
+    sticky: Sticky = "subject"
+    """With `strategy: split`."""
     fanout: Fanout = Fanout()
     """With `strategy: fanout`."""
     repeatable: bool = False

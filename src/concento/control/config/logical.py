@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from ...model.config import Server, owned
-from ...model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, MergeBy, Strategy
+from ...model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, MergeBy, Sticky, Strategy
 from .kinds import (
     EMPTY,
     Choice,
@@ -52,7 +52,11 @@ ARGUMENTS: Final = Key(
     example="{rename: {query: q}}",
 )
 WEIGHT: Final = Key(
-    "weight", Whole(1, 1000), "Of all weights, how many turns it gets, with `strategy: balance`.", 1, example="3"
+    "weight",
+    Whole(1, 1000),
+    "Of all weights, how many turns it gets with `strategy: balance`, or callers with `split`.",
+    1,
+    example="3",
 )
 PRIORITY: Final = Key(
     "priority",
@@ -81,9 +85,9 @@ BIND: Final = Key(
 )
 STRATEGY: Final[Key[Strategy]] = Key(
     "strategy",
-    Choice(("failover", "balance", "fanout"), later=("split", "shadow")),
-    "`failover`: the first that can answer does. `balance`: all take turns, and stand in for one another. `fanout`: "
-    "all are asked at once.",
+    Choice(("failover", "balance", "split", "fanout"), later=("shadow",)),
+    "`failover`: the first that can answer does. `balance`: all take turns, and stand in for one another. `split`: "
+    "each caller has one of them, by weight, for an experiment. `fanout`: all are asked at once.",
     "failover",
     example="balance",
 )
@@ -141,6 +145,13 @@ FANOUT: Final = Key(
     "With `strategy: fanout`: how many have to answer, how long each may take, and how results become one.",
     example="{enough: 2}",
 )
+STICKY: Final[Key[Sticky]] = Key(
+    "sticky",
+    Choice(("subject", "tenant", "session")),
+    "With `strategy: split`: whose calls all go to the same tool.",
+    "subject",
+    example="tenant",
+)
 TITLE: Final = Key("title", Text("a title", r"[^\x00-\x1f]{1,256}"), "Its title.", example="Web search")
 DESCRIPTION: Final = Key(
     "description",
@@ -159,7 +170,7 @@ REPEATABLE: Final = Key(
 TOOLS: Final = Key(
     "tools",
     Entries(
-        Keys("a logical tool", BIND, STRATEGY, FANOUT, TITLE, DESCRIPTION, REPEATABLE),
+        Keys("a logical tool", BIND, STRATEGY, STICKY, FANOUT, TITLE, DESCRIPTION, REPEATABLE),
         "logical tool",
         r"[A-Za-z][A-Za-z0-9_-]{0,63}",
         "a letter, then letters, digits, _ and -, at most 64 in all",
@@ -193,10 +204,13 @@ def _tool(name: str, table: Table, tenant: str, servers: Mapping[str, Server], p
     if len(parts) == 1 and strategy != "failover":
         told = f"'strategy: {strategy}' needs two bound tools at least; bind another, or leave 'strategy' out"
         problems.add(table.place_of(STRATEGY), told)
-    if strategy != "balance":
-        for part in parts:
-            for key in part.given(WEIGHT, PRIORITY):
-                problems.add(part.place_of(key), f"{key.name!r} has no effect without 'strategy: balance'")
+    for part in parts:
+        for key, known in ((WEIGHT, ("balance", "split")), (PRIORITY, ("balance",))):
+            if strategy not in known and part.given(key):
+                told = f"{key.name!r} has no effect without 'strategy: {' or '.join(known)}'"
+                problems.add(part.place_of(key), told)
+    if table.given(STICKY) and strategy != "split":
+        problems.add(table.place_of(STICKY), "'sticky' has no effect without 'strategy: split'")
     if table.given(FANOUT) and strategy != "fanout":
         problems.add(table.place_of(FANOUT), "'fanout' has no effect without 'strategy: fanout'")
     if bind and all(one.adapter is not None for one in bind):
@@ -206,6 +220,7 @@ def _tool(name: str, table: Table, tenant: str, servers: Mapping[str, Server], p
         name,
         bind,
         strategy,
+        sticky=table[STICKY],
         fanout=_fanout(table.get(FANOUT) or EMPTY, len(parts), problems),
         title=table.get(TITLE),
         description=table.get(DESCRIPTION),
