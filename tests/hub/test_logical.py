@@ -269,6 +269,32 @@ async def test_an_answer_goes_to_the_server_that_asked(start: Start, stack: Asyn
     assert (await at_home.agent.modern("tools/call", forged, caps=caps)).error["code"] == -32602
 
 
+def needing(*arguments: str, name: str = "search") -> dict[str, Any]:
+    definition = tool(name, *arguments)
+    definition["inputSchema"]["required"] = list(arguments)
+    return definition
+
+
+async def test_a_tool_that_lacks_an_argument_is_left_out_and_the_operator_told(
+    start: Start, stack: AsyncExitStack
+) -> None:
+    filled = Bound("c", "search", adapter=Adapter(rename={"query": "q"}, constant={"region": b'"it"'}))
+    servers = [serving(definition=needing("query")), *(serving(definition=needing("q", "region")) for _ in range(2))]
+    at_home = await house(start, stack, servers, logical("a.search", "b.search", filled))
+    await servers[0].stop()
+    assert (await at_home.call()).result
+    assert at_home.executed()[1:] == [0, 1]
+    (note,) = [note for note in at_home.hub.hub.notes if "web_search" in note]
+    assert "leaves out b.search: nothing becomes its 'q', 'region'" in note
+
+
+async def test_a_misspelt_tool_is_told_with_the_nearest(start: Start, stack: AsyncExitStack) -> None:
+    at_home = await house(start, stack, [serving(), serving()], logical("a.search", "b.serch"))
+    assert (await at_home.call()).result
+    (note,) = [note for note in at_home.hub.hub.notes if "web_search" in note]
+    assert note.endswith("leaves out b.serch, which the server does not offer; did you mean b.search?")
+
+
 async def test_it_is_listed_once_with_one_definition(start: Start, stack: AsyncExitStack) -> None:
     definitions = [tool(annotations=READS, icons=[]), tool(annotations={"readOnlyHint": False})]
     servers = [serving(definition=definition) for definition in definitions]
