@@ -88,7 +88,8 @@ class Hub:
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
         gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent)
         self.gateway = Gateway(
-            *(self.current, gate, self.upstreams, self.records, self.deadlines, self.federation, seal, store)
+            *(self.current, gate, self.upstreams, self.records, self.deadlines, self.federation, seal, store),
+            compared=self.experiments.compared,
         )
         self.listening = Listening(self.current, self.upstreams)
         self.sessions = Sessions(self.gateway, self.listening, clock.monotonic)
@@ -205,6 +206,7 @@ class Hub:
         await self.sessions.close()
         await self.federation.close()
         await self.gateway.tasks.close()
+        await self.gateway.shadows.close()
         self.means.parking.close()
         await self.upstreams.close()
         self.watchdog.close()

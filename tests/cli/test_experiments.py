@@ -32,7 +32,7 @@ def test_calls_of_each_arm_are_shown_with_what_they_say(tmp_path: Path) -> None:
         assert "s.echo" in shown.stdout
         assert "Too early to tell" in shown.stdout
         wrong = run("experiments", "sai", cwd=tmp_path)
-        assert (wrong.returncode, "split are: say" in wrong.stderr) == (1, True)
+        assert (wrong.returncode, "there are: say" in wrong.stderr) == (1, True)
 
 
 def test_without_any_it_is_said_how_to_begin(tmp_path: Path) -> None:

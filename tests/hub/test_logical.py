@@ -15,6 +15,7 @@ from tests.hub.conftest import Running, Start, at, config
 
 from concento.admin.describe import experiments
 from concento.admin.explain import Question, answer
+from concento.gateway import shadow
 from concento.model.config import Config, View
 from concento.model.limiting import LimitRule
 from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge
@@ -220,6 +221,44 @@ async def test_each_caller_keeps_to_one_arm_and_the_arms_are_counted(start: Star
     assert a
     assert b
     assert "Too early to tell" in told["reading"]
+
+
+async def test_a_copy_is_compared_and_thrown_away(start: Start, stack: AsyncExitStack) -> None:
+    gate = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> Any:
+        await gate.wait()
+        text = "x" if exchange.arguments["query"] == "alike" else "y"
+        return {"content": [], "structuredContent": {"results": [{"url": text}]}}
+
+    servers = [serving(on_call=results("x")), serving(on_call=slow), serving(on_call=reset)]
+    one = logical("a.search", "b.search", "c.search", strategy="shadow", repeatable=True)
+    at_home = await house(start, stack, servers, one)
+    for query in ("alike", "alike", "other"):
+        told = (await at_home.call({"query": query})).result  # before any copy is answered
+        assert told["structuredContent"]["results"] == [{"url": "x"}]
+    gate.set()
+    gateway = at_home.hub.hub.gateway
+    await until(lambda: not gateway.shadows.tasks, "all copies are answered")
+    assert at_home.executed() == [3, 3, 3]
+    (found,) = experiments(at_home.hub.hub)["experiments"]
+    likeness = {arm["arm"]: (arm["calls"], arm["errors"], arm["alike"], arm["different"]) for arm in found["arms"]}
+    assert likeness == {"a.search": (3, 0, 0, 0), "b.search": (3, 0, 2, 1), "c.search": (3, 3, 0, 3)}
+    assert "b.search answered 2 of 3 calls as the first did" in found["reading"]
+
+
+async def test_copies_never_become_the_load(
+    start: Start, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "COPIES_MAX", 2)
+    servers = [serving(), serving(on_call=hang)]
+    one = logical("a.search", "b.search", strategy="shadow", repeatable=True)
+    at_home = await house(start, stack, servers, one)
+    for _ in range(5):
+        assert (await at_home.call()).result
+    await servers[1].arrived("tools/call", count=2)
+    assert at_home.hub.hub.gateway.shadows.skipped == 3
+    assert at_home.executed() == [5, 2]
 
 
 async def test_one_that_stands_by_is_asked_when_the_others_are_gone(start: Start, stack: AsyncExitStack) -> None:

@@ -1,4 +1,4 @@
-"""`concento experiments`: how the arms of split tools do, and what can be said of it."""
+"""`concento experiments`: how the arms of experiments do, and what can be said of it."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ _COLUMNS = ("arm", "weight", "calls", "errors", "error rate (95 %)", "mean ms (9
 
 
 @click.command(name="experiments")
-@click.argument("tool", required=False, help="One logical tool; without it, all that are split.")
+@click.argument("tool", required=False, help="One logical tool; without it, all that are split or shadowed.")
 @config_option
 @json_option
 def command(tool: str | None, config: str | None, as_json: bool) -> None:
-    """Show how the arms of tools with `strategy: split` do, since the hub began.
+    """Show how the arms of tools with `strategy: split` or `shadow` do, since the hub began.
 
     \b
     Example:
@@ -25,13 +25,13 @@ def command(tool: str | None, config: str | None, as_json: bool) -> None:
     if tool is not None:
         known = [one["tool"] for one in told["experiments"]]
         if tool not in known:
-            fail(f"no tool {tool!r} is split; split are: {', '.join(known) or 'none'}")
+            fail(f"there is no experiment with {tool!r}; there are: {', '.join(known) or 'none'}")
         told = {"experiments": [one for one in told["experiments"] if one["tool"] == tool]}
     if as_json:
         put_json(told)
         return
     if not told["experiments"]:
-        tell("no tool is split; `strategy: split` under `tools:` begins an experiment")
+        tell("there is no experiment; `strategy: split` or `shadow` under `tools:` begins one")
     for one in told["experiments"]:
         _show(one)
 
@@ -39,7 +39,8 @@ def command(tool: str | None, config: str | None, as_json: bool) -> None:
 def _show(experiment: dict[str, Any]) -> None:
     from rich.table import Table
 
-    click.echo(f"{experiment['tool']}, by {experiment['sticky']}")
+    how = f"split by {experiment['sticky']}" if experiment["strategy"] == "split" else "shadowed"
+    click.echo(f"{experiment['tool']}, {how}")
     table = Table(*_COLUMNS, box=None, header_style="bold", pad_edge=False)
     for arm in experiment["arms"]:
         counts = [str(arm[name]) for name in ("weight", "calls", "errors")]

@@ -26,6 +26,7 @@ from .fanout import all_of
 from .once import Once
 from .resolve import RESOLVE, Resolve, Target, task_target, unknown_method
 from .route import one_of
+from .shadow import Shadows, shadowed
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
 from .tasks import CallTasks
 
@@ -43,6 +44,7 @@ class Gateway:
         freshness: Freshness,
         seal: lists.Seal,
         store: Store,
+        compared: Callable[[tuple[str, str], bool], None] = lambda arm, alike: None,
     ) -> None:
         self.current = current
         self.gate = gate
@@ -54,6 +56,8 @@ class Gateway:
         self.seal = seal
         self.tasks = CallTasks(self, store)
         self.budget = Budget(lambda: records.in_flight)
+        self.shadows = Shadows()
+        self.compared = compared
         self.once = Once(deadlines.now)
         self.turns: dict[str, int] = {}
         """How often each logical tool was called."""
@@ -106,6 +110,8 @@ class Gateway:
             return await ask(self, target, call, notify, record)
         if target.binding.logical.tool.strategy == "fanout":
             return await all_of(self, view, target, call, record)
+        if target.binding.logical.tool.strategy == "shadow":
+            return await shadowed(self, view, target, call, notify, record)
         return await one_of(self, view, target, call, notify, record)
 
     @contextmanager

@@ -45,6 +45,11 @@ class Target(Struct, frozen=True):
         """The server's own name of the tool, for records; other things have none."""
         return self.binding.own or None if self.kind == "tool" else None
 
+    @property
+    def label_of_arm(self) -> str:
+        """What it is called as an arm of an experiment."""
+        return f"{self.alias}.{self.binding.own}"
+
     def publish(self, reply: Reply) -> Reply:
         """The reply in the caller's names."""
         if self.rewritten is None or not isinstance(reply, Result):

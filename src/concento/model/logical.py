@@ -7,9 +7,9 @@ from typing import Literal
 
 from .tenant import DEFAULT_TENANT
 
-Strategy = Literal["failover", "balance", "split", "fanout"]
+Strategy = Literal["failover", "balance", "split", "shadow", "fanout"]
 """`failover`: the first that can answer. `balance`: all take turns, and stand in for one another. `split`: each caller
-has one of them, by weight. `fanout`: all are asked at once."""
+has one of them, by weight. `shadow`: the first answers, and the others get a copy. `fanout`: all are asked at once."""
 
 Sticky = Literal["subject", "tenant", "session"]
 """Whose calls all go to the same arm."""

@@ -29,6 +29,9 @@ class Arm(Struct):
     size: int = 0
     mean_ms: float = 0.0
     spread: float = 0.0
+    alike: int = 0
+    """Of copies: how many answers were those of the first server."""
+    different: int = 0
 
     def note(self, failed: bool, ms: float, size: int) -> None:
         """A call ended."""
@@ -55,12 +58,22 @@ class Experiments:
         """Count a call of an arm."""
         if record.arm is None or record.end not in _COUNTED:
             return
-        arm = self._arms.get(record.arm)
-        if arm is None:
-            if len(self._arms) >= ARMS_MAX:
-                return
-            arm = self._arms[record.arm] = Arm()
-        arm.note(record.end != "ok", record.duration_s * 1000, record.reply_bytes)
+        arm = self._of(record.arm)
+        if arm is not None:
+            arm.note(record.end != "ok", record.duration_s * 1000, record.reply_bytes)
+
+    def compared(self, name: tuple[str, str], alike: bool) -> None:
+        """Count whether a copy was answered alike."""
+        arm = self._of(name)
+        if arm is not None:
+            arm.alike += alike
+            arm.different += not alike
+
+    def _of(self, name: tuple[str, str]) -> Arm | None:
+        arm = self._arms.get(name)
+        if arm is None and len(self._arms) < ARMS_MAX:
+            arm = self._arms[name] = Arm()
+        return arm
 
     def arm(self, tool: str, bound: str) -> Arm:
         """What was counted of an arm so far."""
@@ -85,6 +98,8 @@ def told(arms: Mapping[str, Arm]) -> list[dict[str, Any]]:
                 "mean_ms_low": round(max(0.0, arm.mean_ms - half_ms), 3),
                 "mean_ms_high": round(arm.mean_ms + half_ms, 3),
                 "mean_bytes": round(arm.size / arm.calls) if arm.calls else None,
+                "alike": arm.alike,
+                "different": arm.different,
             }
         )
     return rows
@@ -101,6 +116,17 @@ def reading(arms: Mapping[str, Arm]) -> str:
     if not sentences:
         return f"No difference between {_list(names)} can be told yet."
     return " ".join(sentences)
+
+
+def likeness(arms: Mapping[str, Arm]) -> str:
+    """How often copies were answered as by the first server, in a sentence for each."""
+    sentences = []
+    for name, arm in arms.items():
+        if compared := arm.alike + arm.different:
+            low, high = wilson(arm.alike, compared)
+            span = f"{_percent(low)} to {_percent(high)}"
+            sentences.append(f"{name} answered {arm.alike} of {compared} calls as the first did ({span}).")
+    return " ".join(sentences) or "No copy was answered yet."
 
 
 def _compared(name: str, one: Arm, other_name: str, other: Arm, comparisons: int) -> list[str]:

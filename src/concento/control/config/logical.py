@@ -85,9 +85,10 @@ BIND: Final = Key(
 )
 STRATEGY: Final[Key[Strategy]] = Key(
     "strategy",
-    Choice(("failover", "balance", "split", "fanout"), later=("shadow",)),
+    Choice(("failover", "balance", "split", "shadow", "fanout")),
     "`failover`: the first that can answer does. `balance`: all take turns, and stand in for one another. `split`: "
-    "each caller has one of them, by weight, for an experiment. `fanout`: all are asked at once.",
+    "each caller has one of them, by weight. `shadow`: the first answers, and the others get a copy whose result is "
+    "compared and thrown away. `fanout`: all are asked at once.",
     "failover",
     example="balance",
 )
@@ -209,6 +210,9 @@ def _tool(name: str, table: Table, tenant: str, servers: Mapping[str, Server], p
             if strategy not in known and part.given(key):
                 told = f"{key.name!r} has no effect without 'strategy: {' or '.join(known)}'"
                 problems.add(part.place_of(key), told)
+    if strategy == "shadow" and not table[REPEATABLE]:
+        told = "'strategy: shadow' runs each call several times: say 'repeatable: true', if that does no harm"
+        problems.add(table.place_of(STRATEGY), told)
     if table.given(STICKY) and strategy != "split":
         problems.add(table.place_of(STICKY), "'sticky' has no effect without 'strategy: split'")
     if table.given(FANOUT) and strategy != "fanout":
