@@ -192,6 +192,22 @@ async def test_all_down_is_told_at_once(start: Start, stack: AsyncExitStack) -> 
     assert reply.error["data"]["outcome"] == "not_sent"
 
 
+async def test_who_wants_to_know_is_told_who_was_asked(start: Start, stack: AsyncExitStack) -> None:
+    servers = [serving(on_call=reset), serving()]
+    at_home = await house(start, stack, servers, logical("a.search", "b.search", repeatable=True))
+    params = {"name": "web_search", "arguments": {"query": "x"}}
+    plain = (await at_home.agent.modern("tools/call", params)).result
+    assert "dev.concento/route" not in plain.get("_meta", {})
+    asked = (await at_home.agent.modern("tools/call", {**params, "_meta": {"dev.concento/route": True}})).result
+    route = asked["_meta"]["dev.concento/route"]
+    assert route["strategy"] == "failover"
+    assert [(one["tool"], one["outcome"]) for one in route["asked"]] == [
+        ("a.search", "unknown"),
+        ("b.search", "answered"),
+    ]
+    assert {**asked, "_meta": None} == {**plain, "_meta": None}
+
+
 async def test_turns_go_by_weight(start: Start, stack: AsyncExitStack) -> None:
     bind = (Bound("a", "search", weight=3), Bound("b", "search"))
     at_home = await house(start, stack, [serving(), serving()], logical(*bind, strategy="balance"))

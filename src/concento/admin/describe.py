@@ -189,7 +189,7 @@ def _tool(entry: Entry) -> dict[str, Any]:
 
 
 def experiments(hub: Hub) -> dict[str, Any]:
-    """`{"experiments": [{tool, strategy, sticky, arms, reading}, ...]}`: how the arms of each do since the hub began."""
+    """`{"experiments": [{tool, strategy, sticky, arms, reading}, ...]}`: how the arms of each do so far."""
     found = []
     for key, tool in hub.current.snapshot.config.tools.items():
         if tool.strategy not in ("split", "shadow"):

@@ -29,6 +29,7 @@ from .route import one_of
 from .shadow import Shadows, shadowed
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
 from .tasks import CallTasks
+from .told import with_meta
 
 
 class Gateway:
@@ -68,7 +69,6 @@ class Gateway:
         Errors: any `CallError`, with the trace id under which it was recorded.
         """
         record = self.records.open(call)
-        gate = self.gate
         try:
             if meta.HOPS in call.meta:
                 check_hops(call)
@@ -87,7 +87,7 @@ class Gateway:
                 else:
                     reply = await self._routed(view, target, call, notify, record)
             if record.notices is not None:
-                reply = gate.with_notices(reply, record)
+                reply = with_meta(reply, meta.NOTICES, record.notices)
             record.replied(reply)
             return reply
         except CallError as error:

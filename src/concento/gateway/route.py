@@ -3,10 +3,13 @@
 Each is asked as if the caller had named its tool: policy, limits, arguments and the audit record look at every one.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Raw
 
 from ..catalog.logical import Choice
 from ..catalog.view import TenantView, chosen
+from ..model import meta
 from ..model.call import Call, Notify, Reply
 from ..model.config import owned
 from ..model.errors import CallError, Unavailable
@@ -17,9 +20,13 @@ from . import inputs
 from .ask import ask
 from .budget import is_repeatable
 from .resolve import Target, tool_target
+from .told import with_meta
 
 if TYPE_CHECKING:
     from .call import Gateway
+
+_TRUE: Final = Raw(b"true")
+_SHOWN_CHARS: Final = 256
 
 
 async def one_of(
@@ -43,6 +50,7 @@ async def one_of(
         places = iter((inputs.asking(logical, call, gateway.seal),))
     failed: CallError | None = None
     repeated = 0
+    asked: list[dict[str, Any]] = []
     try:
         for place in places:
             binding = chosen(logical, choices[place])
@@ -53,8 +61,14 @@ async def one_of(
             if tool.strategy == "split":
                 record.arm = (key, f"{binding.alias}.{binding.own}")
             try:
-                return await ask(gateway, tool_target(view, call, binding), call, notify, record)
+                reply = await ask(gateway, tool_target(view, call, binding), call, notify, record)
+                if meta.ROUTE in call.meta and call.meta[meta.ROUTE] == _TRUE:
+                    asked.append({"tool": f"{binding.alias}.{binding.own}", "outcome": "answered"})
+                    reply = with_meta(reply, meta.ROUTE, {"strategy": tool.strategy, "asked": asked})
+                return reply
             except CallError as error:
+                told = {"outcome": error.outcome, "code": error.code, "message": error.message[:_SHOWN_CHARS]}
+                asked.append({"tool": f"{binding.alias}.{binding.own}", **told})
                 if not may_follow(error, tool.repeatable or is_repeatable(binding)):
                     raise
                 failed = failed if failed is not None and failed.outcome == "unknown" else error
