@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from tests.hub.conftest import Running, Start, at, config, free_port
 
-from concento.model.config import Server, ToolOverride, UrlReplica
+from concento.model.config import ChildReplica, Server, ToolOverride, UrlReplica
 from concento.testing.clock import ManualClock
 from concento.testing.http_server import ScriptedHttpServer
-from concento.testing.mcp_server import Exchange, ScriptedMcp, hang, legacy_mcp, modern_mcp, reset
+from concento.testing.mcp_server import Exchange, ScriptedMcp, hang, legacy_mcp, legacy_sse, modern_mcp, reset
 from concento.testing.raw_agent import RawAgent, RawReply
+from concento.testing.stdio_child import child_command, recorded
 from concento.testing.waiting import until
 from concento.upstream import replica
+from concento.upstream.circuit import CLOSED
 
 UPSTREAM = Path(__file__).parents[2] / "benchmarks" / "upstream.py"
 
@@ -222,3 +224,29 @@ async def test_nobody_is_asked_while_calls_show_that_it_is_there(start: Start) -
                 await agent.modern("tools/call", CALL)
                 await asyncio.sleep(0.02)
         assert len(server.hits("server/discover")) - asked <= 1
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_a_child_that_is_well_stays_well_when_it_is_asked(start: Start, era: str, tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    command = tuple(child_command(era=era, record=record))
+    hub = await start(config(Server("s", (ChildReplica(command),), health_check_s=0.05)))
+    await hub.ready("s")
+    method = "server/discover" if era == "modern" else "ping"
+
+    def asked() -> int:
+        return sum(message.get("method") == method for message in recorded(record))
+
+    before = asked()
+    await until(lambda: asked() > before + 4, "it is asked")
+    assert hub.hub.upstreams.get("s").is_well
+    assert hub.hub.upstreams.get("s").replicas[0].circuit is CLOSED
+
+
+async def test_a_stream_of_the_oldest_kind_that_is_well_stays_well(start: Start) -> None:
+    async with ScriptedHttpServer(legacy_sse()) as server:
+        hub = await start(config(at("s", server.url, health_check_s=0.05)))
+        await hub.ready("s")
+        before = len(server.hits("ping"))
+        await until(lambda: len(server.hits("ping")) > before + 4, "it is asked")
+        assert hub.hub.upstreams.get("s").replicas[0].circuit is CLOSED
