@@ -17,6 +17,7 @@ PAGES = [
         "docs/sandbox.md",
         "docs/views.md",
         "docs/logical-tools.md",
+        "docs/testing.md",
         "docs/keys.md",
         "docs/sign-in.md",
         "docs/policies.md",

@@ -1,7 +1,6 @@
 """One tool, many servers: failover, turns, adapters, and what is seen of it. Through a whole hub."""
 
 import asyncio
-import itertools
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ from concento.model.config import Config, View
 from concento.model.limiting import LimitRule
 from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge
 from concento.model.policy import Role, Rule
+from concento.testing.faults import Executions, fails, lossy, lost_reply
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, asks, garbage, hang, legacy_mcp, modern_mcp, reset
 from concento.testing.raw_agent import RawAgent, RawReply, legacy_request
@@ -36,10 +36,6 @@ def tool(name: str = "search", *arguments: str, **more: Any) -> dict[str, Any]:
         "inputSchema": {"type": "object", "properties": properties},
         **more,
     }
-
-
-async def fails(exchange: Exchange) -> Any:
-    return {"content": [{"type": "text", "text": "no"}], "isError": True}
 
 
 def serving(
@@ -165,21 +161,29 @@ async def test_repetitions_never_become_the_load(start: Start, stack: AsyncExitS
     assert sum(at_home.executed()) <= 100 + len(shares)
 
 
-async def test_a_lossy_server_runs_no_call_twice(start: Start, stack: AsyncExitStack) -> None:
-    """R12."""
-    rolls = itertools.count()
+LOSSY = [pytest.param(500, id="500 calls"), pytest.param(10_000, id="10,000 calls", marks=pytest.mark.long)]
 
-    async def lossy(exchange: Exchange) -> Any:
-        return await reset(exchange) if next(rolls) % 3 == 0 else {"content": []}
 
-    at_home = await house(start, stack, [serving(on_call=lossy), serving()], logical("a.search", "b.search"))
-    for number in range(300):
-        await at_home.call({"query": f"call {number}"})
-    executed = Counter(
-        hit.message["params"]["arguments"]["query"] for server in at_home.servers for hit in server.hits("tools/call")
-    )
-    assert len(executed) == 300
-    assert set(executed.values()) == {1}
+@pytest.mark.parametrize("calls", LOSSY)
+async def test_over_a_lossy_server_no_call_runs_twice(start: Start, stack: AsyncExitStack, calls: int) -> None:
+    """R12: executions at most calls, and load at most 1.2 times that."""
+    lost = Executions(lossy(0.1, seed=1, then=lost_reply(), fault=reset))
+    well = Executions(lossy(0.2, seed=2, fault=lost_reply()))
+    servers = [serving(on_call=lost), serving(legacy_mcp, on_call=well)]
+    at_home = await house(start, stack, servers, logical("a.search", "b.search", strategy="balance"))
+
+    async def load(first: int) -> None:
+        async with RawAgent(at_home.hub.mcp) as agent:
+            for number in range(first, calls, 8):
+                await agent.modern("tools/call", {"name": "web_search", "arguments": {"query": f"call {number}"}})
+
+    async with asyncio.TaskGroup() as group:
+        for first in range(8):
+            group.create_task(load(first))
+    both = lost.counts + well.counts
+    assert max(both.values()) == 1
+    assert both.total() <= calls
+    assert sum(at_home.executed()) <= 1.2 * calls
 
 
 async def test_all_down_is_told_at_once(start: Start, stack: AsyncExitStack) -> None:
