@@ -7,7 +7,7 @@ import pytest
 from concento.control.config.load import read
 from concento.model.config import Config
 from concento.model.errors import ConfigError
-from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge
+from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, ResultMap
 
 SERVERS = "servers: {brave: {command: [x]}, tavily: {command: [x]}}\n"
 
@@ -40,6 +40,7 @@ tools:
     bind:
       - brave.search
       - tool: tavily.find.it
+        result: {path: data.page, rename: {hits: results}}
         arguments: {rename: {query: q}, default: {count: 10}, constant: {safe: [true, null]}, drop: [language]}
 """
     ).tools.values()
@@ -51,6 +52,7 @@ tools:
                 "tavily",
                 "find.it",
                 adapter=Adapter({"query": "q"}, {"count": b"10"}, {"safe": b"[true,null]"}, frozenset({"language"})),
+                result=ResultMap(("data", "page"), {"hits": "results"}),
             ),
         ),
         "fanout",
@@ -115,6 +117,10 @@ REFUSED = [
     (
         "{s: {bind: [brave.a, {tool: tavily.a, arguments: {rename: {a: c}, drop: [a]}}]}}",
         "'a' is dropped and renamed",
+    ),
+    (
+        "{s: {bind: [brave.a, {tool: tavily.a, result: {rename: {a: c, b: c}}}]}}",
+        "two members become 'c'; only one can",
     ),
     ("{s: {bind: [brave.a]}}\nviews: {v: {include: [web]}}", "unknown logical tool 'web'; known here: s"),
     ("{s: {bind: [brave.a]}}\ntenants: {t: {share: ['*'], tools: {s: {bind: [brave.a]}}}}", "take another name"),

@@ -17,7 +17,7 @@ from concento.admin.explain import Question, answer
 from concento.gateway import shadow
 from concento.model.config import Config, View
 from concento.model.limiting import LimitRule
-from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge
+from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, ResultMap
 from concento.model.policy import Role, Rule
 from concento.testing.faults import Executions, fails, lossy, lost_reply
 from concento.testing.http_server import ScriptedHttpServer
@@ -449,6 +449,17 @@ async def test_several_are_asked_at_once_and_their_lists_become_one(start: Start
     assert told["_meta"]["dev.concento/origins"] == ["a", "a", "b"]
     branches = told["_meta"]["dev.concento/branches"]
     assert [(one["server"], one["outcome"]) for one in branches] == [("a", "ok"), ("b", "ok")]
+
+
+async def test_results_that_differ_are_mapped_before_they_are_merged(start: Start, stack: AsyncExitStack) -> None:
+    async def other(exchange: Exchange) -> Any:
+        return {"content": [{"type": "text", "text": '{"data":{"hits":[{"url":"y"}]}}'}]}
+
+    bind = (Bound("a", "search"), Bound("b", "search", result=ResultMap(("data",), {"hits": "results"})))
+    servers = [serving(on_call=results("x")), serving(on_call=other)]
+    at_home = await house(start, stack, servers, logical(*bind, strategy="fanout", fanout=Fanout(merge=RANKED)))
+    told = (await at_home.call()).result
+    assert [item["url"] for item in told["structuredContent"]["results"]] == ["x", "y"]
 
 
 @pytest.mark.parametrize("fault", [reset, garbage, fails])

@@ -137,7 +137,8 @@ def _definition(tool: LogicalTool, known: Sequence[Choice]) -> bytes:
     if tool.description is not None:
         members["description"] = raw(tool.description)
     definitions = [read_object(choice.entry.own_raw) or {} for choice in known]
-    outputs = {bytes(one.get("outputSchema", b"")) for one in definitions}
+    plainly = [read_object(choice.entry.own_raw) or {} for choice in known if choice.bound.result is None]
+    outputs = {bytes(one.get("outputSchema", b"")) for one in plainly}
     keeps = tool.strategy != "fanout" or bool(tool.fanout.merge.path)
     if keeps and len(outputs) == 1 and (output := outputs.pop()):
         members["outputSchema"] = Raw(output)

@@ -38,6 +38,15 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultMap:
+    """How a bound tool's result becomes the logical tool's: what is at `path`, with members renamed."""
+
+    path: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The bound tool's name of a member, and the logical tool's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bound:
     """A tool of a server's, by the server's alias and its own name there. `adapter`: None passes arguments on as they
     come."""
@@ -48,6 +57,8 @@ class Bound:
     priority: int = 1
     """Those with the least take turns; the others stand by."""
     adapter: Adapter | None = None
+    result: ResultMap | None = None
+    """None passes results on as they come."""
 
 
 @dataclass(frozen=True, slots=True)

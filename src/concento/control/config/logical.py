@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from ...model.config import Server, owned
-from ...model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, MergeBy, Sticky, Strategy
+from ...model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, MergeBy, ResultMap, Sticky, Strategy
 from .kinds import (
     EMPTY,
     Choice,
@@ -51,6 +51,21 @@ ARGUMENTS: Final = Key(
     "How the logical tool's arguments become this one's; without it they are passed on as they come.",
     example="{rename: {query: q}}",
 )
+_PATH: Final = Text("names of members with dots between, such as page.items", r"[^.\x00]+(\.[^.\x00]+)*")
+RESULT_PATH: Final = Key("path", _PATH, "Where in its result the logical tool's is.", example="data")
+RESULT_RENAME: Final = Key(
+    "rename",
+    Entries(_ARGUMENT, "member", r"[^\x00-\x1f]{1,128}", "a name without control characters"),
+    "What the logical tool calls a member of its result: `{hits: results}`.",
+    example="{hits: results}",
+)
+RESULT: Final = Key(
+    "result",
+    Keys("result", RESULT_PATH, RESULT_RENAME),
+    "How its result becomes the logical tool's: structured content, or the JSON that it returns as text. Without it, "
+    "it is passed on as it comes.",
+    example="{path: data, rename: {hits: results}}",
+)
 WEIGHT: Final = Key(
     "weight",
     Whole(1, 1000),
@@ -77,7 +92,8 @@ TOOL: Final = Key(
 BIND: Final = Key(
     "bind",
     Items(
-        OrWord(TOOL, Keys("a bound tool", TOOL, WEIGHT, PRIORITY, ARGUMENTS)), "such as [brave.search, tavily.search]"
+        OrWord(TOOL, Keys("a bound tool", TOOL, WEIGHT, PRIORITY, ARGUMENTS, RESULT)),
+        "such as [brave.search, tavily.search]",
     ),
     "The tools of servers that stand behind it, the first one first.",
     required=True,
@@ -120,7 +136,6 @@ BY: Final[Key[MergeBy]] = Key(
     "concat",
     example="rank",
 )
-_PATH: Final = Text("names of members with dots between, such as page.items", r"[^.\x00]+(\.[^.\x00]+)*")
 PATH: Final = Key(
     "path",
     _PATH,
@@ -263,7 +278,18 @@ def _bound(part: Table, servers: Mapping[str, Server], problems: Problems) -> Bo
         problems.add(place, unknown("server", alias, servers))
         return None
     arguments = part.get(ARGUMENTS)
-    return Bound(alias, own, part[WEIGHT], part[PRIORITY], None if arguments is None else _adapter(arguments, problems))
+    adapter = None if arguments is None else _adapter(arguments, problems)
+    return Bound(alias, own, part[WEIGHT], part[PRIORITY], adapter, _result(part.get(RESULT), problems))
+
+
+def _result(table: Table | None, problems: Problems) -> ResultMap | None:
+    if table is None:
+        return None
+    rename = {name: value for name, (value, _) in (table.get(RESULT_RENAME) or {}).items()}
+    for value, place in (table.get(RESULT_RENAME) or {}).values():
+        if list(rename.values()).count(value) > 1:
+            problems.add(place, f"two members become {value!r}; only one can")
+    return ResultMap(_steps(table.get(RESULT_PATH)), MappingProxyType(rename))
 
 
 def _adapter(table: Table, problems: Problems) -> Adapter:
