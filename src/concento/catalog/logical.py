@@ -41,6 +41,7 @@ class Logical:
     """How it is listed. It is no server's, so its alias is empty."""
     groups: tuple[tuple[int, ...], ...]
     """The places of the choices by their priority, those that go first first."""
+    weights: tuple[int, ...]
 
 
 Permits = Callable[[Server, Entry], bool]
@@ -54,7 +55,8 @@ def logical(tool: LogicalTool, slices: Mapping[str, Slice], permits: Permits) ->
         return None
     # The definition is made of all that are there: it must not tell who may use which of them.
     listed = _definition(tool, known)
-    return Logical(tool, choices, Entry("", tool.name, tool.name, listed, listed), _groups(choices))
+    weights = tuple([choice.bound.weight for choice in choices])
+    return Logical(tool, choices, Entry("", tool.name, tool.name, listed, listed), _groups(choices), weights)
 
 
 def misfits(tool: LogicalTool, slices: Mapping[str, Slice]) -> list[str]:

@@ -3,6 +3,8 @@
 Each is asked as if the caller had named its tool: policy, limits, arguments and the audit record look at every one.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
@@ -43,9 +45,9 @@ async def one_of(
     key = owned(tool.tenant, tool.name)
     turn = gateway.turns[key] = gateway.turns.get(key, -1) + 1
     if call.state is None:
-        weights = [choice.bound.weight for choice in choices]
         share = share_of(key, _whose(call, tool.sticky)) if tool.strategy == "split" else 0.0
-        places = order(logical.groups, weights, lambda at: _is_well(gateway, choices[at]), tool.strategy, turn, share)
+        well = partial(_is_well, gateway, choices)
+        places = order(logical.groups, logical.weights, well, tool.strategy, turn, share)
     else:
         places = iter((inputs.asking(logical, call, gateway.seal),))
     failed: CallError | None = None
@@ -53,7 +55,8 @@ async def one_of(
     asked: list[dict[str, Any]] = []
     try:
         for place in places:
-            binding = chosen(logical, choices[place])
+            wanted = target if place == 0 else tool_target(view, call, chosen(logical, choices[place]))
+            binding = wanted.binding
             if failed is not None and failed.outcome == "unknown":
                 if not await gateway.budget.take():
                     break
@@ -61,7 +64,7 @@ async def one_of(
             if tool.strategy == "split":
                 record.arm = (key, f"{binding.alias}.{binding.own}")
             try:
-                reply = await ask(gateway, tool_target(view, call, binding), call, notify, record)
+                reply = await ask(gateway, wanted, call, notify, record)
                 if meta.ROUTE in call.meta and call.meta[meta.ROUTE] == _TRUE:
                     asked.append({"tool": f"{binding.alias}.{binding.own}", "outcome": "answered"})
                     reply = with_meta(reply, meta.ROUTE, {"strategy": tool.strategy, "asked": asked})
@@ -88,8 +91,8 @@ def _whose(call: Call, sticky: Sticky) -> str:
     return call.principal.owner_key
 
 
-def _is_well(gateway: "Gateway", choice: Choice) -> bool:
+def _is_well(gateway: "Gateway", choices: Sequence[Choice], place: int) -> bool:
     try:
-        return gateway.upstreams.get(choice.server.key).is_well
+        return gateway.upstreams.get(choices[place].server.key).is_well
     except Unavailable:
         return False

@@ -106,8 +106,12 @@ class Upstream:
     @property
     def is_well(self) -> bool:
         """Whether a replica is there, or may be woken, and has not failed too often."""
-        now_s = self.clock.monotonic()
-        return any(replica.state in WELL and standing(replica.circuit, now_s) != "open" for replica in self.replicas)
+        for replica in self.replicas:
+            if replica.state in WELL and (
+                replica.circuit is CLOSED or standing(replica.circuit, self.clock.monotonic()) != "open"
+            ):
+                return True
+        return False
 
     @property
     def in_flight(self) -> int:
