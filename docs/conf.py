@@ -27,6 +27,7 @@ MENU: Final = {
         "sandbox",
         "views",
         "logical-tools",
+        "testing",
         "extensions",
         "keys",
         "sign-in",

@@ -95,6 +95,7 @@ BESIDE: Final[dict[str, dict[str, str]]] = {
     "limits.LIMIT": {"rate": "10/s", "day": "10000"},
     "tools.TOOL": {"bind": "[brave.search, tavily.search]"},
     "tools.TOOL.bind": {"strategy": "balance"},
+    "tools.TOOL.sticky": {"bind": "[brave.search, tavily.search]", "strategy": "split"},
     "tools.TOOL.bind[]": {"tool": "tavily.search"},
     "tools.TOOL.fanout": {"bind": "[brave.search, tavily.search]", "strategy": "fanout"},
     **{f"tools.TOOL.fanout.{name}": {} for name in ("enough", "fail", "branch_s", "merge")},

@@ -34,6 +34,7 @@ from .model.seal import Seal
 from .model.tenant import DEFAULT_TENANT
 from .observe.access_log import AccessLog
 from .observe.audit import AuditLog
+from .observe.experiments import Experiments
 from .observe.metrics import Metrics, Reading
 from .observe.record import Record, Records, Sink
 from .policy.decide import policy_of
@@ -81,12 +82,14 @@ class Hub:
         self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
         self.audit = audit
         self._secrets = secrets
-        self.records = Records([metrics, *sinks, *([] if audit is None else [audit])], clock)
+        self.experiments = Experiments()
+        self.records = Records([metrics, self.experiments, *sinks, *([] if audit is None else [audit])], clock)
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
         gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent)
         self.gateway = Gateway(
-            *(self.current, gate, self.upstreams, self.records, self.deadlines, self.federation, seal, store)
+            *(self.current, gate, self.upstreams, self.records, self.deadlines, self.federation, seal, store),
+            compared=self.experiments.compared,
         )
         self.listening = Listening(self.current, self.upstreams)
         self.sessions = Sessions(self.gateway, self.listening, clock.monotonic)
@@ -203,6 +206,7 @@ class Hub:
         await self.sessions.close()
         await self.federation.close()
         await self.gateway.tasks.close()
+        await self.gateway.shadows.close()
         self.means.parking.close()
         await self.upstreams.close()
         self.watchdog.close()

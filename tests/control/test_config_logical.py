@@ -7,7 +7,7 @@ import pytest
 from concento.control.config.load import read
 from concento.model.config import Config
 from concento.model.errors import ConfigError
-from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge
+from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, ResultMap
 
 SERVERS = "servers: {brave: {command: [x]}, tavily: {command: [x]}}\n"
 
@@ -40,6 +40,7 @@ tools:
     bind:
       - brave.search
       - tool: tavily.find.it
+        result: {path: data.page, rename: {hits: results}}
         arguments: {rename: {query: q}, default: {count: 10}, constant: {safe: [true, null]}, drop: [language]}
 """
     ).tools.values()
@@ -51,12 +52,13 @@ tools:
                 "tavily",
                 "find.it",
                 adapter=Adapter({"query": "q"}, {"count": b"10"}, {"safe": b"[true,null]"}, frozenset({"language"})),
+                result=ResultMap(("data", "page"), {"hits": "results"}),
             ),
         ),
         "fanout",
         "Web search",
         "Search the public web",
-        Fanout(2, "closed", 1.5, Merge("rank", ("page", "items"), ("url",))),
+        fanout=Fanout(2, "closed", 1.5, Merge("rank", ("page", "items"), ("url",))),
         repeatable=True,
     )
 
@@ -86,7 +88,7 @@ REFUSED = [
     ("{s: {bind: [brave.a], strategy: balance}}", "'strategy: balance' needs two bound tools at least"),
     ("{s: {bind: [brave.a], strategy: fanout}}", "'strategy: fanout' needs two bound tools at least"),
     ("{s: {bind: [brave.a, brave.a]}}", "'brave.a' is bound 2 times"),
-    ("{s: {bind: [{tool: brave.a, weight: 2}]}}", "'weight' has no effect without 'strategy: balance'"),
+    ("{s: {bind: [{tool: brave.a, weight: 2}]}}", "'weight' has no effect without 'strategy: balance or split'"),
     ("{s: {bind: [{tool: brave.a, weight: 0}], strategy: balance}}", "a whole number from 1 to 1000"),
     ("{s: {bind: [{tool: brave.a, arguments: {}}]}}", "one of the bound tools has to go without 'arguments'"),
     ("{s: {bind: [brave.a, tavily.a], fanout: {}}}", "'fanout' has no effect without 'strategy: fanout'"),
@@ -96,7 +98,11 @@ REFUSED = [
         "{s: {bind: [brave.a, tavily.a], strategy: fanout, fanout: {merge: {path: a, key: b}}}}",
         "'key' has no effect with 'by: concat'",
     ),
-    ("{s: {bind: [brave.a, tavily.a], strategy: split}}", "'split' is not available in this version yet"),
+    ("{s: {bind: [brave.a, tavily.a], strategy: shadow}}", "say 'repeatable: true', if that does no harm"),
+    ("{s: {bind: [brave.a], repeatable: true, strategy: shadow}}", "needs two bound tools at least"),
+    ("{s: {bind: [brave.a], strategy: split}}", "'strategy: split' needs two bound tools at least"),
+    ("{s: {bind: [brave.a, tavily.a], sticky: tenant}}", "'sticky' has no effect without 'strategy: split'"),
+    ("{s: {bind: [brave.a, {tool: tavily.a, priority: 2}], strategy: split}}", "'priority' has no effect without"),
     ("{a__b: {bind: [brave.a]}}", "can't have __ in it"),
     ("{find_0123abcd: {bind: [brave.a]}}", "can't end in _ and eight hex digits"),
     ("{2x: {bind: [brave.a]}}", "'2x' can't be a logical tool"),
@@ -111,6 +117,10 @@ REFUSED = [
     (
         "{s: {bind: [brave.a, {tool: tavily.a, arguments: {rename: {a: c}, drop: [a]}}]}}",
         "'a' is dropped and renamed",
+    ),
+    (
+        "{s: {bind: [brave.a, {tool: tavily.a, result: {rename: {a: c, b: c}}}]}}",
+        "two members become 'c'; only one can",
     ),
     ("{s: {bind: [brave.a]}}\nviews: {v: {include: [web]}}", "unknown logical tool 'web'; known here: s"),
     ("{s: {bind: [brave.a]}}\ntenants: {t: {share: ['*'], tools: {s: {bind: [brave.a]}}}}", "take another name"),

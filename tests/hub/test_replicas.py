@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from tests.hub.conftest import Running, Start, at, config, free_port
 
-from concento.model.config import Server, ToolOverride, UrlReplica
+from concento.model.config import ChildReplica, Server, ToolOverride, UrlReplica
 from concento.testing.clock import ManualClock
 from concento.testing.http_server import ScriptedHttpServer
-from concento.testing.mcp_server import Exchange, modern_mcp, reset
+from concento.testing.mcp_server import Exchange, ScriptedMcp, hang, legacy_mcp, legacy_sse, modern_mcp, reset
 from concento.testing.raw_agent import RawAgent, RawReply
+from concento.testing.stdio_child import child_command, recorded
 from concento.testing.waiting import until
+from concento.upstream import replica
+from concento.upstream.circuit import CLOSED
 
 UPSTREAM = Path(__file__).parents[2] / "benchmarks" / "upstream.py"
 
@@ -162,7 +165,7 @@ async def test_one_of_three_killed_under_load_loses_no_repeatable_call(start: St
         urls = [f"http://127.0.0.1:{port}/mcp" for port in ports]
         hub = await start(config(at("s", *urls, tools={"echo": ToolOverride(repeatable=True)})))
         upstream = hub.hub.upstreams.get("s")
-        await until(lambda: all(replica.state == "ready" for replica in upstream.replicas), "all are there")
+        await until(lambda: all(one.state == "ready" for one in upstream.replicas), "all are there")
         replies: list[RawReply] = []
 
         async def load() -> None:
@@ -181,3 +184,69 @@ async def test_one_of_three_killed_under_load_loses_no_repeatable_call(start: St
         for server in servers:
             server.kill()
             server.wait()
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "answer"),
+    [
+        (modern_mcp, "server/discover", {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}),
+        (legacy_mcp, "ping", {}),
+    ],
+)
+async def test_one_that_is_silent_is_found_out_without_any_call(
+    start: Start, monkeypatch: pytest.MonkeyPatch, kind: type[ScriptedMcp], method: str, answer: dict[str, Any]
+) -> None:
+    """R5: it takes connections and answers nothing."""
+    monkeypatch.setattr(replica, "HEALTH_WAIT_S", 0.1)
+    silent = False
+
+    async def maybe(exchange: Exchange) -> Any:
+        return await hang(exchange) if silent else answer
+
+    async with ScriptedHttpServer(kind(on={method: maybe})) as server:
+        hub = await start(config(at("s", server.url, health_check_s=0.05)))
+        await hub.ready("s")
+        seen = len(server.hits(method))
+        await until(lambda: len(server.hits(method)) > seen + 2, "it is asked while nobody calls")
+        upstream = hub.hub.upstreams.get("s")
+        assert upstream.is_well
+        silent = True
+        await until(lambda: not upstream.is_well, "it is found out")
+
+
+async def test_nobody_is_asked_while_calls_show_that_it_is_there(start: Start) -> None:
+    async with ScriptedHttpServer(modern_mcp()) as server:
+        hub = await start(config(at("s", server.url, health_check_s=0.3)))
+        await hub.ready("s")
+        asked = len(server.hits("server/discover"))
+        async with RawAgent(hub.mcp) as agent:
+            for _ in range(40):
+                await agent.modern("tools/call", CALL)
+                await asyncio.sleep(0.02)
+        assert len(server.hits("server/discover")) - asked <= 1
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_a_child_that_is_well_stays_well_when_it_is_asked(start: Start, era: str, tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    command = tuple(child_command(era=era, record=record))
+    hub = await start(config(Server("s", (ChildReplica(command),), health_check_s=0.05)))
+    await hub.ready("s")
+    method = "server/discover" if era == "modern" else "ping"
+
+    def asked() -> int:
+        return sum(message.get("method") == method for message in recorded(record))
+
+    before = asked()
+    await until(lambda: asked() > before + 4, "it is asked")
+    assert hub.hub.upstreams.get("s").is_well
+    assert hub.hub.upstreams.get("s").replicas[0].circuit is CLOSED
+
+
+async def test_a_stream_of_the_oldest_kind_that_is_well_stays_well(start: Start) -> None:
+    async with ScriptedHttpServer(legacy_sse()) as server:
+        hub = await start(config(at("s", server.url, health_check_s=0.05)))
+        await hub.ready("s")
+        before = len(server.hits("ping"))
+        await until(lambda: len(server.hits("ping")) > before + 4, "it is asked")
+        assert hub.hub.upstreams.get("s").replicas[0].circuit is CLOSED

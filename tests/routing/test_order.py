@@ -17,7 +17,7 @@ from concento.model.errors import (
     TimedOut,
     Unavailable,
 )
-from concento.routing.order import TRIED_MAX, may_follow, order, whose_turn
+from concento.routing.order import TRIED_MAX, may_follow, order, share_of, whose_share, whose_turn
 
 WELL = st.lists(st.booleans(), min_size=1, max_size=12)
 
@@ -59,6 +59,25 @@ def test_a_group_stands_by_until_none_before_it_is_well() -> None:
 def test_each_gets_as_many_turns_as_it_weighs(weights: list[int]) -> None:
     total = sum(weights)
     assert Counter(whose_turn(weights, turn) for turn in range(total)) == Counter(dict(enumerate(weights)))
+
+
+def test_a_share_stays_with_its_arm_and_only_borders_move_when_weights_do() -> None:
+    shares = [share_of("web_search", f"user {number}") for number in range(4000)]
+    before = [whose_share([90, 10], share) for share in shares]
+    after = [whose_share([80, 20], share) for share in shares]
+    assert 3500 < before.count(0) < 3700
+    assert all(new == 1 for old, new in zip(before, after, strict=True) if old == 1)
+    assert 300 < sum(old != new for old, new in zip(before, after, strict=True)) < 500
+
+
+def test_who_is_in_which_arm_of_one_experiment_says_nothing_of_another() -> None:
+    both = [tuple(share_of(name, f"user {number}") < 0.5 for name in ("one", "other")) for number in range(4000)]
+    assert all(900 < count < 1100 for count in Counter(both).values())
+
+
+def test_a_share_is_the_same_everywhere() -> None:
+    assert share_of("web_search", "alice") == pytest.approx(0.5, abs=0.5)
+    assert share_of("web_search", "alice") == share_of("web_search", "alice")
 
 
 def test_turns_are_spread() -> None:

@@ -9,12 +9,16 @@ from concento.upstream.circuit import (
     FAILURES_MAX,
     JITTER,
     LONGEST_S,
+    SLOW_START_S,
+    WARMTH_LEAST,
     Circuit,
     begun,
     ended,
     failed,
+    restored,
     standing,
     succeeded,
+    warmth,
 )
 
 
@@ -75,6 +79,16 @@ def test_each_time_it_stays_open_longer_up_to_a_bound_and_forgives_with_time() -
     assert max(pauses) == LONGEST_S
     assert succeeded(circuit, now_s + 3 * BASE_S).ejections == circuit.ejections - 3
     assert succeeded(circuit, now_s + 100 * BASE_S).ejections == 0
+
+
+def test_who_has_come_back_starts_slowly() -> None:
+    assert warmth(CLOSED, 0.0) == 1.0
+    back = succeeded(begun(broken(), BASE_S), BASE_S)
+    assert warmth(back, BASE_S) == WARMTH_LEAST
+    assert warmth(back, BASE_S + SLOW_START_S / 2) == 0.5
+    assert warmth(back, BASE_S + SLOW_START_S) == 1.0
+    assert warmth(restored(broken(), 5.0), 5.0) == WARMTH_LEAST
+    assert restored(CLOSED, 5.0) is CLOSED
 
 
 @given(st.floats(0, 1))

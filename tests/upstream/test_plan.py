@@ -107,3 +107,16 @@ def test_equally_busy_replicas_take_turns(count: int, turn: int) -> None:
 @given(READINGS, BALANCES, TURNS)
 def test_a_plan_is_a_function_of_its_arguments(readings: list[Reading], balance: Balance, turn: int) -> None:
     assert list(plan(readings, balance, turn)) == list(plan(tuple(readings), balance, turn))
+
+
+def test_who_has_just_come_back_takes_a_part_of_its_turns() -> None:
+    readings = [Reading(warmth=0.25), Reading(), Reading()]
+    first = Counter(plan(readings, "round_robin", 0, draw=step / 1000)[0] for step in range(1000))
+    assert first[0] == pytest.approx(250, abs=2)
+    assert first[1] == pytest.approx(750, abs=2)
+    assert {plan(readings, "round_robin", turn, draw=0.9)[0] for turn in (1, 2)} == {1, 2}
+
+
+def test_who_has_just_come_back_counts_as_busier() -> None:
+    readings = [Reading(in_flight=1, warmth=0.1), Reading(in_flight=5)]
+    assert plan(readings, "least_busy", 0)[0] == 1

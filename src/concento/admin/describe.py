@@ -16,6 +16,7 @@ from ..model.call import ALL
 from ..model.config import ChildReplica, Isolation, Replica, Server
 from ..model.principal import ANONYMOUS
 from ..model.tenant import DEFAULT_TENANT
+from ..observe.experiments import Experiments, likeness, reading, told
 from ..observe.metrics import Metrics
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
@@ -42,6 +43,7 @@ class Hub(Protocol):
     identity: Authenticator
     keys: ApiKeys
     limits: Limits
+    experiments: Experiments
 
     @property
     def turns(self) -> Mapping[str, int]:
@@ -184,3 +186,17 @@ def _tool(entry: Entry) -> dict[str, Any]:
         "own_name": entry.own,
         "description": description,
     }
+
+
+def experiments(hub: Hub) -> dict[str, Any]:
+    """`{"experiments": [{tool, strategy, sticky, arms, reading}, ...]}`: how the arms of each do so far."""
+    found = []
+    for key, tool in hub.current.snapshot.config.tools.items():
+        if tool.strategy not in ("split", "shadow"):
+            continue
+        weights = {f"{bound.alias}.{bound.own}": bound.weight for bound in tool.bind}
+        arms = {name: hub.experiments.arm(key, name) for name in weights}
+        rows = [{**row, "weight": weights[row["arm"]]} for row in told(arms)]
+        said = reading(arms) if tool.strategy == "split" else f"{likeness(arms)} {reading(arms)}"
+        found.append({"tool": key, "strategy": tool.strategy, "sticky": tool.sticky, "arms": rows, "reading": said})
+    return {"experiments": found}

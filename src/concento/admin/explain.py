@@ -120,9 +120,10 @@ def _candidates(hub: Hub, binding: Binding, reach: Reach) -> list[dict[str, Any]
     else:
         turn = hub.turns.get(owned(logical.tool.tenant, logical.tool.name), -1) + 1
         groups = [[place for place in group if found[place]["visible"]] for group in logical.groups]
-        weights = [choice.bound.weight for choice in logical.choices]
         shown = [group for group in groups if group]
-        places = list(order(shown, weights, lambda place: bool(found[place]["well"]), logical.tool.strategy, turn))
+        places = list(
+            order(shown, logical.weights, lambda place: bool(found[place]["well"]), logical.tool.strategy, turn)
+        )
     for number, place in enumerate(places, start=1):
         found[place]["order"] = 1 if logical.tool.strategy == "fanout" else number
     return found

@@ -130,6 +130,9 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         except explain.Unanswerable as error:
             return JSONResponse({"error": str(error)}, 422)
 
+    async def experiments(_: Request) -> Response:
+        return JSONResponse(describe.experiments(hub))
+
     async def metrics(_: Request) -> Response:
         return Response(hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -148,6 +151,7 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         Route("/api/v1/servers", servers),
         Route("/api/v1/tools", tools),
         Route("/api/v1/tools/{name}", tool),
+        Route("/api/v1/experiments", experiments),
         Route("/api/v1/explain", explained),
         Route("/metrics", metrics),
         Route("/health/live", live),
@@ -179,6 +183,7 @@ def _openapi() -> dict[str, Any]:
             "/api/v1/servers": get("Servers, their state and counts"),
             "/api/v1/tools": get("Tools, all or searched", search, limit, refresh),
             "/api/v1/tools/{name}": get("One tool", name),
+            "/api/v1/experiments": get("How the arms of split tools do, and what can be said of it"),
             "/api/v1/explain": get("Whether somebody sees a tool and may call it, by which rule and limits", *asked),
             "/metrics": get("Prometheus metrics"),
             "/health/live": get("Whether the process runs"),

@@ -1,5 +1,6 @@
 """A logical tool as somebody sees it: those of its bound tools that they may use, and one definition for all."""
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,13 +9,15 @@ import msgspec
 from msgspec import Raw
 
 from ..model.config import Server
-from ..model.logical import Bound, LogicalTool
+from ..model.logical import Adapter, Bound, LogicalTool
 from ..protocol.jsonrpc import raw, read_object
 from .slices import Entry, Slice
 
 _encode = msgspec.json.Encoder().encode
 _DROPPED: Final = ("_meta", "icons", "execution", "annotations", "outputSchema")
 """What holds for one server's tool, and not for another's that stands in for it."""
+_NAMED_MAX: Final = 5
+_NEAREST_OF_MAX: Final = 5000
 _ALL: Final = ("readOnlyHint", "idempotentHint")
 _ANY: Final = ("destructiveHint", "openWorldHint")
 
@@ -38,6 +41,7 @@ class Logical:
     """How it is listed. It is no server's, so its alias is empty."""
     groups: tuple[tuple[int, ...], ...]
     """The places of the choices by their priority, those that go first first."""
+    weights: tuple[int, ...]
 
 
 Permits = Callable[[Server, Entry], bool]
@@ -45,20 +49,75 @@ Permits = Callable[[Server, Entry], bool]
 
 def logical(tool: LogicalTool, slices: Mapping[str, Slice], permits: Permits) -> Logical | None:
     """A logical tool over slices by alias; None if nothing of it is there for whoever is asked about."""
-    known: list[Choice] = []
-    for bound in tool.bind:
-        slice = slices.get(bound.alias)
-        if slice is None:
-            continue
-        entry = next((entry for entry in slice.tools if entry.own == bound.own), None)
-        if entry is not None:
-            known.append(Choice(bound, slice.server, entry))
+    known, _ = _known(tool, slices)
     choices = tuple([choice for choice in known if permits(choice.server, choice.entry)])
     if not choices:
         return None
     # The definition is made of all that are there: it must not tell who may use which of them.
     listed = _definition(tool, known)
-    return Logical(tool, choices, Entry("", tool.name, tool.name, listed, listed), _groups(choices))
+    weights = tuple([choice.bound.weight for choice in choices])
+    return Logical(tool, choices, Entry("", tool.name, tool.name, listed, listed), _groups(choices), weights)
+
+
+def misfits(tool: LogicalTool, slices: Mapping[str, Slice]) -> list[str]:
+    """What is bound and left out, and why: for the operator."""
+    return _known(tool, slices)[1]
+
+
+def _known(tool: LogicalTool, slices: Mapping[str, Slice]) -> tuple[list[Choice], list[str]]:
+    """The bound tools that are there and can be called with what callers say; and why the others can't."""
+    there: list[Choice] = []
+    notes: list[str] = []
+    for bound in tool.bind:
+        slice = slices.get(bound.alias)
+        if slice is None or slice.inventory is None:
+            continue
+        entry = next((entry for entry in slice.tools if entry.own == bound.own), None)
+        if entry is not None:
+            there.append(Choice(bound, slice.server, entry))
+            continue
+        near = difflib.get_close_matches(bound.own, [entry.own for entry in slice.tools][:_NEAREST_OF_MAX], 1)
+        hint = f"; did you mean {bound.alias}.{near[0]}?" if near else ""
+        notes.append(f"leaves out {bound.alias}.{bound.own}, which the server does not offer{hint}")
+    given = next((choice for choice in there if choice.bound.adapter is None), None)
+    fitting = []
+    for choice in there:
+        lacks = [] if given is None or choice is given else _lacking(given.entry, choice)
+        if lacks:
+            told = ", ".join(map(repr, lacks[:_NAMED_MAX]))
+            remedy = "rename one of its arguments, or give a `default` or `constant`, in `arguments`"
+            notes.append(f"leaves out {choice.bound.alias}.{choice.bound.own}: nothing becomes its {told}; {remedy}")
+        else:
+            fitting.append(choice)
+    return fitting, notes
+
+
+def _lacking(given: Entry, choice: Choice) -> list[str]:
+    """The arguments that a bound tool has to have, and that nothing a caller can say becomes."""
+    adapter = choice.bound.adapter or Adapter()
+    said = set(_schema(given).properties)
+    made = {adapter.rename.get(name, name) for name in said - adapter.drop} | {*adapter.default, *adapter.constant}
+    return [name for name in _schema(choice.entry).required if name not in made]
+
+
+class _Schema(msgspec.Struct):
+    properties: dict[str, Raw] = {}
+    required: list[str] = []
+
+
+class _Tool(msgspec.Struct):
+    inputSchema: _Schema = msgspec.field(default_factory=_Schema)
+
+
+_decode = msgspec.json.Decoder(_Tool).decode
+
+
+def _schema(entry: Entry) -> _Schema:
+    """What a tool's schema says plainly of its arguments. One that can't be read says nothing."""
+    try:
+        return _decode(entry.own_raw).inputSchema
+    except (msgspec.DecodeError, RecursionError):
+        return _Schema()
 
 
 def _groups(choices: Sequence[Choice]) -> tuple[tuple[int, ...], ...]:
@@ -80,7 +139,8 @@ def _definition(tool: LogicalTool, known: Sequence[Choice]) -> bytes:
     if tool.description is not None:
         members["description"] = raw(tool.description)
     definitions = [read_object(choice.entry.own_raw) or {} for choice in known]
-    outputs = {bytes(one.get("outputSchema", b"")) for one in definitions}
+    plainly = [read_object(choice.entry.own_raw) or {} for choice in known if choice.bound.result is None]
+    outputs = {bytes(one.get("outputSchema", b"")) for one in plainly}
     keeps = tool.strategy != "fanout" or bool(tool.fanout.merge.path)
     if keeps and len(outputs) == 1 and (output := outputs.pop()):
         members["outputSchema"] = Raw(output)

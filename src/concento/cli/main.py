@@ -24,6 +24,7 @@ VERBS: Final[Mapping[str, str]] = {
     "inspect": "Show one tool: definition, server, how to call it.",
     "call": "Call a tool.",
     "explain": "Say whether somebody sees a tool and may call it.",
+    "experiments": "Show how the arms of split tools do.",
     "key": "Make, list, revoke, rotate and derive API keys.",
     "policy": "Test policies against a table of expected decisions.",
     "audit": "Read the audit record, and verify it.",

@@ -61,6 +61,10 @@ class Talk(Protocol):
         """What `/api/v1/explain` says. Errors: CallFailed."""
         ...
 
+    async def experiments(self) -> dict[str, Any]:
+        """What `/api/v1/experiments` says."""
+        ...
+
 
 class CallFailed(ConcentoError):
     """A call that got an error instead of a result."""
@@ -145,6 +149,9 @@ class OwnHub:
         assert isinstance(result, dict)
         return result
 
+    async def experiments(self) -> dict[str, Any]:
+        return describe.experiments(self._hub)
+
     async def explain(self, question: Question) -> dict[str, Any]:
         try:
             return explain.answer(self._hub, question)
@@ -188,6 +195,9 @@ class RunningHub:
                 return None if reply.status == 404 else await reply.json()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CallFailed(f"the hub at {self._admin} went away: {error}") from None
+
+    async def experiments(self) -> dict[str, Any]:
+        return dict(await self._get("/api/v1/experiments"))
 
     async def servers(self) -> dict[str, Any]:
         return dict(await self._get("/api/v1/servers"))

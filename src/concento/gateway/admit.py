@@ -4,14 +4,14 @@ One decision point for all methods. It looks at values and never waits; only a s
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from msgspec import Raw, structs
+from msgspec import Raw
 
 from ..catalog.view import Binding
 from ..model import meta
-from ..model.call import Call, Reply, Result
+from ..model.call import Call, Result
 from ..model.config import Validate
 from ..model.errors import Overloaded
 from ..model.limits import HOPS_MAX
@@ -20,7 +20,6 @@ from ..policy.arguments import Validators
 from ..policy.decide import Facts
 from ..policy.limits import Limits
 from ..protocol.hops import hops
-from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object
 from ..snapshot import Current
 from .resolve import Target
 
@@ -84,15 +83,6 @@ class Gate:
         found = self._current.snapshot.hidden(call)
         record.decision = "unknown" if found is None else "hidden"
         record.rule = found
-
-    def with_notices(self, reply: Reply, record: Record) -> Reply:
-        """A result with what its caller should know beside it."""
-        if not isinstance(reply, Result):
-            return reply
-        members: dict[str, Any] = dict(read_object(reply.raw) or {})
-        about = read_object(members.get("_meta", EMPTY_OBJECT)) or {}
-        members["_meta"] = {**about, meta.NOTICES: raw(record.notices)}
-        return structs.replace(reply, raw=Raw(_encode(members)))
 
 
 def _facts(target: Target, call: Call, record: Record) -> Facts:

@@ -8,16 +8,16 @@ The result's `_meta` has a handle, which they put there from then on. Sealed, it
 import secrets
 import zlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw, structs
 
 from ..model import meta
-from ..model.call import Call, Reply, Request, Result
+from ..model.call import Call, Request
 from ..model.errors import InvalidParams
 from ..model.seal import Seal
-from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_string
+from ..protocol.jsonrpc import read_object, read_string
 from ..upstream.server import Upstream
 
 _encode = msgspec.json.Encoder().encode
@@ -74,13 +74,3 @@ def hash_key(by: str, request: Request, call: Call) -> bytes:
         if value is not None:
             return bytes(value)
     return owner.encode()
-
-
-def with_handle(reply: Reply, handle: str) -> Reply:
-    """A result that tells the handle of its session."""
-    if not isinstance(reply, Result):
-        return reply
-    members: dict[str, Any] = dict(read_object(reply.raw) or {})
-    about = read_object(members.get("_meta", EMPTY_OBJECT)) or {}
-    members["_meta"] = {**about, meta.SESSION: raw(handle)}
-    return structs.replace(reply, raw=Raw(_encode(members)))

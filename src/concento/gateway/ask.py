@@ -20,6 +20,7 @@ from . import affinity, inputs
 from .deliver import deliver
 from .resolve import RESOLVE, Target
 from .task_refs import publish_created
+from .told import with_meta
 
 if TYPE_CHECKING:
     from .call import Gateway
@@ -70,7 +71,7 @@ async def ask(
         reply = publish_created(reply, target.binding, record.replica, call.principal, gateway.seal)
     else:
         reply = target.publish(reply)
-    return reply if handle is None else affinity.with_handle(reply, handle)
+    return reply if handle is None else with_meta(reply, meta.SESSION, handle)
 
 
 def _planned(upstream: Upstream, target: Target, call: Call) -> Sequence[int]:

@@ -26,8 +26,10 @@ from .fanout import all_of
 from .once import Once
 from .resolve import RESOLVE, Resolve, Target, task_target, unknown_method
 from .route import one_of
+from .shadow import Shadows, shadowed
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
 from .tasks import CallTasks
+from .told import with_meta
 
 
 class Gateway:
@@ -43,6 +45,7 @@ class Gateway:
         freshness: Freshness,
         seal: lists.Seal,
         store: Store,
+        compared: Callable[[tuple[str, str], bool], None] = lambda arm, alike: None,
     ) -> None:
         self.current = current
         self.gate = gate
@@ -54,6 +57,8 @@ class Gateway:
         self.seal = seal
         self.tasks = CallTasks(self, store)
         self.budget = Budget(lambda: records.in_flight)
+        self.shadows = Shadows()
+        self.compared = compared
         self.once = Once(deadlines.now)
         self.turns: dict[str, int] = {}
         """How often each logical tool was called."""
@@ -64,7 +69,6 @@ class Gateway:
         Errors: any `CallError`, with the trace id under which it was recorded.
         """
         record = self.records.open(call)
-        gate = self.gate
         try:
             if meta.HOPS in call.meta:
                 check_hops(call)
@@ -83,7 +87,7 @@ class Gateway:
                 else:
                     reply = await self._routed(view, target, call, notify, record)
             if record.notices is not None:
-                reply = gate.with_notices(reply, record)
+                reply = with_meta(reply, meta.NOTICES, record.notices)
             record.replied(reply)
             return reply
         except CallError as error:
@@ -106,6 +110,8 @@ class Gateway:
             return await ask(self, target, call, notify, record)
         if target.binding.logical.tool.strategy == "fanout":
             return await all_of(self, view, target, call, record)
+        if target.binding.logical.tool.strategy == "shadow":
+            return await shadowed(self, view, target, call, notify, record)
         return await one_of(self, view, target, call, notify, record)
 
     @contextmanager

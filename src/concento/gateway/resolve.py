@@ -15,11 +15,12 @@ from ..model.call import Call, Reply, Request, Result
 from ..model.errors import InvalidParams, MethodNotFound, Unavailable
 from ..model.extensions import SKILLS, not_bridged
 from ..model.inventory import Kind
+from ..model.logical import Bound, ResultMap
 from ..model.policy import ItemKind
 from ..model.task import TASKS_EXTENSION, TaskRef
 from ..protocol.headers import check_params, mirror_params
 from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_once
-from ..routing.adapt import adapted
+from ..routing.adapt import adapted, answered
 from .task_refs import unknown_task
 
 
@@ -34,6 +35,8 @@ class Target(Struct, frozen=True):
     request: Request
     rewritten: str | None
     """The method whose result needs public URIs; None where the caller uses the server's own names."""
+    result: ResultMap | None = None
+    """How its result becomes that of the logical tool that was asked for."""
 
     @property
     def alias(self) -> str:
@@ -45,8 +48,15 @@ class Target(Struct, frozen=True):
         """The server's own name of the tool, for records; other things have none."""
         return self.binding.own or None if self.kind == "tool" else None
 
+    @property
+    def label_of_arm(self) -> str:
+        """What it is called as an arm of an experiment."""
+        return f"{self.alias}.{self.binding.own}"
+
     def publish(self, reply: Reply) -> Reply:
         """The reply in the caller's names."""
+        if self.result is not None and isinstance(reply, Result):
+            reply = answered(reply, self.result)
         if self.rewritten is None or not isinstance(reply, Result):
             return reply
         if not reply.links and self.rewritten != "resources/read":
@@ -64,8 +74,10 @@ def _tool(view: TenantView, call: Call) -> Target:
 
 def tool_target(view: TenantView, call: Call, binding: Binding) -> Target:
     """What a tool's server is asked. Errors: InvalidParams, where header fields and arguments contradict."""
+    bound: Bound | None = None
     if binding.logical is not None:
-        call = _as_bound(call, binding)
+        bound = next(one.bound for one in binding.logical.choices if one.entry is binding.entry)
+        call = _as_bound(call, bound)
     headers: tuple[tuple[str, str], ...] = ()
     entry = binding.entry
     if isinstance(entry, Entry) and entry.params:
@@ -73,13 +85,12 @@ def tool_target(view: TenantView, call: Call, binding: Binding) -> Target:
         if call.mirrored is not None and binding.logical is None:
             check_params(entry.params, arguments, call.mirrored)
         headers = mirror_params(entry.params, arguments)
-    return _target(view, call, "tool", binding, headers)
+    target = _target(view, call, "tool", binding, headers)
+    return target if bound is None or bound.result is None else structs.replace(target, result=bound.result)
 
 
-def _as_bound(call: Call, binding: Binding) -> Call:
+def _as_bound(call: Call, bound: Bound) -> Call:
     """A call of a logical tool with the arguments that this one of its tools takes."""
-    assert binding.logical is not None
-    bound = next(one.bound for one in binding.logical.choices if one.entry is binding.entry)
     if bound.adapter is None:
         return call
     arguments = read_once(call.params.get("arguments", EMPTY_OBJECT))

@@ -3,22 +3,32 @@
 Each is asked as if the caller had named its tool: policy, limits, arguments and the audit record look at every one.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Raw
 
 from ..catalog.logical import Choice
 from ..catalog.view import TenantView, chosen
+from ..model import meta
 from ..model.call import Call, Notify, Reply
 from ..model.config import owned
 from ..model.errors import CallError, Unavailable
+from ..model.logical import Sticky
 from ..observe.record import Record
-from ..routing.order import may_follow, order
+from ..routing.order import may_follow, order, share_of
 from . import inputs
 from .ask import ask
 from .budget import is_repeatable
 from .resolve import Target, tool_target
+from .told import with_meta
 
 if TYPE_CHECKING:
     from .call import Gateway
+
+_TRUE: Final = Raw(b"true")
+_SHOWN_CHARS: Final = 256
 
 
 async def one_of(
@@ -31,28 +41,38 @@ async def one_of(
     logical = target.binding.logical
     assert logical is not None
     choices = logical.choices
-    key = owned(logical.tool.tenant, logical.tool.name)
+    tool = logical.tool
+    key = owned(tool.tenant, tool.name)
     turn = gateway.turns[key] = gateway.turns.get(key, -1) + 1
     if call.state is None:
-        weights = [choice.bound.weight for choice in choices]
-        places = order(
-            logical.groups, weights, lambda place: _is_well(gateway, choices[place]), logical.tool.strategy, turn
-        )
+        share = share_of(key, _whose(call, tool.sticky)) if tool.strategy == "split" else 0.0
+        well = partial(_is_well, gateway, choices)
+        places = order(logical.groups, logical.weights, well, tool.strategy, turn, share)
     else:
         places = iter((inputs.asking(logical, call, gateway.seal),))
     failed: CallError | None = None
     repeated = 0
+    asked: list[dict[str, Any]] = []
     try:
         for place in places:
-            binding = chosen(logical, choices[place])
+            wanted = target if place == 0 else tool_target(view, call, chosen(logical, choices[place]))
+            binding = wanted.binding
             if failed is not None and failed.outcome == "unknown":
                 if not await gateway.budget.take():
                     break
                 repeated += 1
+            if tool.strategy == "split":
+                record.arm = (key, f"{binding.alias}.{binding.own}")
             try:
-                return await ask(gateway, tool_target(view, call, binding), call, notify, record)
+                reply = await ask(gateway, wanted, call, notify, record)
+                if meta.ROUTE in call.meta and call.meta[meta.ROUTE] == _TRUE:
+                    asked.append({"tool": f"{binding.alias}.{binding.own}", "outcome": "answered"})
+                    reply = with_meta(reply, meta.ROUTE, {"strategy": tool.strategy, "asked": asked})
+                return reply
             except CallError as error:
-                if not may_follow(error, logical.tool.repeatable or is_repeatable(binding)):
+                told = {"outcome": error.outcome, "code": error.code, "message": error.message[:_SHOWN_CHARS]}
+                asked.append({"tool": f"{binding.alias}.{binding.own}", **told})
+                if not may_follow(error, tool.repeatable or is_repeatable(binding)):
                     raise
                 failed = failed if failed is not None and failed.outcome == "unknown" else error
     finally:
@@ -62,8 +82,17 @@ async def one_of(
     raise failed
 
 
-def _is_well(gateway: "Gateway", choice: Choice) -> bool:
+def _whose(call: Call, sticky: Sticky) -> str:
+    """Whose calls keep to one arm of an experiment."""
+    if sticky == "tenant":
+        return call.principal.tenant
+    if sticky == "session" and call.session is not None:
+        return call.session
+    return call.principal.owner_key
+
+
+def _is_well(gateway: "Gateway", choices: Sequence[Choice], place: int) -> bool:
     try:
-        return gateway.upstreams.get(choice.server.key).is_well
+        return gateway.upstreams.get(choices[place].server.key).is_well
     except Unavailable:
         return False

@@ -118,6 +118,8 @@ class Server:
     prefix: Literal["alias", "never"] = "alias"
     isolation: Isolation = "shared"
     timeout_s: float = 30.0
+    health_check_s: float | None = 30.0
+    """How often it is asked whether it is there while no call shows it; None: never."""
     required: bool = False
     concurrency_max: int = 256
     beside: ChildReplica | None = None

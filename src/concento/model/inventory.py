@@ -84,3 +84,5 @@ class Reading:
     in_flight: int = 0
     latency_s: float = 0.0
     """How long its replies took lately; it fades while none comes."""
+    warmth: float = 1.0
+    """Which part of its share of calls it gets: less for a while after it failed."""

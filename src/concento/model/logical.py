@@ -7,9 +7,12 @@ from typing import Literal
 
 from .tenant import DEFAULT_TENANT
 
-Strategy = Literal["failover", "balance", "fanout"]
-"""`failover`: the first that can answer. `balance`: all take turns, and stand in for one another. `fanout`: all are
-asked at once."""
+Strategy = Literal["failover", "balance", "split", "shadow", "fanout"]
+"""`failover`: the first that can answer. `balance`: all take turns, and stand in for one another. `split`: each caller
+has one of them, by weight. `shadow`: the first answers, and the others get a copy. `fanout`: all are asked at once."""
+
+Sticky = Literal["subject", "tenant", "session"]
+"""Whose calls all go to the same arm."""
 
 MergeBy = Literal["concat", "union", "rank", "least", "most"]
 """What becomes of several lists: one after the other; each item once; each item once, by reciprocal rank fusion; the
@@ -35,6 +38,15 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultMap:
+    """How a bound tool's result becomes the logical tool's: what is at `path`, with members renamed."""
+
+    path: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The bound tool's name of a member, and the logical tool's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bound:
     """A tool of a server's, by the server's alias and its own name there. `adapter`: None passes arguments on as they
     come."""
@@ -45,6 +57,8 @@ class Bound:
     priority: int = 1
     """Those with the least take turns; the others stand by."""
     adapter: Adapter | None = None
+    result: ResultMap | None = None
+    """None passes results on as they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,8 @@ class LogicalTool:
     strategy: Strategy = "failover"
     title: str | None = None
     description: str | None = None
+    sticky: Sticky = "subject"
+    """With `strategy: split`."""
     fanout: Fanout = Fanout()
     """With `strategy: fanout`."""
     repeatable: bool = False

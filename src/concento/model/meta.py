@@ -33,6 +33,9 @@ HOPS: Final = "dev.concento/hops"
 NOTICES: Final = "dev.concento/notices"
 """On results: what the caller should know beside, such as a quota that is nearly used up."""
 
+ROUTE: Final = "dev.concento/route"
+"""On a call of a logical tool, `true`: tell how it was routed. On its result: the strategy, and the servers that were
+asked in their order, each with how it ended."""
 BRANCHES: Final = "dev.concento/branches"
 """On results of a tool that asks several servers at once: how each of them ended."""
 ORIGINS: Final = "dev.concento/origins"

@@ -32,6 +32,7 @@ class Record:
     """One call, from parsing to its end. Written by `gateway` only; sinks read it after `close`."""
 
     __slots__ = (
+        "arm",
         "attempts",
         "call",
         "code",
@@ -68,6 +69,8 @@ class Record:
         """The rule or limit that decided."""
         self.intent = 0
         """The number under which the audit record has that it would be made."""
+        self.arm: tuple[str, str] | None = None
+        """Of an experiment: the logical tool's key, and the bound tool that was chosen."""
         self.lease: Lease | None = None
         """What its limits want back at the end."""
         self.notices: list[str] | None = None

@@ -1,4 +1,5 @@
-"""From a binding to a plan: which replicas to try for one call, in which order. Pure: readings in, order out.
+"""From a tool to a plan: which servers and replicas to try for a call, in which order, and what becomes of results.
 
-It reads no clock, opens nothing and remembers nothing. Read next: `plan.py`.
+Pure: readings in, order out; results in, result out. It reads no clock, opens nothing and remembers nothing. Read next:
+`order.py` (the servers of a logical tool), `plan.py` (the replicas of a server), `merge.py` and `adapt.py` (results).
 """

@@ -1,5 +1,6 @@
 """In which order the servers of a logical tool are tried. Pure: readings in, order out."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from math import gcd
@@ -20,9 +21,10 @@ def order(
     is_well: Callable[[int], bool],
     strategy: Strategy,
     turn: int,
+    share: float = 0.0,
 ) -> Iterator[int]:
     """The places of the servers worth trying, best first. `groups` has all places, those of each priority together;
-    `turn` counts the calls so far.
+    `turn` counts the calls so far; `share`, from 0 to 1, is where a caller stands that keeps to one place (`split`).
 
     Those that are well come group by group, in the order of the strategy; then the others, so that nothing is given up
     on readings alone. Nothing is read before it is needed: of a hundred servers mostly one is.
@@ -31,7 +33,11 @@ def order(
     unwell: list[int] = []
     left = TRIED_MAX
     for group in groups:
-        first = whose_turn([weights[place] for place in group], turn) if strategy == "balance" else 0
+        first = 0
+        if strategy == "balance":
+            first = whose_turn([weights[place] for place in group], turn)
+        elif strategy == "split":
+            first = whose_share([weights[place] for place in group], share)
         for offset in range(len(group)):
             place = group[(first + offset) % len(group)]
             if not is_well(place):
@@ -53,6 +59,23 @@ def whose_turn(weights: Sequence[int], turn: int) -> int:
         if at < 0:
             return place
     raise AssertionError("a turn is below the sum of all weights")
+
+
+def whose_share(weights: Sequence[int], share: float) -> int:
+    """Whose part of the whole a share falls into. When weights change, only callers at the borders change."""
+    at = share * sum(weights)
+    for place, weight in enumerate(weights):
+        at -= weight
+        if at < 0:
+            return place
+    return len(weights) - 1
+
+
+def share_of(experiment: str, whose: str) -> float:
+    """Where somebody stands in an experiment: the same everywhere and after every restart, evenly spread, and another
+    place in each experiment."""
+    digest = hashlib.blake2b(f"{experiment}\0{whose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
 
 
 @lru_cache(maxsize=1024)

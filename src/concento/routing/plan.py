@@ -27,8 +27,8 @@ def plan(
 
     Usable ones come first, in the order that `balance` asks for; those that seem down follow, so that a server is never
     given up on readings alone. `turn` counts the calls so far, `weights` are the replicas' (`weighted` and `hash`),
-    `draw` is a random number from 0 to 1 (`least_busy`), and `key` is what calls have in common that belong to one
-    replica (`hash`).
+    `draw` is a random number from 0 to 1 (for `least_busy`, and for those that start slowly), and `key` is what calls
+    have in common that belong to one replica (`hash`).
     Shape: 1..ATTEMPTS_MAX indices, none twice.
     """
     count = len(readings)
@@ -44,6 +44,8 @@ def plan(
         case _:
             order = _from(turn % count, count)
     order.sort(key=lambda index: not readings[index].usable)
+    if balance in ("round_robin", "weighted") and readings[order[0]].warmth < 1.0 and draw > readings[order[0]].warmth:
+        order.insert(1, order.pop(0))  # it has just come back: not each of its turns is taken yet
     return order[:ATTEMPTS_MAX]
 
 
@@ -67,7 +69,7 @@ def _by_load(readings: Sequence[Reading], turn: int, draw: float) -> list[int]:
 
 
 def _load(reading: Reading) -> float:
-    return (reading.in_flight + 1) * max(reading.latency_s, _LATENCY_LEAST_S)
+    return (reading.in_flight + 1) * max(reading.latency_s, _LATENCY_LEAST_S) / reading.warmth
 
 
 def _by_hash(key: bytes, weights: Sequence[int]) -> list[int]:

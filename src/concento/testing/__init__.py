@@ -1,11 +1,12 @@
 """A public kit for testing whatever speaks MCP: scripted servers, faults, a raw agent, time by hand.
 
 Imported by nobody in this package. It proves nothing about a correct server or client: for that, use the official SDK.
-Read next: `http_server.py` (a server under byte control), `mcp_server.py` (what it says), `stdio_child.py` (the same as
-a child process), `raw_agent.py` (the other side).
+Read next: `http_server.py` (a server under byte control), `mcp_server.py` (what it says), `faults.py` (what goes wrong
+over many calls), `stdio_child.py` (the same as a child process), `raw_agent.py` (the other side).
 """
 
 from .clock import ManualClock
+from .faults import Barrier, Executions, fails, flapping, lossy, lost_reply, slow
 from .http_server import Conn, Handler, Hit, ScriptedHttpServer
 from .mcp_server import (
     Exchange,
@@ -34,8 +35,10 @@ from .stdio_child import child_command, recorded
 from .waiting import until
 
 __all__ = [
+    "Barrier",
     "Conn",
     "Exchange",
+    "Executions",
     "Handler",
     "Hit",
     "Hook",
@@ -52,17 +55,22 @@ __all__ = [
     "close_mid_body",
     "close_mid_stream",
     "echo",
+    "fails",
+    "flapping",
     "garbage",
     "hang",
     "legacy_initialize",
     "legacy_mcp",
     "legacy_request",
     "legacy_sse",
+    "lossy",
+    "lost_reply",
     "modern_mcp",
     "modern_request",
     "recorded",
     "reports",
     "reset",
+    "slow",
     "status",
     "twice",
     "unknown_result_type",

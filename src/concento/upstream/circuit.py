@@ -11,6 +11,9 @@ from msgspec import Struct
 FAILURES_MAX: Final = 5
 BASE_S: Final = 30.0
 LONGEST_S: Final = 300.0
+SLOW_START_S: Final = 10.0
+"""After it was closed again, a replica gets its whole share of calls only after so long."""
+WARMTH_LEAST: Final = 0.1
 JITTER: Final = 0.1
 """Of the time, so that replicas that failed together are not tried together."""
 
@@ -75,3 +78,15 @@ def failed(circuit: Circuit, now_s: float, draw: float) -> Circuit:
 def ended(circuit: Circuit) -> Circuit:
     """The call that tried it ended without an answer to the question, as when its caller gave up."""
     return Circuit(circuit.failures, circuit.ejections, circuit.until_s) if circuit.probing else circuit
+
+
+def restored(circuit: Circuit, now_s: float) -> Circuit:
+    """It was connected anew, and is well."""
+    return CLOSED if circuit is CLOSED else Circuit(ejections=circuit.ejections, since_s=now_s)
+
+
+def warmth(circuit: Circuit, now_s: float) -> float:
+    """Which part of its share of calls it gets, from `WARMTH_LEAST` to 1: less for a while after it failed."""
+    if not circuit.since_s or circuit.until_s:
+        return 1.0
+    return min(1.0, max(WARMTH_LEAST, (now_s - circuit.since_s) / SLOW_START_S))

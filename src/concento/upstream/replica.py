@@ -13,14 +13,15 @@ import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from ..model.call import NO_ABILITIES, Profile
+from ..model.call import NO_ABILITIES, Profile, Request
 from ..model.config import ChildReplica, UrlReplica
 from ..model.errors import CallError, ConcentoError, Overloaded, Unavailable
 from ..model.inventory import ServerState
-from .circuit import CLOSED
+from .circuit import CLOSED, failed, succeeded
 from .connect import Connected, connect
 from .latency import Latency
 from .link import Link
+from .welcome import DISCOVER
 
 if TYPE_CHECKING:
     from .server import Upstream
@@ -44,6 +45,12 @@ OF: Final = "\0"
 START_SHARE: Final = 0.9
 """Of a call's time, how much it may wait for a child that it woke: then it is told so and may try again, rather than
 time out with an outcome that nobody knows."""
+
+HEALTH_WAIT_S: Final = 5.0
+"""Time for the answer to a health check."""
+_RECHECKS: Final = 10
+"""Who did not answer is asked so much oftener, until it does."""
+_PING: Final = Request("ping", {}, {})
 
 LOOKS: Final = 10
 LOOK_S: Final = 10.0
@@ -80,6 +87,8 @@ class ReplicaLinks:
         self.in_flight = 0
         self.latency = Latency()
         self.circuit = CLOSED
+        self.replies = 0
+        """How many it gave to calls: none needs to be asked for while there are some."""
         self.isolated: dict[str, asyncio.Task[Connected]] = {}
         self.used_s: dict[str, float] = {}
         """When each link was last used, by partition; the main link's is ""."""
@@ -118,10 +127,12 @@ class ReplicaLinks:
             up_s = self.used_s[""] = upstream.clock.monotonic()
             self._set("ready", None)
             upstream.on_ready(main.link)
-            watching = None if self._idle_stop_s is None else upstream.tasks.start(self._watch(self._idle_stop_s))
+            beside = [] if self._idle_stop_s is None else [upstream.tasks.start(self._watch(self._idle_stop_s))]
+            if (every_s := upstream.server.health_check_s) is not None:
+                beside.append(upstream.tasks.start(self._check(main, every_s)))
             reason = await asyncio.shield(main.link.lost)
-            if watching is not None:
-                watching.cancel()
+            for task in beside:
+                task.cancel()
             if self.main is not main:  # put to sleep: gone before it can be started again
                 await self._end(main.link)
                 failures = 0
@@ -146,6 +157,23 @@ class ReplicaLinks:
         while self.main is not None:
             await asyncio.sleep(min(idle_stop_s / LOOKS, LOOK_S))
             await self.reap()
+
+    async def _check(self, main: Connected, every_s: float) -> None:
+        """Ask whether it is there, as often as nothing else shows it."""
+        question = DISCOVER if main.link.welcome.era == "modern" else _PING
+        while True:
+            seen = self.replies
+            pause_s = every_s if self.circuit is CLOSED else every_s / _RECHECKS
+            await asyncio.sleep(pause_s * (0.9 + 0.2 * random.random()))
+            if self.replies != seen and self.circuit is CLOSED:
+                continue
+            try:
+                async with asyncio.timeout(HEALTH_WAIT_S):
+                    await main.link.request(question)
+            except (CallError, TimeoutError):
+                self.circuit = failed(self.circuit, self._upstream.clock.monotonic(), random.random())
+            else:
+                self.circuit = succeeded(self.circuit, self._upstream.clock.monotonic())
 
     def _sleep(self, main: Connected) -> None:
         self.main = None

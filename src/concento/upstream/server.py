@@ -11,7 +11,7 @@ from ..model.config import ChildReplica, Server
 from ..model.errors import CallError, ConcentoError, Unavailable
 from ..model.inventory import WELL, Health, Reading
 from ..transport.stdio import Child, ExitNotice
-from .circuit import CLOSED, begun, ended, failed, standing, succeeded
+from .circuit import CLOSED, begun, ended, failed, restored, standing, succeeded, warmth
 from .connect import CHILD_WAIT_S, Means
 from .link import Link, Welcome
 from .places import Places
@@ -93,6 +93,7 @@ class Upstream:
                 replica.state != "failing" and standing(replica.circuit, now_s) != "open",
                 replica.in_flight,
                 replica.latency.at(now_s),
+                warmth(replica.circuit, now_s),
             )
             for replica in self.replicas
         )
@@ -105,8 +106,12 @@ class Upstream:
     @property
     def is_well(self) -> bool:
         """Whether a replica is there, or may be woken, and has not failed too often."""
-        now_s = self.clock.monotonic()
-        return any(replica.state in WELL and standing(replica.circuit, now_s) != "open" for replica in self.replicas)
+        for replica in self.replicas:
+            if replica.state in WELL and (
+                replica.circuit is CLOSED or standing(replica.circuit, self.clock.monotonic()) != "open"
+            ):
+                return True
+        return False
 
     @property
     def in_flight(self) -> int:
@@ -148,6 +153,7 @@ class Upstream:
             main = links.main
             if main is not None and not partition and main.suits(request.profile):
                 reply = await main.link.request(request, notify)
+                links.replies += 1
                 if links.circuit is not CLOSED:
                     links.circuit = succeeded(links.circuit, self.clock.monotonic())
                 return reply
@@ -155,6 +161,7 @@ class Upstream:
             if links.asks:
                 self.means.parking.check_room(request.owner.owner)
             reply = await link.request(request, notify)
+            links.replies += 1
             links.asks = links.asks or (isinstance(reply, Result) and reply.kind == INPUT_REQUIRED)
             if links.circuit is not CLOSED:
                 links.circuit = succeeded(links.circuit, self.clock.monotonic())
@@ -247,7 +254,7 @@ class Upstream:
         """A main link was made, by a replica that is well then."""
         for replica in self.replicas:
             if replica.main is not None and replica.main.link is link:
-                replica.circuit = CLOSED
+                replica.circuit = restored(replica.circuit, self.clock.monotonic())
         if self._uris:
             self.tasks.start(self._subscribe_again(link))
         self._events.ready(self.server.key, link.welcome)

@@ -279,6 +279,13 @@ IDLE_STOP_S: Final[Key[float | None]] = Key(
     "call starts it again. `off` keeps it running.",
     example="300",
 )
+HEALTH_CHECK_S: Final[Key[float | None]] = Key(
+    "health_check_s",
+    OrOff(Number(1, 3600)),
+    "Seconds after which a replica from which no reply came is asked whether it is there (`server/discover`, `ping`).",
+    _SERVER.health_check_s,
+    example="10",
+)
 TRUST_HINTS: Final = Key(
     "trust_hints",
     Flag(),
@@ -299,7 +306,7 @@ SERVER: Final = Keys(
     "a server",
     *(COMMAND, ARGS, ENV, ENV_INHERIT, CWD, URL, TRANSPORT, HEADERS, CREDENTIALS, REPLICAS, BALANCE, HASH_BY),
     *(TOOLS, PREFIX, ISOLATION, STATEFUL, TIMEOUT_S, REQUIRED, CONCURRENCY_MAX, START, IDLE_STOP_S, SANDBOX),
-    *(TRUST_HINTS, VALIDATE),
+    *(HEALTH_CHECK_S, TRUST_HINTS, VALIDATE),
 )
 SERVERS: Final = Key(
     "servers",

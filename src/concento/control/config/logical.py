@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from ...model.config import Server, owned
-from ...model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, MergeBy, Strategy
+from ...model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, MergeBy, ResultMap, Sticky, Strategy
 from .kinds import (
     EMPTY,
     Choice,
@@ -51,8 +51,27 @@ ARGUMENTS: Final = Key(
     "How the logical tool's arguments become this one's; without it they are passed on as they come.",
     example="{rename: {query: q}}",
 )
+_PATH: Final = Text("names of members with dots between, such as page.items", r"[^.\x00]+(\.[^.\x00]+)*")
+RESULT_PATH: Final = Key("path", _PATH, "Where in its result the logical tool's is.", example="data")
+RESULT_RENAME: Final = Key(
+    "rename",
+    Entries(_ARGUMENT, "member", r"[^\x00-\x1f]{1,128}", "a name without control characters"),
+    "What the logical tool calls a member of its result: `{hits: results}`.",
+    example="{hits: results}",
+)
+RESULT: Final = Key(
+    "result",
+    Keys("result", RESULT_PATH, RESULT_RENAME),
+    "How its result becomes the logical tool's: structured content, or the JSON that it returns as text. Without it, "
+    "it is passed on as it comes.",
+    example="{path: data, rename: {hits: results}}",
+)
 WEIGHT: Final = Key(
-    "weight", Whole(1, 1000), "Of all weights, how many turns it gets, with `strategy: balance`.", 1, example="3"
+    "weight",
+    Whole(1, 1000),
+    "Of all weights, how many turns it gets with `strategy: balance`, or callers with `split`.",
+    1,
+    example="3",
 )
 PRIORITY: Final = Key(
     "priority",
@@ -73,7 +92,8 @@ TOOL: Final = Key(
 BIND: Final = Key(
     "bind",
     Items(
-        OrWord(TOOL, Keys("a bound tool", TOOL, WEIGHT, PRIORITY, ARGUMENTS)), "such as [brave.search, tavily.search]"
+        OrWord(TOOL, Keys("a bound tool", TOOL, WEIGHT, PRIORITY, ARGUMENTS, RESULT)),
+        "such as [brave.search, tavily.search]",
     ),
     "The tools of servers that stand behind it, the first one first.",
     required=True,
@@ -81,9 +101,10 @@ BIND: Final = Key(
 )
 STRATEGY: Final[Key[Strategy]] = Key(
     "strategy",
-    Choice(("failover", "balance", "fanout"), later=("split", "shadow")),
-    "`failover`: the first that can answer does. `balance`: all take turns, and stand in for one another. `fanout`: "
-    "all are asked at once.",
+    Choice(("failover", "balance", "split", "shadow", "fanout")),
+    "`failover`: the first that can answer does. `balance`: all take turns, and stand in for one another. `split`: "
+    "each caller has one of them, by weight. `shadow`: the first answers, and the others get a copy whose result is "
+    "compared and thrown away. `fanout`: all are asked at once.",
     "failover",
     example="balance",
 )
@@ -115,7 +136,6 @@ BY: Final[Key[MergeBy]] = Key(
     "concat",
     example="rank",
 )
-_PATH: Final = Text("names of members with dots between, such as page.items", r"[^.\x00]+(\.[^.\x00]+)*")
 PATH: Final = Key(
     "path",
     _PATH,
@@ -141,6 +161,13 @@ FANOUT: Final = Key(
     "With `strategy: fanout`: how many have to answer, how long each may take, and how results become one.",
     example="{enough: 2}",
 )
+STICKY: Final[Key[Sticky]] = Key(
+    "sticky",
+    Choice(("subject", "tenant", "session")),
+    "With `strategy: split`: whose calls all go to the same tool.",
+    "subject",
+    example="tenant",
+)
 TITLE: Final = Key("title", Text("a title", r"[^\x00-\x1f]{1,256}"), "Its title.", example="Web search")
 DESCRIPTION: Final = Key(
     "description",
@@ -159,7 +186,7 @@ REPEATABLE: Final = Key(
 TOOLS: Final = Key(
     "tools",
     Entries(
-        Keys("a logical tool", BIND, STRATEGY, FANOUT, TITLE, DESCRIPTION, REPEATABLE),
+        Keys("a logical tool", BIND, STRATEGY, STICKY, FANOUT, TITLE, DESCRIPTION, REPEATABLE),
         "logical tool",
         r"[A-Za-z][A-Za-z0-9_-]{0,63}",
         "a letter, then letters, digits, _ and -, at most 64 in all",
@@ -193,10 +220,16 @@ def _tool(name: str, table: Table, tenant: str, servers: Mapping[str, Server], p
     if len(parts) == 1 and strategy != "failover":
         told = f"'strategy: {strategy}' needs two bound tools at least; bind another, or leave 'strategy' out"
         problems.add(table.place_of(STRATEGY), told)
-    if strategy != "balance":
-        for part in parts:
-            for key in part.given(WEIGHT, PRIORITY):
-                problems.add(part.place_of(key), f"{key.name!r} has no effect without 'strategy: balance'")
+    for part in parts:
+        for key, known in ((WEIGHT, ("balance", "split")), (PRIORITY, ("balance",))):
+            if strategy not in known and part.given(key):
+                told = f"{key.name!r} has no effect without 'strategy: {' or '.join(known)}'"
+                problems.add(part.place_of(key), told)
+    if strategy == "shadow" and not table[REPEATABLE]:
+        told = "'strategy: shadow' runs each call several times: say 'repeatable: true', if that does no harm"
+        problems.add(table.place_of(STRATEGY), told)
+    if table.given(STICKY) and strategy != "split":
+        problems.add(table.place_of(STICKY), "'sticky' has no effect without 'strategy: split'")
     if table.given(FANOUT) and strategy != "fanout":
         problems.add(table.place_of(FANOUT), "'fanout' has no effect without 'strategy: fanout'")
     if bind and all(one.adapter is not None for one in bind):
@@ -206,6 +239,7 @@ def _tool(name: str, table: Table, tenant: str, servers: Mapping[str, Server], p
         name,
         bind,
         strategy,
+        sticky=table[STICKY],
         fanout=_fanout(table.get(FANOUT) or EMPTY, len(parts), problems),
         title=table.get(TITLE),
         description=table.get(DESCRIPTION),
@@ -244,7 +278,18 @@ def _bound(part: Table, servers: Mapping[str, Server], problems: Problems) -> Bo
         problems.add(place, unknown("server", alias, servers))
         return None
     arguments = part.get(ARGUMENTS)
-    return Bound(alias, own, part[WEIGHT], part[PRIORITY], None if arguments is None else _adapter(arguments, problems))
+    adapter = None if arguments is None else _adapter(arguments, problems)
+    return Bound(alias, own, part[WEIGHT], part[PRIORITY], adapter, _result(part.get(RESULT), problems))
+
+
+def _result(table: Table | None, problems: Problems) -> ResultMap | None:
+    if table is None:
+        return None
+    rename = {name: value for name, (value, _) in (table.get(RESULT_RENAME) or {}).items()}
+    for value, place in (table.get(RESULT_RENAME) or {}).values():
+        if list(rename.values()).count(value) > 1:
+            problems.add(place, f"two members become {value!r}; only one can")
+    return ResultMap(_steps(table.get(RESULT_PATH)), MappingProxyType(rename))
 
 
 def _adapter(table: Table, problems: Problems) -> Adapter:

@@ -61,6 +61,7 @@ def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
         prefix=table[keys.PREFIX],
         isolation=_isolation(table, context),
         timeout_s=_own_or(table, context.defaults, keys.TIMEOUT_S),
+        health_check_s=None if _is_off(table, keys.HEALTH_CHECK_S) else table[keys.HEALTH_CHECK_S],
         required=table[keys.REQUIRED],
         concurrency_max=table[keys.CONCURRENCY_MAX],
         beside=beside,
@@ -196,6 +197,10 @@ def _tools(table: Table, context: Context) -> Mapping[str, ToolOverride]:
 def _own_or(own: Table, other: Table, key: Key[T]) -> T:
     value = own.get(key)
     return other[key] if value is None else value
+
+
+def _is_off(table: Table, key: Key[T]) -> bool:
+    return bool(table.given(key)) and table.get(key) is None
 
 
 def _given(key: Key[T], *tables: Table) -> T | None:

@@ -1,0 +1,42 @@
+"""`concento experiments`, of a hub that runs."""
+
+import json
+from pathlib import Path
+
+from tests.cli.test_cli import run, serving, write_config
+
+from concento.testing.stdio_child import child_command
+
+
+def split_config(folder: Path) -> Path:
+    path = write_config(folder)
+    child = json.dumps(list(child_command()))
+    servers = f"servers:\n  s: {{command: {child}}}\n  t: {{command: {child}}}\n"
+    tools = "tools:\n  say: {strategy: split, bind: [{tool: s.echo, weight: 9}, t.echo]}\n"
+    head = path.read_text().partition("servers:")[0]
+    path.write_text(head + servers + tools)
+    return path
+
+
+def test_calls_of_each_arm_are_shown_with_what_they_say(tmp_path: Path) -> None:
+    config = split_config(tmp_path)
+    with serving(config):
+        for _ in range(3):
+            assert run("call", "say", "text=hello", cwd=tmp_path).returncode == 0
+        told = json.loads(run("experiments", "--json", cwd=tmp_path).stdout)
+        (experiment,) = told["experiments"]
+        assert (experiment["tool"], experiment["sticky"]) == ("say", "subject")
+        assert sorted(arm["calls"] for arm in experiment["arms"]) == [0, 3]
+        assert [arm["weight"] for arm in experiment["arms"]] == [9, 1]
+        shown = run("experiments", "say", cwd=tmp_path)
+        assert "s.echo" in shown.stdout
+        assert "Too early to tell" in shown.stdout
+        wrong = run("experiments", "sai", cwd=tmp_path)
+        assert (wrong.returncode, "there are: say" in wrong.stderr) == (1, True)
+
+
+def test_without_any_it_is_said_how_to_begin(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    shown = run("experiments", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "strategy: split" in shown.stderr
