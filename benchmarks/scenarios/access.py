@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import json
 import shlex
-import statistics
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -174,12 +173,6 @@ def _listing(started: Started, token: Callable[[], str]) -> Callable[[], Figures
                 whole_list(listing.fetch(), expected)
                 took_ms.append(listing.took_s * 1000)
         cpu_us = spent_ns(before, cpu_ns(gateway_pids(pid))) / LISTS / 1000
-        return {
-            "cpu_us": cpu_us,
-            "p50_ms": statistics.median(took_ms),
-            "max_ms": max(took_ms),
-            "pages": listing.pages,
-            "kb": listing.size / 1000,
-        }
+        return {"cpu_us": cpu_us, **listing.figures(took_ms)}
 
     return measure

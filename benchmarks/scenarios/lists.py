@@ -5,7 +5,7 @@ import http.client
 import statistics
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..answers import whole_list
 from ..bench import READY_S, Bench, Figures, Started
@@ -50,14 +50,7 @@ def _turn(bench: Bench, started: Started, servers: int, tools: int) -> Callable[
             took_ms.append(listing.took_s * 1000)
             whole_list(names, expected)
         cpu_us = spent_ns(before, cpu_ns(gateway_pids(pid))) / len(took_ms) / 1000
-        return {
-            "cpu_us": cpu_us,
-            "p50_ms": statistics.median(took_ms),
-            "max_ms": max(took_ms),
-            "pages": listing.pages,
-            "kb": listing.size / 1000,
-            "rss_mib": resident_mib(pid),
-        }
+        return {"cpu_us": cpu_us, **listing.figures(took_ms), "rss_mib": resident_mib(pid)}
 
     return measure
 
@@ -88,6 +81,11 @@ class Listing:
         self.token = route.token
         self.took_s = 0.0
         self.pages = self.size = 0
+
+    def figures(self, took_ms: Sequence[float]) -> Figures:
+        """What is told of some listings, beside what they cost."""
+        times = {"p50_ms": statistics.median(took_ms), "max_ms": max(took_ms)}
+        return {**times, "pages": self.pages, "kb": self.size / 1000}
 
     def close(self) -> None:
         """End the connection."""

@@ -66,6 +66,14 @@ class Gate:
             record.notice(lease.told)
         return self._objection(binding, facts, mode, record) if facts is not None and is_checked else None
 
+    def check(self, target: Target, call: Call, record: Record) -> None:
+        """What the policy alone says of a call that is answered from what is kept. Errors: Forbidden, NeedsScope."""
+        snapshot = self._current.snapshot
+        reach = snapshot.reach(call.principal)
+        if not reach.open and target.binding.own:
+            item = snapshot.item(target.kind, target.binding)
+            record.rule = reach.admit(item, _facts(target, call, record)).rule
+
     def _objection(self, binding: Binding, facts: Facts, mode: Validate, record: Record) -> Result | None:
         assert binding.entry is not None
         problem = self._validators.problem(binding.entry.own_raw, facts)

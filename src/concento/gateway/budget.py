@@ -3,13 +3,12 @@
 To go on to another server when nothing was sent costs no server anything, and is not counted. Source: hardening R12.
 """
 
-import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from ..catalog.view import Binding
 from ..policy.hints import counted_annotations
+from ..upstream.places import Line
 
 SHARE: Final = 0.2
 """Of the calls in flight."""
@@ -35,7 +34,7 @@ class Budget:
 
     def __init__(self, in_flight: Callable[[], int]) -> None:
         self._in_flight = in_flight
-        self._line: deque[asyncio.Future[None]] = deque()
+        self._line = Line()
         self.taken = 0
 
     async def take(self) -> bool:
@@ -43,14 +42,7 @@ class Budget:
         while self.taken >= max(LEAST, int(SHARE * self._in_flight())):
             if len(self._line) >= LINE_MAX:
                 return False
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._line.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._next()
-                raise
+            await self._line.wait(self._line.next)
         self.taken += 1
         return True
 
@@ -58,11 +50,4 @@ class Budget:
         """End so many."""
         self.taken -= count
         for _ in range(count):
-            self._next()
-
-    def _next(self) -> None:
-        while self._line:
-            turn = self._line.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
+            self._line.next()

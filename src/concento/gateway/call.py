@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ..catalog.view import TenantView
+from ..catalog.view import TenantView, chosen
 from ..model import meta
 from ..model.call import Call, Notify, Reply, Result
 from ..model.errors import CallError, InvalidParams, Unavailable
@@ -24,7 +24,7 @@ from .budget import Budget
 from .deadline import Deadlines
 from .fanout import all_of
 from .once import Once
-from .resolve import RESOLVE, Resolve, Target, task_target, unknown_method
+from .resolve import RESOLVE, Resolve, Target, task_target, tool_target, unknown_method
 from .route import one_of
 from .shadow import Shadows, shadowed
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
@@ -81,7 +81,11 @@ class Gateway:
             else:
                 target = await self._resolved(resolve, view, call, record)
                 if meta.IDEMPOTENCY_KEY in call.meta:
-                    reply = await self.once.call(call, lambda: self._routed(view, target, call, notify, record))
+                    reply = await self.once.call(
+                        call,
+                        lambda: self._routed(view, target, call, notify, record),
+                        lambda: self._check(view, target, call, record),
+                    )
                 elif target.binding.logical is None:
                     reply = await ask(self, target, call, notify, record)
                 else:
@@ -101,6 +105,20 @@ class Gateway:
             if record.lease is not None:
                 record.lease.leave()
             self.records.close(record)
+
+    def _check(self, view: TenantView, target: Target, call: Call, record: Record) -> None:
+        """Whether a call may be answered from what is kept: as if it were made. Errors: Forbidden, NeedsScope."""
+        logical = target.binding.logical
+        if logical is None:
+            return self.gate.check(target, call, record)
+        refused: CallError | None = None
+        for choice in logical.choices:
+            try:
+                return self.gate.check(tool_target(view, call, chosen(logical, choice)), call, record)
+            except CallError as error:
+                refused = error
+        assert refused is not None
+        raise refused
 
     async def _routed(
         self, view: TenantView, target: Target, call: Call, notify: Notify | None, record: Record

@@ -81,9 +81,13 @@ async def all_of(gateway: "Gateway", view: TenantView, target: Target, call: Cal
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         record.attempts = sum(branch.record.attempts for branch in branches)
-        record.server, record.tool = None, logical.tool.name
+        record.server = ",".join(sorted({branch.choice.server.key for branch in branches if branch.record.attempts}))
+        record.tool = logical.tool.name
         for branch in branches:
             record.intent = branch.record.intent or record.intent
+            record.rule = record.rule or branch.record.rule
+            for notice in branch.record.notices or ():
+                record.notice(notice)
             if branch.record.lease is not None:
                 branch.record.lease.leave()
     return _answer(branches, fanout, clock.now())
@@ -105,17 +109,15 @@ def _answer(branches: list[_Branch], fanout: Fanout, now_s: float) -> Reply:
     if len(good) >= needed:
         return merged(good, fanout.merge, about)
     failed = [branch for branch in branches if branch.ended_s is not None and not branch.succeeded]
-    if len(branches) == 1:
-        (branch,) = branches
-        if branch.error is not None:
-            raise branch.error
-        assert branch.reply is not None
-        return branch.reply
-    unsent = all(branch.error is not None and branch.error.outcome == "not_sent" for branch in branches)
+    errors = [branch.error for branch in branches if branch.error is not None]
+    if len(errors) == len(branches) and (len(errors) == 1 or all(error.outcome == "not_sent" for error in errors)):
+        raise errors[0]  # what is in the way says it best, and when to come back
+    if len(branches) == 1 and branches[0].reply is not None:
+        return branches[0].reply
     told = ", ".join(branch.choice.server.alias for branch in failed)
     raise BadReply(
         f"{needed} of {len(branches)} servers have to answer, and these failed: {told}",
-        outcome="not_sent" if unsent else "failed",
+        outcome="failed",
         data={"branches": about[meta.BRANCHES]},
     )
 

@@ -49,11 +49,12 @@ class Once:
         self._of: dict[str, int] = {}
         self._bytes = 0
 
-    async def call(self, call: Call, make: Callable[[], Awaitable[Reply]]) -> Reply:
+    async def call(self, call: Call, make: Callable[[], Awaitable[Reply]], check: Callable[[], None]) -> Reply:
         """Make a call that has a key, or answer it as the one before with that key.
 
-        Errors: InvalidParams, for a key that is none or was used for another call; Overloaded, if too many are kept;
-        what the call itself ends with.
+        `check` raises what the policy has against a call that is not made again: another agent of the same user, or
+        another time, may not be let through. Errors: InvalidParams, for a key that is none or was used for another
+        call; Overloaded, if too many are kept; what the call itself ends with.
         """
         owner, key = call.principal.owner_key, _key(call)
         digest = _digest(call)
@@ -63,12 +64,13 @@ class Once:
             return await self._first((owner, key), digest, make)
         if known.digest != digest:
             raise InvalidParams(f"The key {key[:64]!r} was used for another call; take a new one for each call")
+        check()
         while known.reply is None:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             known.waiting.append(waiting)
             await waiting
         if isinstance(known.reply, CallError):
-            raise known.reply
+            raise known.reply.with_traceback(None)  # or each repetition would make it longer
         return known.reply
 
     async def _first(self, name: _Key, digest: bytes, make: Callable[[], Awaitable[Reply]]) -> Reply:
@@ -90,8 +92,8 @@ class Once:
         _end(made, reply)
         if isinstance(reply, Result) and reply.kind not in (None, "complete"):
             self._drop(name)  # it goes on under a name of its own: a question's state, a task's id
-        elif isinstance(reply, Result):
-            made.size = memoryview(reply.raw).nbytes
+        else:
+            made.size = _size(reply)
             if self._bytes + made.size > BYTES_MAX:
                 told = "The call ran, but its reply was too large to be kept for a repetition"
                 made.size, made.reply = 0, BadReply(told, outcome="failed")
@@ -113,6 +115,12 @@ class Once:
         self._of[name[0]] -= 1
         if not self._of[name[0]]:
             del self._of[name[0]]
+
+
+def _size(reply: Reply) -> int:
+    if isinstance(reply, Result):
+        return memoryview(reply.raw).nbytes
+    return len(reply.message) + (0 if reply.data is None else memoryview(reply.data).nbytes)
 
 
 def _end(made: _Made, reply: Reply | CallError) -> None:

@@ -4,6 +4,7 @@ The caller waits for the first bound tool alone. Copies are calls: policy, limit
 that they never become the load, a bounded number is under way at a time; the rest is not sent, and counted.
 """
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
@@ -27,7 +28,7 @@ COPIES_MAX: Final = 64
 
 
 class Shadows:
-    """The copies of a hub. `compared` takes a logical tool's key, a bound tool, and whether it answered alike."""
+    """The copies of a hub that are under way."""
 
     def __init__(self) -> None:
         self.tasks = Tasks("the copies of calls")
@@ -74,6 +75,9 @@ async def _copy(
         record.failed(error)
         if target is not None and error.fault not in ("caller", "policy"):
             gateway.compared((key, target.label_of_arm), False)
+    except asyncio.CancelledError:
+        record.cancelled()
+        raise
     finally:
         if record.lease is not None:
             record.lease.leave()

@@ -305,8 +305,8 @@ class Reach:
             Decision(kind, name, conditional=bool(denials or grants)),
             tuple((rules[number][0], excused) for number, excused in denials),
             tuple(
-                (rule, excused, Decision("allow", rule.name, conditional=True))
-                for rule, excused in ((rules[number][0], excused) for number, excused in grants)
+                (rules[number][0], excused, Decision("allow", rules[number][0].name, conditional=True))
+                for number, excused in grants
             ),
         )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from ..model.errors import Overloaded
@@ -10,13 +11,43 @@ QUEUE_MAX: Final = 1024
 """Calls that may wait for a place at a server whose `concurrency_max` is reached."""
 
 
+class Line:
+    """Who waits for something, first come first served."""
+
+    def __init__(self) -> None:
+        self._turns: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    async def wait(self, passed_on: Callable[[], object]) -> None:
+        """Until it is one's turn. `passed_on` is called for who leaves just when it was theirs."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._turns.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                passed_on()
+            raise
+
+    def next(self) -> bool:
+        """Let the next one go; whether there was one."""
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return True
+        return False
+
+
 class Places:
     """At most so many calls at a time; some more wait in line, the rest are refused."""
 
     def __init__(self, alias: str, count_max: int) -> None:
         self._alias = alias
         self._free = count_max
-        self._line: deque[asyncio.Future[None]] = deque()
+        self._line = Line()
         self.taken = 0
 
     def take_now(self) -> bool:
@@ -31,14 +62,7 @@ class Places:
         """Wait in line for a place. Errors: Overloaded, if the line is full."""
         if len(self._line) >= QUEUE_MAX:
             raise Overloaded(f"The server {self._alias!r} has {QUEUE_MAX} calls waiting", retry_after_s=1.0)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._pass_on()
-            raise
+        await self._line.wait(self._pass_on)
         self.taken += 1
 
     def give_back(self) -> None:
@@ -47,9 +71,5 @@ class Places:
         self._pass_on()
 
     def _pass_on(self) -> None:
-        while self._line:
-            turn = self._line.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+        if not self._line.next():
+            self._free += 1

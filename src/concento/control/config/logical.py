@@ -29,11 +29,19 @@ from .policy import Values
 from .problems import Problems, unknown
 from .texts import logical_name, tool_of_server
 
-_ARGUMENT: Final = Text("the name of an argument", r"[^\x00-\x1f]{1,128}")
-_RENAMED: Final = Entries(_ARGUMENT, "argument", r"[^\x00-\x1f]{1,128}", "a name without control characters")
+_NAME: Final = r"[^\x00-\x1f]{1,128}"
+_ARGUMENT: Final = Text("the name of an argument", _NAME)
+
+
+def _renamed(what: str) -> Entries[str]:
+    return Entries(Text(f"the name of a {what}", _NAME), what, _NAME, "a name without control characters")
+
 
 RENAME: Final = Key(
-    "rename", _RENAMED, "What the tool calls an argument of the logical tool: `{query: q}`.", example="{query: q}"
+    "rename",
+    _renamed("argument"),
+    "What the tool calls an argument of the logical tool: `{query: q}`.",
+    example="{query: q}",
 )
 DEFAULT: Final = Key(
     "default", Values(), "Arguments that the tool gets where the caller leaves them out.", example="{count: 10}"
@@ -55,7 +63,7 @@ _PATH: Final = Text("names of members with dots between, such as page.items", r"
 RESULT_PATH: Final = Key("path", _PATH, "Where in its result the logical tool's is.", example="data")
 RESULT_RENAME: Final = Key(
     "rename",
-    Entries(_ARGUMENT, "member", r"[^\x00-\x1f]{1,128}", "a name without control characters"),
+    _renamed("member"),
     "What the logical tool calls a member of its result: `{hits: results}`.",
     example="{hits: results}",
 )
@@ -248,6 +256,9 @@ def _tool(name: str, table: Table, tenant: str, servers: Mapping[str, Server], p
     )
 
 
+_NEEDED: Final = {"path": "where the list is", "key": "what in an item is compared"}
+
+
 def _fanout(table: Table, count: int, problems: Problems) -> Fanout:
     enough = table.get(ENOUGH)
     if enough is not None and enough > count:
@@ -257,9 +268,7 @@ def _fanout(table: Table, count: int, problems: Problems) -> Fanout:
     if by != "concat":
         for known, steps in ((PATH, path), (KEY, key)):
             if not steps:
-                problems.add(
-                    merge.place_of(BY), f"'by: {by}' needs {known.name!r}: {known.doc[:1].lower()}{known.doc[1:]}"
-                )
+                problems.add(merge.place_of(BY), f"'by: {by}' needs {known.name!r}: {_NEEDED[known.name]}")
     elif key:
         problems.add(merge.place_of(KEY), "'key' has no effect with 'by: concat'")
     return Fanout(enough, table[FAIL], table.get(BRANCH_S), Merge(by, path, key))
@@ -285,30 +294,29 @@ def _bound(part: Table, servers: Mapping[str, Server], problems: Problems) -> Bo
 def _result(table: Table | None, problems: Problems) -> ResultMap | None:
     if table is None:
         return None
-    rename = {name: value for name, (value, _) in (table.get(RESULT_RENAME) or {}).items()}
-    for value, place in (table.get(RESULT_RENAME) or {}).values():
-        if list(rename.values()).count(value) > 1:
-            problems.add(place, f"two members become {value!r}; only one can")
-    return ResultMap(_steps(table.get(RESULT_PATH)), MappingProxyType(rename))
+    return ResultMap(_steps(table.get(RESULT_PATH)), _names(table, RESULT_RENAME, "members", problems))
+
+
+def _names(table: Table, key: Key[dict[str, Placed[str]]], what: str, problems: Problems) -> Mapping[str, str]:
+    """A renaming. Two that become one are a problem."""
+    placed = table.get(key) or {}
+    names = {name: value for name, (value, _) in placed.items()}
+    for value, place in placed.values():
+        if list(names.values()).count(value) > 1:
+            problems.add(place, f"two {what} become {value!r}; only one can")
+    return MappingProxyType(names)
 
 
 def _adapter(table: Table, problems: Problems) -> Adapter:
-    rename = {name: value for name, (value, _) in (table.get(RENAME) or {}).items()}
+    rename = _names(table, RENAME, "arguments", problems)
     for name, (value, place) in (table.get(RENAME) or {}).items():
-        if list(rename.values()).count(value) > 1:
-            problems.add(place, f"two arguments become {value!r}; only one can")
         if value in (table.get(CONSTANT) or {}):
             problems.add(place, f"{value!r} is a constant already; what {name!r} says would be lost")
     dropped: tuple[str, ...] = table.get(DROP) or ()
     for name in dropped:
         if name in rename:
             problems.add(table.place_of(DROP), f"{name!r} is dropped and renamed; do one of them")
-    return Adapter(
-        MappingProxyType(rename),
-        _json(table.get(DEFAULT) or {}),
-        _json(table.get(CONSTANT) or {}),
-        frozenset(dropped),
-    )
+    return Adapter(rename, _json(table.get(DEFAULT) or {}), _json(table.get(CONSTANT) or {}), frozenset(dropped))
 
 
 def _json(values: Mapping[str, Any]) -> Mapping[str, bytes]:
