@@ -52,6 +52,7 @@ from .upstream.tasks import Tasks
 
 _ERAS = "eras"
 REAP_EVERY_S = 30.0
+NOTES_MAX = 1000
 KEEP_UP_S = 1.0
 """How often it is looked whether keys, tokens and certificates are still what they were."""
 
@@ -72,7 +73,8 @@ class Hub:
         clock = SystemClock()
         self.store = store
         self.metrics = metrics
-        self.notes: list[str] = []
+        self.notes: dict[str, None] = {}
+        """What the operator should know, each once."""
         self.reload_failures = 0
         """Configurations that were refused since the start; the last good one stayed."""
         self.current = Current(Snapshot(Config(), {}))
@@ -259,8 +261,8 @@ class Hub:
         return snapshot.knows(principal.tenant) and self.identity.is_alive(principal, now_s)
 
     def _note(self, note: str) -> None:
-        if len(self.notes) < 1000:
-            self.notes.append(note)
+        if len(self.notes) < NOTES_MAX:
+            self.notes[note] = None
 
     def _gauges(self) -> Iterator[Reading]:
         yield "concento_calls_in_flight", "Calls running now", {}, self.records.in_flight

@@ -5,13 +5,14 @@ principal see. Views are built when first used and carried over to the next snap
 changed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
+from .catalog.logical import misfits
 from .catalog.patterns import Patterns
 from .catalog.slices import Slice
 from .catalog.view import Binding, TenantView
-from .model.call import Call, Endpoint
+from .model.call import ALL, Call, Endpoint
 from .model.config import Config, owned
 from .model.errors import CallError, InvalidParams
 from .model.inventory import Kind
@@ -115,6 +116,13 @@ class Snapshot:
             return None
         kind: ItemKind = "tool" if call.method == "tools/call" else "prompt"
         return self.reach(call.principal).decide(self.item(kind, binding)).rule
+
+    def logical_notes(self) -> Iterator[str]:
+        """What logical tools leave out of what they are bound to, and why: for the operator."""
+        for key, tool in self.config.tools.items():
+            slices = {slice.server.alias: slice for slice in self._slices(ALL, tool.tenant)}
+            for note in misfits(tool, slices):
+                yield f"the logical tool {key!r} {note}"
 
     # -- views
 

@@ -1,6 +1,7 @@
 """The benchmark refuses what is wrong and keeps what is right, whoever fails. No figure is judged here."""
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 from benchmarks.answers import same_answers, served_as_counted, whole_list
 from benchmarks.bench import Bench
 from benchmarks.candidates import Candidate, Server
+from benchmarks.candidates.concento import Concento
 from benchmarks.candidates.direct import Direct
 from benchmarks.candidates.other import Other
+from benchmarks.issuer import issuer
 from benchmarks.load import load
 from benchmarks.process import HERE, Program, free_port, running
 from benchmarks.refused import Disturbed, Refused
@@ -19,6 +22,8 @@ from benchmarks.route import Route
 from benchmarks.scenarios.calls import direct, turn
 from benchmarks.scenarios.lists import Listing
 from benchmarks.upstream import tool_names
+
+from concento.control.config.load import read
 
 RELAY = Path(__file__).with_name("relay.py")
 
@@ -199,3 +204,23 @@ def test_a_gateway_is_named_by_url_and_pid(bench: Bench, server: Program) -> Non
 def test_what_names_no_gateway_here_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"NAME=URL@PID|on this machine"):
         Other.parse(text)
+
+
+def test_the_policy_that_is_measured_has_fifty_rules_and_loads(tmp_path: Path) -> None:
+    scenario = importlib.import_module("benchmarks.scenarios.access")
+    with issuer() as signs:
+        guarded = scenario.Guarded(Concento("concento serve {config}"), signs, "all", "bench")
+        text = f"servers: {{bench: {{url: 'http://127.0.0.1:9/mcp'}}}}\n{guarded.more}"
+        config = read(text.encode(), tmp_path / "concento.yaml", {"HOME": str(tmp_path)})
+    assert len(config.roles) + len(config.policies) == 50
+    assert len(config.limits) == 3
+    assert config.audit.mode == "batched"
+
+
+def test_the_tool_of_several_servers_that_is_measured_loads(tmp_path: Path) -> None:
+    scenario = importlib.import_module("benchmarks.scenarios.routing")
+    made = scenario.Logical(Concento("concento serve {config}"), "of 3", 3, dead=True)
+    known = made.sources([Server("s0", scenario.DEAD), Server("s1", scenario.DEAD)])
+    servers = ", ".join(f"{one.name}: {{url: '{one.url}'}}" for one in known)
+    config = read(f"servers: {{{servers}}}\n{made.more}".encode(), tmp_path / "concento.yaml", {"HOME": str(tmp_path)})
+    assert [bound.alias for bound in config.tools["say"].bind] == ["down", "s0", "s1"]

@@ -40,3 +40,19 @@ def test_without_any_it_is_said_how_to_begin(tmp_path: Path) -> None:
     shown = run("experiments", cwd=tmp_path)
     assert shown.returncode == 0
     assert "strategy: split" in shown.stderr
+
+
+def test_what_a_logical_tool_leaves_out_is_said_wherever_one_looks(tmp_path: Path) -> None:
+    config = split_config(tmp_path)
+    config.write_text(config.read_text() + "  other: {bind: [s.echo, t.eco]}\n")
+    note = "the logical tool 'other' leaves out t.eco, which the server does not offer; did you mean t.echo?"
+    with serving(config) as (process, _, _):
+        assert note in run("servers", cwd=tmp_path).stderr
+        assert note in json.loads(run("servers", "--json", cwd=tmp_path).stdout)["notes"]
+        shown = run("inspect", "other", cwd=tmp_path).stdout
+        assert shown.startswith("other  (failover over s.echo, t.eco (not there))")
+        listed = json.loads(run("tools", "--json", cwd=tmp_path).stdout)["tools"]
+        assert {tool["name"]: tool["server"] for tool in listed}["other"] == "s, t"
+        process.terminate()
+        assert process.stderr is not None
+        assert f"! {note}" in process.stderr.read()

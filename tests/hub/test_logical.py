@@ -13,6 +13,7 @@ import pytest
 from tests.hub.conftest import Running, Start, at, config
 
 from concento.admin.describe import experiments
+from concento.admin.describe import servers as servers_told
 from concento.admin.explain import Question, answer
 from concento.gateway import shadow
 from concento.model.config import Config, View
@@ -84,7 +85,7 @@ async def house(
 ) -> House:
     opened = [await stack.enter_async_context(server) for server in servers]
     options = more.pop("server", {})
-    known = [at(alias, server.url, **options) for alias, server in zip("abc", opened, strict=False)]
+    known = [at(alias, server.url, **options) for alias, server in zip("abcdefghij", opened, strict=False)]
     hub = await start(with_tools(config(*known, views=more.pop("views", ())), one, **more))
     await hub.ready(*(server.alias for server in known))
     return House(hub, opened, await stack.enter_async_context(RawAgent(hub.mcp)))
@@ -156,6 +157,7 @@ async def test_repetitions_never_become_the_load(start: Start, stack: AsyncExitS
     async with asyncio.TaskGroup() as group:
         for _ in range(100):
             group.create_task(at_home.call())
+    assert len(shares) > 3, "some were made again"
     assert all(taken <= max(3, in_flight // 5) for taken, in_flight in shares)
     assert budget.taken == 0
     assert sum(at_home.executed()) <= 100 + len(shares)
@@ -182,7 +184,7 @@ async def test_over_a_lossy_server_no_call_runs_twice(start: Start, stack: Async
             group.create_task(load(first))
     both = lost.counts + well.counts
     assert max(both.values()) == 1
-    assert both.total() <= calls
+    assert 0.8 * calls < both.total() <= calls
     assert sum(at_home.executed()) <= 1.2 * calls
 
 
@@ -343,14 +345,14 @@ async def test_a_tool_that_lacks_an_argument_is_left_out_and_the_operator_told(
     await servers[0].stop()
     assert (await at_home.call()).result
     assert at_home.executed()[1:] == [0, 1]
-    (note,) = [note for note in at_home.hub.hub.notes if "web_search" in note]
+    (note,) = servers_told(at_home.hub.hub)["notes"]
     assert "leaves out b.search: nothing becomes its 'q', 'region'" in note
 
 
 async def test_a_misspelt_tool_is_told_with_the_nearest(start: Start, stack: AsyncExitStack) -> None:
     at_home = await house(start, stack, [serving(), serving()], logical("a.search", "b.serch"))
     assert (await at_home.call()).result
-    (note,) = [note for note in at_home.hub.hub.notes if "web_search" in note]
+    (note,) = servers_told(at_home.hub.hub)["notes"]
     assert note.endswith("leaves out b.serch, which the server does not offer; did you mean b.search?")
 
 
@@ -408,7 +410,8 @@ async def test_it_is_explained_who_would_be_asked(start: Start, stack: AsyncExit
     told = answer(at_home.hub.hub, Question("web_search", "alice"))
     assert told["visible"]
     assert told["callable"]
-    assert told["tool"] == "b.search"
+    assert told["tool"] == "web_search"
+    assert told["reason"] == "allowed by role all"
     places = {candidate["tool"]: (candidate["visible"], candidate["order"]) for candidate in told["candidates"]}
     assert places == {"a.search": (False, None), "b.search": (True, 1), "c.search": (True, 2)}
     assert at_home.executed() == [0, 0, 0]
@@ -472,6 +475,41 @@ async def test_what_fails_is_told_beside_the_rest(start: Start, stack: AsyncExit
     assert [item["url"] for item in told["structuredContent"]["results"]] == ["x"]
     outcomes = {one["server"]: one["outcome"] for one in told["_meta"]["dev.concento/branches"]}
     assert outcomes == {"a": "tool_error" if fault is fails else "error", "b": "ok"}
+
+
+async def test_seven_of_ten_are_enough(start: Start, stack: AsyncExitStack) -> None:
+    """R10: ten servers, three bad."""
+    servers = [serving(on_call=fault) for fault in (reset, garbage, fails)]
+    servers += [serving(on_call=results(f"u{number}")) for number in range(7)]
+    bind = [Bound(alias, "search") for alias in "abcdefghij"]
+    at_home = await house(start, stack, servers, logical(*bind, strategy="fanout", fanout=Fanout(merge=RANKED)))
+    told = (await at_home.call()).result
+    assert {item["url"] for item in told["structuredContent"]["results"]} == {f"u{number}" for number in range(7)}
+    outcomes = Counter(one["outcome"] for one in told["_meta"]["dev.concento/branches"])
+    assert outcomes == {"ok": 7, "error": 2, "tool_error": 1}
+
+
+async def test_who_was_asked_is_on_record(start: Start, stack: AsyncExitStack) -> None:
+    servers = [serving(on_call=results("x")), serving(on_call=results("y"))]
+    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(merge=RANKED))
+    at_home = await house(start, stack, servers, one)
+    seen: list[tuple[str | None, str | None, int]] = []
+    records = at_home.hub.hub.records
+    records._sinks = (*records._sinks, lambda record: seen.append((record.server, record.tool, record.attempts)))
+    await at_home.call()
+    assert seen == [("a,b", "web_search", 2)]
+
+
+async def test_where_nothing_was_sent_it_is_said_what_is_in_the_way(start: Start, stack: AsyncExitStack) -> None:
+    servers = [serving(on_call=results("x")), serving(on_call=results("y"))]
+    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(merge=RANKED))
+    limits = (LimitRule("few", per=("user",), rate=0.001, burst=1),)
+    at_home = await house(start, stack, servers, one, limits=limits)
+    await at_home.call()
+    refused = await at_home.call()
+    assert refused.status == 429
+    assert refused.error["code"] == -31003
+    assert refused.header("retry-after")
 
 
 async def test_or_fails_the_whole_where_all_are_needed(start: Start, stack: AsyncExitStack) -> None:

@@ -1,16 +1,19 @@
 """Calls with a key of their agent's: made once, whoever repeats them and when. Source: hardening R13."""
 
 import asyncio
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from tests.hub.conftest import Start, at, config
 
 from concento.gateway import once
+from concento.model.auth import Auth
+from concento.model.policy import Conditions, Role, Rule, Test
 from concento.testing.clock import ManualClock
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import Exchange, ScriptedMcp, legacy_mcp, modern_mcp, reset
-from concento.testing.raw_agent import RawAgent, RawReply
+from concento.testing.raw_agent import RawAgent, RawReply, modern_request
 from concento.testing.waiting import until
 
 KEY = "dev.concento/idempotencyKey"
@@ -97,3 +100,28 @@ async def test_replies_are_forgotten_in_time_and_bounded_until_then(
         assert len(server.hits("tools/call")) == 4
         assert len(hub.hub.gateway.once._made) == 1
         assert hub.hub.gateway.once._bytes < 1000
+
+
+async def test_what_is_kept_is_not_given_to_whom_the_policy_would_refuse_now(start: Start) -> None:
+    """The same user and agent, by a credential that may less: the key opens nothing that a call would not."""
+    roles = MappingProxyType({"writer": Role("writer", ("s.*",))})
+    only_x = Conditions(roles=("reader",), arguments=(("text", Test("eq", "x")),))
+    rules = (Rule("readers read x", "allow", ("s.*",), when=only_x),)
+    async with ScriptedHttpServer(modern_mcp()) as server:
+        hub = await start(config(at("s", server.url), auth=Auth(), roles=roles, policies=rules))
+        await hub.ready("s")
+        _, writer = await hub.hub.keys.create("alice", roles=("writer",))
+        _, reader = await hub.hub.keys.create("alice", roles=("reader",))
+        async with RawAgent(hub.mcp) as agent:
+
+            async def call(key: str, text: str) -> RawReply:
+                params = {"name": "s__echo", "arguments": {"text": text}, "_meta": {KEY: f"k {text}"}}
+                headers, body = modern_request("tools/call", params)
+                return await agent.post(None, body, {**headers, "Authorization": f"Bearer {key}"})
+
+            for text in ("x", "y"):
+                assert (await call(writer, text)).result
+            assert (await call(reader, "x")).result["structuredContent"] == {"text": "x"}
+            refused = await call(reader, "y")
+            assert (refused.status, refused.error["code"]) == (403, -31007)
+        assert len(server.hits("tools/call")) == 2

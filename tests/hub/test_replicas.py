@@ -250,3 +250,42 @@ async def test_a_stream_of_the_oldest_kind_that_is_well_stays_well(start: Start)
         before = len(server.hits("ping"))
         await until(lambda: len(server.hits("ping")) > before + 4, "it is asked")
         assert hub.hub.upstreams.get("s").replicas[0].circuit is CLOSED
+
+
+async def test_time_that_runs_out_counts_as_a_failure(start: Start) -> None:
+    """R2, R7: who hangs is not waited for by each call."""
+    async with ScriptedHttpServer(modern_mcp(on_call=hang)) as server:
+        hub = await start(config(at("s", server.url, timeout_s=0.1)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            codes = [(await agent.modern("tools/call", CALL)).error["code"] for _ in range(8)]
+        assert codes == [-31002] * 5 + [-31001] * 3
+        assert len(server.hits("tools/call")) == 5
+
+
+async def test_one_that_was_passed_over_is_planned_with_a_part_of_its_share_first(start: Start) -> None:
+    broken = True
+
+    async def first(exchange: Exchange) -> Any:
+        return await reset(exchange) if broken else {"content": []}
+
+    async with AsyncExitStack() as stack:
+        hooks = (first, None)
+        servers = [await stack.enter_async_context(ScriptedHttpServer(modern_mcp(on_call=hook))) for hook in hooks]
+        hub = await start(config(at("s", *(server.url for server in servers))))
+        await hub.ready("s")
+        upstream = hub.hub.upstreams.get("s")
+        upstream.clock = clock = ManualClock()
+        async with RawAgent(hub.mcp) as agent:
+            for _ in range(12):
+                await agent.modern("tools/call", CALL)
+            assert [reading.usable for reading in upstream.readings()] == [False, True]
+            broken = False
+            clock.advance(400.0)
+            for _ in range(2):
+                await agent.modern("tools/call", CALL)
+        assert [reading.warmth for reading in upstream.readings()] == [0.1, 1.0]
+        clock.advance(5.0)
+        assert upstream.readings()[0].warmth == 0.5
+        clock.advance(5.0)
+        assert upstream.readings()[0].warmth == 1.0

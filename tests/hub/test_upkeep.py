@@ -2,12 +2,15 @@
 
 import asyncio
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from tests.hub.conftest import Start, at, config
 
+from concento.admin import describe
 from concento.app import Hub
 from concento.model.config import Config, Server, View
+from concento.model.tenant import Tenant
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import ECHO_TOOL, Exchange, ScriptedMcp, legacy_mcp, legacy_sse, modern_mcp
 from concento.testing.raw_agent import RawAgent, legacy_initialize, legacy_request, modern_request
@@ -246,3 +249,19 @@ async def test_readiness_waits_for_servers_that_are_required(start: Start) -> No
             assert (await agent.get("/health/live")).status == 200
             await server.start()
             await until(hub.hub.is_ready, "it is back")
+
+
+async def test_the_admin_api_tells_servers_of_tenants_apart(start: Start) -> None:
+    async with ScriptedHttpServer(modern_mcp()) as one, ScriptedHttpServer(modern_mcp()) as other:
+        servers = {f"{name}/s": at("s", url, tenant=name) for name, url in (("acme", one.url), ("globex", other.url))}
+        tenants = {name: Tenant(name) for name in ("acme", "globex")}
+        hub = await start(Config(servers=MappingProxyType(servers), tenants=MappingProxyType(tenants)))
+        await hub.ready("acme/s", "globex/s")
+        told = describe.servers(hub.hub)["servers"]
+        assert [(server["alias"], server["replicas"]) for server in told] == [
+            ("acme/s", [one.url]),
+            ("globex/s", [other.url]),
+        ]
+        found = describe.tool(hub.hub, "s__echo")
+        assert found is not None
+        assert found["own_name"] == "echo"

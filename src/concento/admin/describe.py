@@ -65,18 +65,19 @@ class Hub(Protocol):
 
 
 def servers(hub: Hub) -> dict[str, Any]:
-    """`{"servers": [...]}`: per server its alias, state, error, era, revision, replicas, how its children start and
-    what they are kept in, counts, calls in flight, and the last lines of its standard error."""
-    return {"servers": [_server(hub, slice) for slice in hub.current.snapshot.slices.values()]}
+    """`{"servers": [...], "notes": [...]}`: per server its alias (`tenant/alias` for a tenant's), state, error, era,
+    revision, replicas, how its children start and what they are kept in, counts, calls in flight, and the last lines of
+    its standard error; and what logical tools leave out."""
+    slices = hub.current.snapshot.slices.values()
+    return {"servers": [_server(hub, slice) for slice in slices], "notes": [*hub.current.snapshot.logical_notes()]}
 
 
 def _server(hub: Hub, slice: Slice) -> dict[str, Any]:
-    alias = slice.server.alias
     health = slice.health
-    live = next((upstream for upstream in hub.upstreams if upstream.server.alias == alias), None)
+    live = next((upstream for upstream in hub.upstreams if upstream.server.key == slice.server.key), None)
     stderr = live.health().stderr if live is not None else health.stderr
     return {
-        "alias": alias,
+        "alias": slice.server.key,
         "state": health.state,
         "error": health.error,
         "stale": health.stale,
@@ -127,19 +128,24 @@ def tools(hub: Hub, search: str | None = None, limit: int = 50) -> dict[str, Any
         index = ToolIndex(entries)
         entries = index.search(search, limit)
         index.close()
-    return {"tools": [_tool(entry) for entry in entries]}
+    return {"tools": [_tool(hub, entry) for entry in entries]}
 
 
 def tool(hub: Hub, name: str) -> dict[str, Any] | None:
     """One tool with its whole definition and how its server is called; None if there is none."""
-    entry = next((entry for entry in _entries(hub) if entry.public == name), None)
-    if entry is None:
-        return None
-    binding = hub.current.snapshot.whole(ALL, DEFAULT_TENANT).tool(name) if not entry.alias else None
-    server = hub.current.snapshot.slices[entry.alias].server if binding is None else binding.server
+    snapshot = hub.current.snapshot
+    logical = snapshot.whole(ALL, DEFAULT_TENANT).tool(name)
+    if logical is not None and logical.logical is not None:
+        entry, server, more = logical.logical.entry, logical.server, _bound(logical.logical)
+    else:
+        of = ((slice.server, entry) for slice in snapshot.slices.values() for entry in slice.tools)
+        found = next(((server, entry) for server, entry in of if entry.public == name), None)
+        if found is None:
+            return None
+        (server, entry), more = found, {}
     return {
-        **_tool(entry),
-        **({} if binding is None or binding.logical is None else _bound(binding.logical)),
+        **_tool(hub, entry),
+        **more,
         "definition": json.loads(entry.raw, parse_float=_number, parse_int=_number),
         "isolation": server.isolation,
         "state": REMEMBERS[server.isolation],
@@ -178,14 +184,11 @@ def _entries(hub: Hub) -> list[Entry]:
     return logical + [entry for slice in snapshot.slices.values() for entry in slice.tools]
 
 
-def _tool(entry: Entry) -> dict[str, Any]:
+def _tool(hub: Hub, entry: Entry) -> dict[str, Any]:
     description = read_string((read_object(entry.raw) or {}).get("description"))
-    return {
-        "name": entry.public,
-        "server": entry.alias,
-        "own_name": entry.own,
-        "description": description,
-    }
+    tool = None if entry.alias else hub.current.snapshot.config.tools.get(entry.own)
+    server = entry.alias if tool is None else ", ".join(dict.fromkeys(bound.alias for bound in tool.bind))
+    return {"name": entry.public, "server": server, "own_name": entry.own, "description": description}
 
 
 def experiments(hub: Hub) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def answer(hub: Hub, question: Question) -> dict[str, Any]:
             "scopes": sorted(principal.scopes),
         },
         "known_by": known_by,
-        "tool": f"{binding.alias}.{binding.own}",
+        "tool": f"{binding.alias}.{binding.own}" if logical is None else logical.tool.name,
         "visible": visible,
         "callable": callable,
         "reason": reason,

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -13,6 +13,7 @@ from ..app import Hub
 from ..control.config import Difference
 from ..model.config import Address, Config
 from ..model.inventory import WELL, Health
+from ..snapshot import Snapshot
 from .common import counted
 
 POLL_S = 0.1
@@ -38,6 +39,7 @@ class Display:
         self._config = config
         self._log_path = log_path
         self._started_s = time.monotonic()
+        self._noted: set[str] = set()
         self._told: dict[str, tuple[str, str | None, int]] = {}
         self._colour = sys.stderr.isatty()
 
@@ -84,8 +86,10 @@ class Display:
     async def follow(self) -> None:
         """Tell what changes, and a summary once everything has settled."""
         summed_up = False
+        seen: Snapshot | None = None
         while True:
-            slices = self._hub.current.snapshot.slices
+            snapshot = self._hub.current.snapshot
+            slices = snapshot.slices
             for alias, slice in slices.items():
                 self._tell_once(alias, slice.health, len(slice.tools))
             waiting = [alias for alias, slice in slices.items() if slice.health.state == "starting"]
@@ -93,7 +97,17 @@ class Display:
             if not summed_up and (not waiting or late):
                 summed_up = True
                 self._sum_up(waiting)
+            if snapshot is not seen:
+                seen = snapshot
+                self._note([*self._hub.notes, *snapshot.logical_notes()])
             await asyncio.sleep(POLL_S)
+
+    def _note(self, notes: Iterable[str]) -> None:
+        """What else somebody should know, each once."""
+        for note in notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                self.say(f"  ! {note}", "yellow")
 
     def _tell_once(self, alias: str, health: Health, tools: int) -> None:
         now = (health.state, health.error, tools)

@@ -34,7 +34,11 @@ def command(tool: str, config: str | None, as_json: bool) -> None:
     if as_json:
         put_json(found)
         return
-    click.echo(f"{found['name']}  ({found['own_name']} of {found['server']})")
+    if "bound" in found:
+        bound = [one["tool"] + ("" if one["there"] else " (not there)") for one in found["bound"]]
+        click.echo(f"{found['name']}  ({found['strategy']} over {', '.join(bound)})")
+    else:
+        click.echo(f"{found['name']}  ({found['own_name']} of {found['server']})")
     click.echo(f"  server: {', '.join(found['replicas'])}; isolation {found['isolation']}; {found['timeout_s']:g} s")
     click.echo(f"  state: {found['state']}")
     if found["description"]:

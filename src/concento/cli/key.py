@@ -315,6 +315,7 @@ def _show_new(record: "KeyRecord", text: str, as_json: bool) -> None:
     whose = f"{record.subject}{' by ' + record.agent if record.agent else ''}"
     tell(f"key {record.id} of {whose} ({record.tenant}), good until {_when(record.expires_s) or 'it is revoked'}.")
     tell("It is shown this once. Agents send it as `Authorization: Bearer …`.")
+    tell("A hub that runs takes it within two seconds.")
     click.echo(text)
 
 

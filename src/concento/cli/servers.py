@@ -45,3 +45,5 @@ def show(told: dict[str, Any], as_json: bool) -> None:
                 tell(f"    {line}")
         for note in server["notes"]:
             tell(f"{server['alias']}: {note}")
+    for note in told["notes"]:
+        tell(note)

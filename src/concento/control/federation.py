@@ -13,14 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
-from ..catalog.logical import misfits
 from ..catalog.slices import Naming, Slice, build_slice
 from ..catalog.view import TenantView
 from ..model.clock import Clock, SystemClock
 from ..model.config import Config, Server
 from ..model.errors import CallError
 from ..model.inventory import KINDS, WELL, Health, Inventory, Kind
-from ..model.tenant import DEFAULT_TENANT
 from ..snapshot import Current, Snapshot
 from ..store.contract import Store
 from ..upstream.connect import replica_key
@@ -34,7 +32,6 @@ SPACE: Final = "inventories"
 DEBOUNCE_S: Final = 0.05
 """Changes of one list that come within this time are fetched together."""
 
-_TOLD_MAX: Final = 1000
 FETCH_WAIT_S: Final = 60.0
 RETRY_S: Final = 5.0
 
@@ -62,7 +59,6 @@ class Federation:
         self._store = store
         self._clock = clock or SystemClock()
         self._on_note = on_note
-        self._told: set[str] = set()
         self._welcomes: dict[str, Welcome] = {}
         self._fetching: dict[tuple[str, Kind | None], asyncio.Task[None]] = {}
         self._known: dict[str, asyncio.Event] = {}
@@ -185,7 +181,6 @@ class Federation:
         inventory = _with_ttl(inventory, config.list_ttl_s)
         health = replace(self._upstreams.get(key).health(), stale=False)
         self._put(self._build(config, server, inventory, health))
-        self._tell_misfits(server)
         if (known := self._known.get(key)) is not None:
             known.set()
         await asyncio.shield(self._keeping.start(self._keep(server, inventory)))
@@ -198,20 +193,6 @@ class Federation:
         for note in slice.notes:
             self._on_note(f"{server.key}: {note}")
         return slice
-
-    def _tell_misfits(self, server: Server) -> None:
-        """Tell the operator what logical tools leave out of a server's, once."""
-        snapshot = self._current.snapshot
-        for key, tool in snapshot.config.tools.items():
-            if all(bound.alias != server.alias for bound in tool.bind):
-                continue
-            seen = (tool.tenant, DEFAULT_TENANT)
-            slices = {one.server.alias: one for one in snapshot.slices.values() if one.server.tenant in seen}
-            for note in misfits(tool, slices):
-                told = f"the logical tool {key!r} {note}"
-                if told not in self._told and len(self._told) < _TOLD_MAX:
-                    self._told.add(told)
-                    self._on_note(told)
 
     def _put(self, slice: Slice) -> None:
         old = self._current.snapshot

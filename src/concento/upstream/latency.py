@@ -29,4 +29,4 @@ class Latency:
 
     def at(self, now_s: float) -> float:
         """What it is at a moment; 0 while nothing is known."""
-        return self._s * 0.5 ** ((now_s - self._since_s) / HALF_S) if self._s else 0.0
+        return self._s * 0.5 ** (max(0.0, now_s - self._since_s) / HALF_S) if self._s else 0.0
