@@ -87,3 +87,9 @@ async def start() -> AsyncIterator[Start]:
             return await stack.enter_async_context(running(configuration))
 
         yield begin
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as opened:
+        yield opened

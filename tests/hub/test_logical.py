@@ -3,96 +3,26 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import pytest
-from tests.hub.conftest import Running, Start, at, config
+from tests.hub.bound import house, logical, serving, tool
+from tests.hub.conftest import Start
 
-from concento.admin.describe import experiments
 from concento.admin.describe import servers as servers_told
 from concento.admin.explain import Question, answer
-from concento.gateway import shadow
-from concento.model.config import Config, View
-from concento.model.limiting import LimitRule
-from concento.model.logical import Adapter, Bound, Fanout, LogicalTool, Merge, ResultMap
+from concento.model.config import View
+from concento.model.logical import Adapter, Bound
 from concento.model.policy import Role, Rule
-from concento.testing.faults import Executions, fails, lossy, lost_reply
+from concento.testing.faults import Executions, lossy, lost_reply
 from concento.testing.http_server import ScriptedHttpServer
-from concento.testing.mcp_server import Exchange, asks, garbage, hang, legacy_mcp, modern_mcp, reset
-from concento.testing.raw_agent import RawAgent, RawReply, legacy_request
+from concento.testing.mcp_server import asks, garbage, hang, legacy_mcp, reset
+from concento.testing.raw_agent import RawAgent
 from concento.testing.waiting import until
 
 READS = {"readOnlyHint": True}
-
-
-def tool(name: str = "search", *arguments: str, **more: Any) -> dict[str, Any]:
-    properties = {argument: {"type": "string"} for argument in arguments or ("query",)}
-    return {
-        "name": name,
-        "description": f"{name} it",
-        "inputSchema": {"type": "object", "properties": properties},
-        **more,
-    }
-
-
-def serving(
-    kind: Any = modern_mcp, definition: dict[str, Any] | None = None, on_call: Any = None
-) -> ScriptedHttpServer:
-    return ScriptedHttpServer(kind(tools=[definition or tool()], on_call=on_call))
-
-
-def plain(name: str) -> Bound:
-    alias, _, own = name.partition(".")
-    return Bound(alias, own)
-
-
-def logical(*bind: str | Bound, name: str = "web_search", **options: Any) -> LogicalTool:
-    bound = (plain(one) if isinstance(one, str) else one for one in bind)
-    return LogicalTool(name, tuple(bound), **options)
-
-
-def with_tools(configuration: Config, *tools: LogicalTool, **more: Any) -> Config:
-    return replace(configuration, tools=MappingProxyType({one.name: one for one in tools}), **more)
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as opened:
-        yield opened
-
-
-class House:
-    """A hub with a few scripted servers, `a`, `b`, `c`."""
-
-    def __init__(self, hub: Running, servers: list[ScriptedHttpServer], agent: RawAgent) -> None:
-        self.hub = hub
-        self.servers = servers
-        self.agent = agent
-
-    async def call(self, arguments: dict[str, Any] | None = None, name: str = "web_search") -> RawReply:
-        return await self.agent.modern("tools/call", {"name": name, "arguments": arguments or {"query": "x"}})
-
-    def executed(self) -> list[int]:
-        return [len(server.hits("tools/call")) for server in self.servers]
-
-
-async def house(
-    start: Start, stack: AsyncExitStack, servers: list[ScriptedHttpServer], one: LogicalTool, **more: Any
-) -> House:
-    opened = [await stack.enter_async_context(server) for server in servers]
-    options = more.pop("server", {})
-    known = [at(alias, server.url, **options) for alias, server in zip("abcdefghij", opened, strict=False)]
-    hub = await start(with_tools(config(*known, views=more.pop("views", ())), one, **more))
-    await hub.ready(*(server.alias for server in known))
-    return House(hub, opened, await stack.enter_async_context(RawAgent(hub.mcp)))
-
-
-def text(reply: RawReply) -> Any:
-    return reply.result["structuredContent"]
 
 
 async def test_the_first_that_is_there_answers(start: Start, stack: AsyncExitStack) -> None:
@@ -220,67 +150,6 @@ async def test_turns_go_by_weight(start: Start, stack: AsyncExitStack) -> None:
     for _ in range(8):
         await at_home.call()
     assert at_home.executed() == [6, 2]
-
-
-async def test_each_caller_keeps_to_one_arm_and_the_arms_are_counted(start: Start, stack: AsyncExitStack) -> None:
-    bind = (Bound("a", "search"), Bound("b", "search"))
-    servers = [serving(on_call=fails), serving()]
-    at_home = await house(start, stack, servers, logical(*bind, strategy="split", sticky="session"))
-    async with RawAgent(at_home.hub.mcp) as agent:
-        for number in range(8):
-            session = await agent.begin()
-            before = at_home.executed()
-            for id in range(3):
-                params = {"name": "web_search", "arguments": {"query": "x"}}
-                headers, body = legacy_request("tools/call", params, session=session, id=id)
-                await agent.post(None, body, headers)
-            grown = [after - then for after, then in zip(at_home.executed(), before, strict=True)]
-            assert sorted(grown) == [0, 3], number
-    (told,) = experiments(at_home.hub.hub)["experiments"]
-    counts = {arm["arm"]: (arm["calls"], arm["errors"]) for arm in told["arms"]}
-    a, b = at_home.executed()
-    assert counts == {"a.search": (a, a), "b.search": (b, 0)}
-    assert a
-    assert b
-    assert "Too early to tell" in told["reading"]
-
-
-async def test_a_copy_is_compared_and_thrown_away(start: Start, stack: AsyncExitStack) -> None:
-    gate = asyncio.Event()
-
-    async def slow(exchange: Exchange) -> Any:
-        await gate.wait()
-        text = "x" if exchange.arguments["query"] == "alike" else "y"
-        return {"content": [], "structuredContent": {"results": [{"url": text}]}}
-
-    servers = [serving(on_call=results("x")), serving(on_call=slow), serving(on_call=reset)]
-    one = logical("a.search", "b.search", "c.search", strategy="shadow", repeatable=True)
-    at_home = await house(start, stack, servers, one)
-    for query in ("alike", "alike", "other"):
-        told = (await at_home.call({"query": query})).result  # before any copy is answered
-        assert told["structuredContent"]["results"] == [{"url": "x"}]
-    gate.set()
-    gateway = at_home.hub.hub.gateway
-    await until(lambda: not gateway.shadows.tasks, "all copies are answered")
-    assert at_home.executed() == [3, 3, 3]
-    (found,) = experiments(at_home.hub.hub)["experiments"]
-    likeness = {arm["arm"]: (arm["calls"], arm["errors"], arm["alike"], arm["different"]) for arm in found["arms"]}
-    assert likeness == {"a.search": (3, 0, 0, 0), "b.search": (3, 0, 2, 1), "c.search": (3, 3, 0, 3)}
-    assert "b.search answered 2 of 3 calls as the first did" in found["reading"]
-
-
-async def test_copies_never_become_the_load(
-    start: Start, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shadow, "COPIES_MAX", 2)
-    servers = [serving(), serving(on_call=hang)]
-    one = logical("a.search", "b.search", strategy="shadow", repeatable=True)
-    at_home = await house(start, stack, servers, one)
-    for _ in range(5):
-        assert (await at_home.call()).result
-    await servers[1].arrived("tools/call", count=2)
-    assert at_home.hub.hub.gateway.shadows.skipped == 3
-    assert at_home.executed() == [5, 2]
 
 
 async def test_one_that_stands_by_is_asked_when_the_others_are_gone(start: Start, stack: AsyncExitStack) -> None:
@@ -426,139 +295,3 @@ async def test_who_answered_is_recorded(start: Start, stack: AsyncExitStack) -> 
         await at_home.call()
     assert Counter(seen) == {("a", "search", 1): 2, ("b", "search", 1): 2}
     await until(lambda: at_home.hub.hub.upstreams.get("a").in_flight == 0, "nothing is left")
-
-
-# -- several at once
-
-
-def results(*urls: str, after_s: float = 0.0) -> Any:
-    async def answer(exchange: Exchange) -> Any:
-        if after_s:
-            await asyncio.sleep(after_s)
-        return {"content": [], "structuredContent": {"results": [{"url": url} for url in urls]}}
-
-    return answer
-
-
-RANKED = Merge("rank", ("results",), ("url",))
-
-
-async def test_several_are_asked_at_once_and_their_lists_become_one(start: Start, stack: AsyncExitStack) -> None:
-    servers = [serving(on_call=results("x", "both")), serving(legacy_mcp, on_call=results("both", "y"))]
-    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(merge=RANKED))
-    at_home = await house(start, stack, servers, one)
-    told = (await at_home.call()).result
-    assert [item["url"] for item in told["structuredContent"]["results"]] == ["both", "x", "y"]
-    assert told["_meta"]["dev.concento/origins"] == ["a", "a", "b"]
-    branches = told["_meta"]["dev.concento/branches"]
-    assert [(one["server"], one["outcome"]) for one in branches] == [("a", "ok"), ("b", "ok")]
-
-
-async def test_results_that_differ_are_mapped_before_they_are_merged(start: Start, stack: AsyncExitStack) -> None:
-    async def other(exchange: Exchange) -> Any:
-        return {"content": [{"type": "text", "text": '{"data":{"hits":[{"url":"y"}]}}'}]}
-
-    bind = (Bound("a", "search"), Bound("b", "search", result=ResultMap(("data",), {"hits": "results"})))
-    servers = [serving(on_call=results("x")), serving(on_call=other)]
-    at_home = await house(start, stack, servers, logical(*bind, strategy="fanout", fanout=Fanout(merge=RANKED)))
-    told = (await at_home.call()).result
-    assert [item["url"] for item in told["structuredContent"]["results"]] == ["x", "y"]
-
-
-@pytest.mark.parametrize("fault", [reset, garbage, fails])
-async def test_what_fails_is_told_beside_the_rest(start: Start, stack: AsyncExitStack, fault: Any) -> None:
-    """R10."""
-    servers = [serving(on_call=fault), serving(on_call=results("x"))]
-    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(merge=RANKED))
-    at_home = await house(start, stack, servers, one)
-    told = (await at_home.call()).result
-    assert [item["url"] for item in told["structuredContent"]["results"]] == ["x"]
-    outcomes = {one["server"]: one["outcome"] for one in told["_meta"]["dev.concento/branches"]}
-    assert outcomes == {"a": "tool_error" if fault is fails else "error", "b": "ok"}
-
-
-async def test_seven_of_ten_are_enough(start: Start, stack: AsyncExitStack) -> None:
-    """R10: ten servers, three bad."""
-    servers = [serving(on_call=fault) for fault in (reset, garbage, fails)]
-    servers += [serving(on_call=results(f"u{number}")) for number in range(7)]
-    bind = [Bound(alias, "search") for alias in "abcdefghij"]
-    at_home = await house(start, stack, servers, logical(*bind, strategy="fanout", fanout=Fanout(merge=RANKED)))
-    told = (await at_home.call()).result
-    assert {item["url"] for item in told["structuredContent"]["results"]} == {f"u{number}" for number in range(7)}
-    outcomes = Counter(one["outcome"] for one in told["_meta"]["dev.concento/branches"])
-    assert outcomes == {"ok": 7, "error": 2, "tool_error": 1}
-
-
-async def test_who_was_asked_is_on_record(start: Start, stack: AsyncExitStack) -> None:
-    servers = [serving(on_call=results("x")), serving(on_call=results("y"))]
-    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(merge=RANKED))
-    at_home = await house(start, stack, servers, one)
-    seen: list[tuple[str | None, str | None, int]] = []
-    records = at_home.hub.hub.records
-    records._sinks = (*records._sinks, lambda record: seen.append((record.server, record.tool, record.attempts)))
-    await at_home.call()
-    assert seen == [("a,b", "web_search", 2)]
-
-
-async def test_where_nothing_was_sent_it_is_said_what_is_in_the_way(start: Start, stack: AsyncExitStack) -> None:
-    servers = [serving(on_call=results("x")), serving(on_call=results("y"))]
-    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(merge=RANKED))
-    limits = (LimitRule("few", per=("user",), rate=0.001, burst=1),)
-    at_home = await house(start, stack, servers, one, limits=limits)
-    await at_home.call()
-    refused = await at_home.call()
-    assert refused.status == 429
-    assert refused.error["code"] == -31003
-    assert refused.header("retry-after")
-
-
-async def test_or_fails_the_whole_where_all_are_needed(start: Start, stack: AsyncExitStack) -> None:
-    servers = [serving(on_call=reset), serving(on_call=results("x"))]
-    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(fail="closed", merge=RANKED))
-    at_home = await house(start, stack, servers, one)
-    reply = await at_home.call()
-    assert reply.error["code"] == -31006
-    assert "these failed: a" in reply.error["message"]
-
-
-async def test_the_first_is_enough_and_the_others_are_cancelled(start: Start, stack: AsyncExitStack) -> None:
-    slow = modern_mcp(tools=[tool()], on_call=hang)
-    servers = [ScriptedHttpServer(slow), serving(on_call=results("x"))]
-    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(enough=1, merge=RANKED))
-    at_home = await house(start, stack, servers, one)
-    told = (await at_home.call()).result
-    assert [one["outcome"] for one in told["_meta"]["dev.concento/branches"]] == ["cancelled", "ok"]
-    await until(lambda: at_home.hub.hub.upstreams.get("a").in_flight == 0, "the slow one is let go")
-
-
-async def test_a_quorum_is_waited_for(start: Start, stack: AsyncExitStack) -> None:
-    servers = [serving(on_call=results("x")), serving(on_call=results("y")), serving(on_call=hang)]
-    one = logical("a.search", "b.search", "c.search", strategy="fanout", fanout=Fanout(enough=2, merge=RANKED))
-    at_home = await house(start, stack, servers, one)
-    told = (await at_home.call()).result
-    assert [item["url"] for item in told["structuredContent"]["results"]] == ["x", "y"]
-    await at_home.servers[0].stop()
-    await at_home.servers[2].stop()
-    reply = await at_home.call()
-    assert "2 of 3 servers have to answer, and these failed: a, c" in reply.error["message"]
-
-
-async def test_a_branch_has_a_deadline_of_its_own(start: Start, stack: AsyncExitStack) -> None:
-    servers = [serving(on_call=hang), serving(on_call=results("x"))]
-    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(branch_s=0.2, merge=RANKED))
-    at_home = await house(start, stack, servers, one)
-    branches = (await at_home.call()).result["_meta"]["dev.concento/branches"]
-    assert branches[0]["code"] == -31002
-
-
-async def test_a_fan_out_costs_as_many_calls_as_it_makes(start: Start, stack: AsyncExitStack) -> None:
-    servers = [serving(on_call=results("x")), serving(on_call=results("y"))]
-    one = logical("a.search", "b.search", strategy="fanout", fanout=Fanout(merge=RANKED))
-    limits = (LimitRule("few", per=("user",), rate=0.001, burst=3),)
-    at_home = await house(start, stack, servers, one, limits=limits)
-    assert len((await at_home.call()).result["structuredContent"]["results"]) == 2
-    told = (await at_home.call()).result["_meta"]["dev.concento/branches"]
-    assert {one["outcome"] for one in told} == {"ok"}
-    refused = await at_home.call()
-    assert at_home.executed() == [2, 2]
-    assert refused.error["data"]["outcome"] == "not_sent"

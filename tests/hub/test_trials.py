@@ -1,0 +1,78 @@
+"""One server tried against another: split callers, and copies that nobody sees. Through a whole hub."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from tests.hub.bound import house, logical, results, serving
+from tests.hub.conftest import Start
+
+from concento.admin.describe import experiments
+from concento.gateway import shadow
+from concento.model.logical import Bound
+from concento.testing.faults import fails
+from concento.testing.mcp_server import Exchange, hang, reset
+from concento.testing.raw_agent import RawAgent, legacy_request
+from concento.testing.waiting import until
+
+
+async def test_each_caller_keeps_to_one_arm_and_the_arms_are_counted(start: Start, stack: AsyncExitStack) -> None:
+    bind = (Bound("a", "search"), Bound("b", "search"))
+    servers = [serving(on_call=fails), serving()]
+    at_home = await house(start, stack, servers, logical(*bind, strategy="split", sticky="session"))
+    async with RawAgent(at_home.hub.mcp) as agent:
+        for number in range(8):
+            session = await agent.begin()
+            before = at_home.executed()
+            for id in range(3):
+                params = {"name": "web_search", "arguments": {"query": "x"}}
+                headers, body = legacy_request("tools/call", params, session=session, id=id)
+                await agent.post(None, body, headers)
+            grown = [after - then for after, then in zip(at_home.executed(), before, strict=True)]
+            assert sorted(grown) == [0, 3], number
+    (told,) = experiments(at_home.hub.hub)["experiments"]
+    counts = {arm["arm"]: (arm["calls"], arm["errors"]) for arm in told["arms"]}
+    a, b = at_home.executed()
+    assert counts == {"a.search": (a, a), "b.search": (b, 0)}
+    assert a
+    assert b
+    assert "Too early to tell" in told["reading"]
+
+
+async def test_a_copy_is_compared_and_thrown_away(start: Start, stack: AsyncExitStack) -> None:
+    gate = asyncio.Event()
+
+    async def slow(exchange: Exchange) -> Any:
+        await gate.wait()
+        text = "x" if exchange.arguments["query"] == "alike" else "y"
+        return {"content": [], "structuredContent": {"results": [{"url": text}]}}
+
+    servers = [serving(on_call=results("x")), serving(on_call=slow), serving(on_call=reset)]
+    one = logical("a.search", "b.search", "c.search", strategy="shadow", repeatable=True)
+    at_home = await house(start, stack, servers, one)
+    for query in ("alike", "alike", "other"):
+        told = (await at_home.call({"query": query})).result  # before any copy is answered
+        assert told["structuredContent"]["results"] == [{"url": "x"}]
+    gate.set()
+    gateway = at_home.hub.hub.gateway
+    await until(lambda: not gateway.shadows.tasks, "all copies are answered")
+    assert at_home.executed() == [3, 3, 3]
+    (found,) = experiments(at_home.hub.hub)["experiments"]
+    likeness = {arm["arm"]: (arm["calls"], arm["errors"], arm["alike"], arm["different"]) for arm in found["arms"]}
+    assert likeness == {"a.search": (3, 0, 0, 0), "b.search": (3, 0, 2, 1), "c.search": (3, 3, 0, 3)}
+    assert "b.search answered 2 of 3 calls as the first did" in found["reading"]
+
+
+async def test_copies_never_become_the_load(
+    start: Start, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "COPIES_MAX", 2)
+    servers = [serving(), serving(on_call=hang)]
+    one = logical("a.search", "b.search", strategy="shadow", repeatable=True)
+    at_home = await house(start, stack, servers, one)
+    for _ in range(5):
+        assert (await at_home.call()).result
+    await servers[1].arrived("tools/call", count=2)
+    assert at_home.hub.hub.gateway.shadows.skipped == 3
+    assert at_home.executed() == [5, 2]
