@@ -118,11 +118,12 @@ async def test_it_writes_only_where_it_was_given_or_for_itself(home: Path, tmp_p
         for name in ("/etc/passwd", "/dev/new", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger"):
             assert is_refusal(await attempt("open_to_write", name)), name
 
-        for path in (out / "new", home / "new", Path("/tmp/new"), Path("/var/tmp/other"), Path("/dev/shm/new")):
+        outside = [folder / f"new-{tmp_path.name}-{os.getpid()}" for folder in (home, Path("/tmp"), Path("/dev/shm"))]
+        for path in (out / "new", *outside, Path("/var/tmp/other")):
             assert await attempt("write", str(path)) == "written", path
         assert await attempt("where") == str(here)
     assert (out / "new").read_text() == "mine"
-    assert not any(path.exists() for path in (home / "new", Path("/tmp/new"), Path("/dev/shm/new")))
+    assert not any(path.exists() for path in outside)
 
 
 async def test_it_sees_no_process_but_its_own_and_has_no_power_over_any() -> None:
