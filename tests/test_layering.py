@@ -18,6 +18,7 @@ ROWS = (
     {"model"},
     {"protocol"},
     {"store"},
+    {"embedding"},
     {"transport"},
     {"credentials"},
     {"upstream"},

@@ -23,6 +23,7 @@ from .gateway.admit import Gate
 from .gateway.call import Gateway
 from .gateway.deadline import Deadlines
 from .gateway.listen import Listening
+from .gateway.promotions import Promotions
 from .model import limits
 from .model.auth import Tls
 from .model.clock import SystemClock
@@ -92,6 +93,8 @@ class Hub:
         self.gateway = Gateway(
             *(self.current, gate, self.upstreams, self.records, self.deadlines, self.federation, seal, store),
             compared=self.experiments.compared,
+            judged=self.experiments.judged,
+            on_problem=self._note,
         )
         self.listening = Listening(self.current, self.upstreams)
         self.sessions = Sessions(self.gateway, self.listening, clock.monotonic)
@@ -137,6 +140,8 @@ class Hub:
         hub = cls(store, eras, Seal(await _seal_key(store)), sinks, Metrics(), secrets, log)
         await hub.keys.load()
         await hub.limits.load()
+        await hub.gateway.promotions.load()
+        await hub.experiments.load(store)
         await hub.configure(config)
         await hub.gateway.tasks.recover()
         hub._tasks.start(hub._reap())
@@ -157,6 +162,7 @@ class Hub:
         if self.audit is not None:
             self.audit.configure(config.audit)
         await self.federation.configure(config)
+        await self.gateway.finder.configure(config.search)
         self.limits.configure({"": config.limits, **{tenant.name: tenant.limits for tenant in config.tenants.values()}})
 
     async def listen(self, address: Address) -> Address:
@@ -179,6 +185,16 @@ class Hub:
     def turns(self) -> Mapping[str, int]:
         """How often each logical tool was called, by its key."""
         return self.gateway.turns
+
+    @property
+    def promotions(self) -> Promotions:
+        """What the operator decided of experiments."""
+        return self.gateway.promotions
+
+    def changed(self, by: Principal, method: str, name: str, reason: str) -> None:
+        """Have it in the audit record that an operator changed something."""
+        if self.audit is not None:
+            self.audit.changed(by, method, name, reason)
 
     def wall(self) -> float:
         """Unix time."""
@@ -209,12 +225,14 @@ class Hub:
         await self.federation.close()
         await self.gateway.tasks.close()
         await self.gateway.shadows.close()
+        await self.gateway.finder.close()
         self.means.parking.close()
         await self.upstreams.close()
         self.watchdog.close()
         for key, era in self.means.eras.items():
             await self.store.put(_ERAS, key, era.encode())
         await self.limits.flush()
+        await self.experiments.flush(self.store)
         await self.keys.flush()
         await self.identity.close()
         if self.audit is not None:
@@ -239,6 +257,7 @@ class Hub:
                 await self.keys.refresh()
                 await self.keys.flush()
                 await self.limits.flush(WRITES_MAX)
+                await self.experiments.flush(self.store)
             except Exception as error:  # the last edge: a store that fails once must not end this for good
                 self._note(f"the state store failed: {error}")
             is_alive = partial(self._is_alive, now_s=time.time())

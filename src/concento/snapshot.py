@@ -138,19 +138,21 @@ class Snapshot:
         return view
 
     def _made(self, endpoint: Endpoint, tenant: str, reach: Reach | None) -> TenantView | None:
-        patterns = None
+        patterns, expose = None, self.config.expose
         if endpoint.kind == "view":
             view = self.config.views.get(owned(tenant, endpoint.name))
             if view is None:
                 return None
-            patterns = Patterns(view.include, view.exclude)
+            patterns, expose = Patterns(view.include, view.exclude), view.expose
         lens = None
         if patterns is not None or reach is not None or tenant != DEFAULT_TENANT:
             lens = Sight(tenant, self._share(tenant), patterns, reach)
         slices = self._slices(endpoint, tenant)
         if endpoint.kind == "server" and not any(lens is None or lens.reaches(slice.server) for slice in slices):
             return None
-        return TenantView(slices, endpoint, lens, self._logical(tenant))
+        if endpoint.kind == "server":
+            expose = "all"
+        return TenantView(slices, endpoint, lens, self._logical(tenant), expose)
 
     def _logical(self, tenant: str) -> list[LogicalTool]:
         """The logical tools of a tenant's, and the operator's: whether one is there depends on what is shared."""

@@ -12,11 +12,12 @@ from ..catalog.slices import Entry, Slice
 from ..front.identity.authenticator import Authenticator
 from ..front.identity.hosts import Hosts
 from ..front.identity.keys import ApiKeys
+from ..gateway.promotions import Promotions
 from ..model.call import ALL
 from ..model.config import ChildReplica, Isolation, Replica, Server
-from ..model.principal import ANONYMOUS
+from ..model.principal import ANONYMOUS, Principal
 from ..model.tenant import DEFAULT_TENANT
-from ..observe.experiments import Experiments, likeness, reading, told
+from ..observe.experiments import Experiments
 from ..observe.metrics import Metrics
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
@@ -44,6 +45,15 @@ class Hub(Protocol):
     keys: ApiKeys
     limits: Limits
     experiments: Experiments
+
+    @property
+    def promotions(self) -> Promotions:
+        """What the operator decided of experiments."""
+        ...
+
+    def changed(self, by: Principal, method: str, name: str, reason: str) -> None:
+        """Have it in the audit record that an operator changed something."""
+        ...
 
     @property
     def turns(self) -> Mapping[str, int]:
@@ -189,17 +199,3 @@ def _tool(hub: Hub, entry: Entry) -> dict[str, Any]:
     tool = None if entry.alias else hub.current.snapshot.config.tools.get(entry.own)
     server = entry.alias if tool is None else ", ".join(dict.fromkeys(bound.alias for bound in tool.bind))
     return {"name": entry.public, "server": server, "own_name": entry.own, "description": description}
-
-
-def experiments(hub: Hub) -> dict[str, Any]:
-    """`{"experiments": [{tool, strategy, sticky, arms, reading}, ...]}`: how the arms of each do so far."""
-    found = []
-    for key, tool in hub.current.snapshot.config.tools.items():
-        if tool.strategy not in ("split", "shadow"):
-            continue
-        weights = {f"{bound.alias}.{bound.own}": bound.weight for bound in tool.bind}
-        arms = {name: hub.experiments.arm(key, name) for name in weights}
-        rows = [{**row, "weight": weights[row["arm"]]} for row in told(arms)]
-        said = reading(arms) if tool.strategy == "split" else f"{likeness(arms)} {reading(arms)}"
-        found.append({"tool": key, "strategy": tool.strategy, "sticky": tool.sticky, "arms": rows, "reading": said})
-    return {"experiments": found}

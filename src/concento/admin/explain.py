@@ -12,13 +12,12 @@ from msgspec import Raw, Struct
 from ..catalog.view import Binding, chosen
 from ..front.identity.keys import KeyRecord
 from ..model.call import ALL
-from ..model.config import owned
 from ..model.errors import CallError
 from ..model.principal import Principal
 from ..model.tenant import DEFAULT_TENANT
-from ..policy.decide import Facts, Reach
-from ..routing.order import order
+from ..policy.decide import Facts
 from .describe import Hub
+from .planned import candidates_of
 
 ARGUMENTS_CHARS_MAX = 65_536
 
@@ -49,9 +48,10 @@ class Question(Struct, frozen=True):
 
 
 def answer(hub: Hub, question: Question) -> dict[str, Any]:
-    """`{principal, known_by, tool, visible, callable, reason, rules, candidates, limits}`. Errors: Unanswerable.
+    """`{principal, known_by, tool, visible, callable, reason, rules, strategy, promoted, candidates, limits}`.
 
-    `candidates`: of a logical tool, the servers' tools in the order in which they would be asked now.
+    `candidates`: the servers' tools that would answer, with how their servers are, when each would be asked now, why,
+    and with which arguments. Errors: Unanswerable.
     """
     snapshot = hub.current.snapshot
     if not snapshot.knows(question.tenant):
@@ -60,12 +60,13 @@ def answer(hub: Hub, question: Question) -> dict[str, Any]:
     principal, known_by = _principal(hub, question)
     binding, seen = _binding(hub, question.tool, principal)
     reach = snapshot.reach(principal)
-    candidates = _candidates(hub, binding, reach)
+    arguments = _arguments(question.arguments)
+    candidates = candidates_of(hub, binding, reach, principal, arguments)
     if (logical := binding.logical) is not None:  # what holds for the first that they may use holds for the tool
         place = next((place for place, one in enumerate(candidates) if one["visible"]), 0)
         binding = chosen(logical, logical.choices[place])
     item = snapshot.item("tool", binding)
-    facts = Facts(_arguments(question.arguments), hub.wall(), question.address, {}, principal)
+    facts = Facts(arguments, hub.wall(), question.address, {}, principal)
     decision = reach.decide(item)
     visible, callable, reason = seen and decision.verdict != "hidden", False, f"hidden by {decision.rule}"
     if not seen and decision.verdict != "hidden":
@@ -90,43 +91,10 @@ def answer(hub: Hub, question: Question) -> dict[str, Any]:
         "callable": callable,
         "reason": reason,
         "rules": [] if reach.open else reach.explain(item, facts),
+        "strategy": None if logical is None else logical.tool.strategy,
         "candidates": candidates,
         "limits": hub.limits.describe(principal, binding.server.key, binding.own),
     }
-
-
-def _candidates(hub: Hub, binding: Binding, reach: Reach) -> list[dict[str, Any]]:
-    """The bound tools of a logical tool: whether each is seen, how its server is, and when it would be asked."""
-    logical = binding.logical
-    if logical is None:
-        return []
-    found: list[dict[str, Any]] = []
-    for choice in logical.choices:
-        item = hub.current.snapshot.item("tool", chosen(logical, choice))
-        live = next((one for one in hub.upstreams if one.server.key == choice.server.key), None)
-        found.append(
-            {
-                "tool": f"{choice.bound.alias}.{choice.bound.own}",
-                "visible": reach.decide(item).verdict != "hidden",
-                "well": live is not None and live.is_well,
-                "state": "removed" if live is None else live.health().state,
-                "in_flight": 0 if live is None else live.in_flight,
-                "weight": choice.bound.weight,
-                "order": None,
-            }
-        )
-    if logical.tool.strategy == "fanout":
-        places = [place for place, one in enumerate(found) if one["visible"]]
-    else:
-        turn = hub.turns.get(owned(logical.tool.tenant, logical.tool.name), -1) + 1
-        groups = [[place for place in group if found[place]["visible"]] for group in logical.groups]
-        shown = [group for group in groups if group]
-        places = list(
-            order(shown, logical.weights, lambda place: bool(found[place]["well"]), logical.tool.strategy, turn)
-        )
-    for number, place in enumerate(places, start=1):
-        found[place]["order"] = 1 if logical.tool.strategy == "fanout" else number
-    return found
 
 
 def _principal(hub: Hub, question: Question) -> tuple[Principal, str]:

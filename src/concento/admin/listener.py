@@ -5,9 +5,10 @@ Host and Origin are checked on every route, as on the data listener. Source: har
 
 import asyncio
 import contextlib
+import json
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import uvicorn
@@ -26,12 +27,15 @@ from ..model.config import Address
 from ..model.errors import StartError
 from ..model.tenant import DEFAULT_TENANT
 from ..upstream.tasks import Tasks
-from . import describe, explain
+from . import describe, explain, trials
 from .access import AdminAccess
 from .describe import Hub
 
 SEARCH_LIMIT_MAX = 500
 CLOSE_WAIT_S = 2.0
+BODY_BYTES_MAX = 65_536
+CALLER = "concento.caller"
+"""Where in a request's scope it says who asks."""
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -43,6 +47,7 @@ INDEX = """Concento {version}
 /api/v1/servers            what is connected, what is failing and why
 /api/v1/tools              all tools; ?search=words finds some, ?refresh=no wakes no server that was never listed
 /api/v1/tools/NAME         one tool, with its definition
+/api/v1/experiments        how the arms of experiments do; POST …/TOOL/promote, /rollback, /resume ends or resumes one
 /api/v1/explain            ?tool=NAME&subject=WHO: whether they see it and may call it, and why
 /metrics                   Prometheus metrics
 /health/live, /health/ready
@@ -83,11 +88,12 @@ class Guard:
             answer = JSONResponse({"error": caller.reason}, caller.status, dict(caller.headers))
             await answer(scope, receive, send_strict)
             return
+        scope[CALLER] = caller
         await self._app(scope, receive, send_strict)
 
 
 def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
-    """The routes, all of them GET."""
+    """The routes. Those that change something are POST, and audited."""
 
     async def index(_: Request) -> Response:
         return PlainTextResponse(INDEX.format(version=__version__))
@@ -131,7 +137,16 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
             return JSONResponse({"error": str(error)}, 422)
 
     async def experiments(_: Request) -> Response:
-        return JSONResponse(describe.experiments(hub))
+        return JSONResponse(trials.experiments(hub))
+
+    async def promote(request: Request) -> Response:
+        return await _changed(request, ("arm",), lambda tool, by, arm: trials.promote(hub, tool, arm, by))
+
+    async def rollback(request: Request) -> Response:
+        return await _changed(request, (), lambda tool, by: trials.rollback(hub, tool, by))
+
+    async def resume(request: Request) -> Response:
+        return await _changed(request, (), lambda tool, by: trials.resume(hub, tool, by))
 
     async def metrics(_: Request) -> Response:
         return Response(hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -152,6 +167,9 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         Route("/api/v1/tools", tools),
         Route("/api/v1/tools/{name}", tool),
         Route("/api/v1/experiments", experiments),
+        Route("/api/v1/experiments/{tool:path}/promote", promote, methods=["POST"]),
+        Route("/api/v1/experiments/{tool:path}/rollback", rollback, methods=["POST"]),
+        Route("/api/v1/experiments/{tool:path}/resume", resume, methods=["POST"]),
         Route("/api/v1/explain", explained),
         Route("/metrics", metrics),
         Route("/health/live", live),
@@ -161,6 +179,33 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
     return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hub.hosts, access=access)])
 
 
+async def _changed(request: Request, fields: Sequence[str], change: Callable[..., Awaitable[Any]]) -> Response:
+    """Carry out a change that a body of exactly these texts asks for. A page of another site can't send one: JSON has
+    to be asked for first, and the answer is no."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        return JSONResponse({"error": "send the body as application/json"}, 415)
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_BYTES_MAX:
+            return JSONResponse({"error": f"the body has more than {BODY_BYTES_MAX} bytes"}, 413)
+    try:
+        given = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        return JSONResponse({"error": "the body is not JSON"}, 422)
+    if (
+        not isinstance(given, dict)
+        or set(given) != set(fields)
+        or not all(isinstance(one, str) for one in given.values())
+    ):
+        told = f"the text{'s' * (len(fields) > 1)} {', '.join(map(repr, fields))}" if fields else "nothing"
+        return JSONResponse({"error": f"the body has to be an object with {told} in it"}, 422)
+    try:
+        return JSONResponse(await change(request.path_params["tool"], request.scope[CALLER], **given))
+    except trials.NoSuchThing as error:
+        return JSONResponse({"error": str(error)}, 404)
+
+
 def _openapi() -> dict[str, Any]:
     def get(summary: str, *parameters: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -168,6 +213,20 @@ def _openapi() -> dict[str, Any]:
         }
 
     text = {"type": "string"}
+    of_tool = {"name": "tool", "in": "path", "required": True, "schema": text}
+
+    def post(summary: str, fields: dict[str, Any]) -> dict[str, Any]:
+        schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+        answers = {"200": "OK", "404": "No such experiment or arm", "415": "No JSON", "422": "Not such a body"}
+        return {
+            "post": {
+                "summary": summary,
+                "parameters": [of_tool],
+                "requestBody": {"required": bool(fields), "content": {"application/json": {"schema": schema}}},
+                "responses": {status: {"description": told} for status, told in answers.items()},
+            }
+        }
+
     search = {"name": "search", "in": "query", "schema": text}
     limit = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": SEARCH_LIMIT_MAX}}
     refresh = {"name": "refresh", "in": "query", "schema": {"enum": ["yes", "no"], "default": "yes"}}
@@ -184,6 +243,9 @@ def _openapi() -> dict[str, Any]:
             "/api/v1/tools": get("Tools, all or searched", search, limit, refresh),
             "/api/v1/tools/{name}": get("One tool", name),
             "/api/v1/experiments": get("How the arms of split tools do, and what can be said of it"),
+            "/api/v1/experiments/{tool}/promote": post("Give one arm all calls", {"arm": text}),
+            "/api/v1/experiments/{tool}/rollback": post("Give all calls to the first arm", {}),
+            "/api/v1/experiments/{tool}/resume": post("Let the configured weights decide again", {}),
             "/api/v1/explain": get("Whether somebody sees a tool and may call it, by which rule and limits", *asked),
             "/metrics": get("Prometheus metrics"),
             "/health/live": get("Whether the process runs"),

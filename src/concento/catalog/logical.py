@@ -11,7 +11,7 @@ from msgspec import Raw
 from ..model.config import Server
 from ..model.logical import Adapter, Bound, LogicalTool
 from ..protocol.jsonrpc import raw, read_object
-from .slices import Entry, Slice
+from .slices import Entry, Slice, purpose_of
 
 _encode = msgspec.json.Encoder().encode
 _DROPPED: Final = ("_meta", "icons", "execution", "annotations", "outputSchema")
@@ -56,7 +56,8 @@ def logical(tool: LogicalTool, slices: Mapping[str, Slice], permits: Permits) ->
     # The definition is made of all that are there: it must not tell who may use which of them.
     listed = _definition(tool, known)
     weights = tuple([choice.bound.weight for choice in choices])
-    return Logical(tool, choices, Entry("", tool.name, tool.name, listed, listed), _groups(choices), weights)
+    entry = Entry("", tool.name, tool.name, listed, listed, purpose=purpose_of(tool.capability, tool.tags))
+    return Logical(tool, choices, entry, _groups(choices), weights)
 
 
 def misfits(tool: LogicalTool, slices: Mapping[str, Slice]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..model.config import Config
+from ..model.search import META_TOOLS
 from ..model.tenant import DEFAULT_TENANT
 
 SEPARATOR = "__"
@@ -39,7 +40,7 @@ class Naming:
             for tool in config.tools.values()
             if tenant == DEFAULT_TENANT or tool.tenant in (tenant, DEFAULT_TENANT)
         )
-        return cls(config.chars_max, aliases, logical)
+        return cls(config.chars_max, aliases, logical | META_TOOLS)
 
 
 def public_name(alias: str, own: str, naming: Naming, *, prefixed: bool = True, wanted: str | None = None) -> str:

@@ -1,7 +1,7 @@
 """One server's share of the catalog: what it offers, under its public names, ready to be sent."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,6 +36,8 @@ class Entry:
     params: tuple[ParamHeader, ...] = ()
     task_only: bool = False
     """A tool of a legacy server that runs as a task only."""
+    purpose: str = ""
+    """What the operator says it is for: words that it is found by, beside its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,15 @@ def _tool(server: Server, item: Item, naming: Naming, notes: list[str]) -> Entry
         prefixed=server.prefix == "alias",
         wanted=None if override is None else override.rename,
     )
-    description = None if override is None else override.description
-    return _entry(server.alias, item, "name", name, params, description)
+    if override is None:
+        return _entry(server.alias, item, "name", name, params)
+    purpose = purpose_of(override.capability, override.tags)
+    return _entry(server.alias, item, "name", name, params, override.description, purpose)
+
+
+def purpose_of(capability: str | None, tags: Sequence[str]) -> str:
+    """What the operator says a tool is for, as one text."""
+    return " ".join([*([] if capability is None else [capability]), *tags])
 
 
 class _Tool(msgspec.Struct):
@@ -149,6 +158,7 @@ def _entry(
     public: str,
     params: tuple[ParamHeader, ...] = (),
     description: str | None = None,
+    purpose: str = "",
 ) -> Entry:
     members = read_object(item.raw) or {}
     members[member] = raw(public)
@@ -156,7 +166,7 @@ def _entry(
         members["description"] = raw(description)
     if (ui := _public_ui(alias, members.get("_meta"))) is not None:
         members["_meta"] = ui
-    return Entry(alias, item.key, public, _encode(members), item.raw, params, _is_task_only(item.raw))
+    return Entry(alias, item.key, public, _encode(members), item.raw, params, _is_task_only(item.raw), purpose)
 
 
 class _Execution(msgspec.Struct, frozen=True):

@@ -17,9 +17,11 @@ from ..model.config import Server
 from ..model.extensions import NOT_BRIDGED, SKILLS
 from ..model.inventory import KINDS, WELL, Kind
 from ..model.logical import LogicalTool
+from ..model.search import FEEDBACK, FIND_TOOLS, USE_CAPABILITY, Expose
 from ..model.task import TASKS_EXTENSION
 from ..protocol.jsonrpc import read_object
 from .logical import Choice, Logical, logical
+from .meta_tools import DEFINITIONS, HOW_TO_FIND, tokens
 from .names import SEPARATOR, may_be_bare
 from .slices import Entry, Slice
 from .uris import resolve_uri
@@ -81,6 +83,7 @@ class TenantView:
         endpoint: Endpoint,
         lens: Lens | None = None,
         logical_tools: Iterable[LogicalTool] = (),
+        expose: Expose = "all",
     ) -> None:
         self.slices = slices
         self.endpoint = endpoint
@@ -95,8 +98,17 @@ class TenantView:
         self.sources = tuple([one for one in slices if one.server.alias in bound or one.server.alias in self._servers])
         """What it shows comes from these: what logical tools are bound to is not shown for that."""
         self._items: dict[Kind, dict[str, Entry]] = {kind: self._collect(kind) for kind in KINDS}
+        self.expose = expose
+        self.meta_tools = self._own_tools()
+        """The hub's own tools, by name, as they are listed."""
         self._names = {kind: tuple(items) for kind, items in self._items.items()}
         self._listed = {kind: tuple([self.raw(entry) for entry in self.items(kind)]) for kind in KINDS}
+        self.tokens_of_all = tokens(self._listed["tools"])
+        """About what all its tools cost an agent that has to read them."""
+        if self.meta_tools:
+            shown = expose != "search"
+            self._names["tools"] = (*self.meta_tools, *(self._names["tools"] if shown else ()))
+            self._listed["tools"] = (*self.meta_tools.values(), *(self._listed["tools"] if shown else ()))
         self.extensions = self._declared_extensions()
         self.capabilities = self._merged_capabilities()
         self.instructions = self._merged_instructions()
@@ -111,6 +123,12 @@ class TenantView:
 
         made = [logical(one, by_alias, permits) for one in wanted]
         return {one.tool.name: one for one in made if one is not None}
+
+    def _own_tools(self) -> dict[str, bytes]:
+        names = [FIND_TOOLS, USE_CAPABILITY] if self.expose != "all" else []
+        if any(one.tool.feedback for one in self._logical.values()):
+            names.append(FEEDBACK)
+        return {name: DEFINITIONS[name] for name in names}
 
     def _collect(self, kind: Kind) -> dict[str, Entry]:
         items: dict[str, Entry] = {}
@@ -214,11 +232,11 @@ class TenantView:
         return tuple(self._items[kind].values())
 
     def names(self, kind: Kind) -> tuple[str, ...]:
-        """All names of a kind, in order."""
+        """The names of what is listed of a kind, in order."""
         return self._names[kind]
 
     def listed(self, kind: Kind) -> tuple[bytes, ...]:
-        """All entries of a kind as they are listed here, in order."""
+        """What is listed of a kind, in order: all entries, unless agents have to find the tools."""
         return self._listed[kind]
 
     def troubles(self) -> dict[str, dict[str, str]]:
@@ -304,16 +322,20 @@ class TenantView:
             for slice in self.shown
             if slice.inventory is not None and slice.inventory.instructions
         ]
+        how = HOW_TO_FIND if self.expose == "search" and not self._own_names else ""
         if not told:
-            return None
+            return how or None
         if self._own_names:
             return told[0][1]
         headings = [_heading(server) for server, _ in told]
-        shares = _shares([len(text or "") for _, text in told], INSTRUCTIONS_CHARS_MAX - sum(map(len, headings)))
+        shares = _shares(
+            [len(text or "") for _, text in told], INSTRUCTIONS_CHARS_MAX - sum(map(len, headings)) - len(how)
+        )
         sections = [
             heading + _cut(text or "", share) for heading, (_, text), share in zip(headings, told, shares, strict=True)
         ]
-        return "".join(sections)[2:][:INSTRUCTIONS_CHARS_MAX]
+        whole = "".join([how, *sections])
+        return (whole if how else whole[2:])[:INSTRUCTIONS_CHARS_MAX]
 
     def _own_info(self) -> Any:
         """What the server says of itself, as it says it; None where the hub speaks for itself."""

@@ -218,6 +218,8 @@ def _line(entry: dict[str, Any]) -> str:
             f"{entry.get('address') or 'somebody'}  {entry.get('path')}  {entry.get('status')}: {entry.get('reason')}"
         )
         line += f" ({entry['count']} times)" if entry.get("count", 1) > 1 else ""
+    elif kind == "changed":
+        line = f"{entry.get('subject', '')}  {entry.get('method')} {entry.get('name')}: {entry.get('reason', '')}"
     else:
         count = f" {entry['count']} entries" if entry.get("count") else ""
         line = f"-- {kind}{count} {entry.get('reason', '')}".rstrip()

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import click
 
+from ..embedding.opening import problem as embedding_problem
 from ..model.config import ChildReplica, Config
 from ..transport.sandbox import missing
 from .common import config_argument, json_option, put_json, read_config, tell
@@ -53,6 +54,9 @@ def command(config: str | None, connect: bool, as_json: bool) -> None:
 
 def _notes(configuration: Config) -> Iterator[str]:
     """What is right, but will not work on this machine."""
+    embeddings = configuration.search.embeddings
+    if embeddings is not None and (lack := embedding_problem(embeddings)) is not None:
+        yield f"search.embeddings: {lack}; tools will be found by words alone"
     for server in configuration.servers.values():
         for replica in (*server.replicas, server.beside):
             if isinstance(replica, ChildReplica) and replica.sandbox and (lack := missing(replica.sandbox)):

@@ -12,7 +12,7 @@ import aiohttp
 import click
 import uvloop
 
-from ..admin import describe, explain
+from ..admin import describe, explain, trials
 from ..admin.access import read_token
 from ..admin.explain import Question
 from ..app import Hub
@@ -63,6 +63,10 @@ class Talk(Protocol):
 
     async def experiments(self) -> dict[str, Any]:
         """What `/api/v1/experiments` says."""
+        ...
+
+    async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
+        """`promote`, `rollback` or `resume` one. Errors: CallFailed."""
         ...
 
 
@@ -150,7 +154,10 @@ class OwnHub:
         return result
 
     async def experiments(self) -> dict[str, Any]:
-        return describe.experiments(self._hub)
+        return trials.experiments(self._hub)
+
+    async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
+        raise CallFailed("no hub is running here, and this changes one that runs; start it with `concento serve`")
 
     async def explain(self, question: Question) -> dict[str, Any]:
         try:
@@ -186,10 +193,7 @@ class RunningHub:
             url = self._admin + path
             async with self._session.get(url, params=params, headers=self._headers, ssl=False) as reply:
                 if reply.status in (401, 403):
-                    raise CallFailed(
-                        f"the hub at {self._admin} does not let this user in: the commands of the user who runs it "
-                        "have a token in its state folder"
-                    )
+                    raise CallFailed(_no_entry(self._admin))
                 if reply.status == 422:
                     raise CallFailed(str((await reply.json()).get("error")))
                 return None if reply.status == 404 else await reply.json()
@@ -198,6 +202,17 @@ class RunningHub:
 
     async def experiments(self) -> dict[str, Any]:
         return dict(await self._get("/api/v1/experiments"))
+
+    async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
+        url = f"{self._admin}/api/v1/experiments/{quote(tool, safe='/')}/{how}"
+        try:
+            async with self._session.post(url, json=body, headers=self._headers, ssl=False) as reply:
+                told = await reply.json()
+                if reply.status != 200:
+                    raise CallFailed(_no_entry(self._admin) if reply.status in (401, 403) else str(told.get("error")))
+                return dict(told)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise CallFailed(f"the hub at {self._admin} went away: {error}") from None
 
     async def servers(self) -> dict[str, Any]:
         return dict(await self._get("/api/v1/servers"))
@@ -258,6 +273,11 @@ class RunningHub:
                 elif "id" in message:
                     return dict(message)
         raise CallFailed("the hub ended the stream without an answer")
+
+
+def _no_entry(admin: str) -> str:
+    whose = "the commands of the user who runs it have a token in its state folder"
+    return f"the hub at {admin} does not let this user in: {whose}"
 
 
 def _scheme(tls: Tls | None) -> str:

@@ -17,19 +17,24 @@ from ..observe.record import Record, Records
 from ..snapshot import Current, Freshness
 from ..store.contract import Store
 from ..upstream.pool import Upstreams
-from . import lists, skills
+from . import lists, meta_tools, skills
 from .admit import Gate, check_hops
 from .ask import abandon, ask
 from .budget import Budget
 from .deadline import Deadlines
 from .fanout import all_of
 from .once import Once
+from .promotions import Promotions
 from .resolve import RESOLVE, Resolve, Target, task_target, tool_target, unknown_method
 from .route import one_of
+from .search import Finder
 from .shadow import Shadows, shadowed
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
 from .tasks import CallTasks
 from .told import with_meta
+
+Arm = tuple[str, str]
+"""Of an experiment: the logical tool's key, and the bound tool."""
 
 
 class Gateway:
@@ -45,7 +50,9 @@ class Gateway:
         freshness: Freshness,
         seal: lists.Seal,
         store: Store,
-        compared: Callable[[tuple[str, str], bool], None] = lambda arm, alike: None,
+        compared: Callable[[Arm, bool], None] = lambda arm, alike: None,
+        judged: Callable[[Arm, bool], None] = lambda arm, useful: None,
+        on_problem: Callable[[str], None] = lambda problem: None,
     ) -> None:
         self.current = current
         self.gate = gate
@@ -59,9 +66,14 @@ class Gateway:
         self.budget = Budget(lambda: records.in_flight)
         self.shadows = Shadows()
         self.compared = compared
+        self.judged = judged
+        self.promotions = Promotions(store, records.wall)
+        self.finder = Finder(store, deadlines.now, on_problem)
         self.once = Once(deadlines.now)
         self.turns: dict[str, int] = {}
         """How often each logical tool was called."""
+        self.last_arms: dict[tuple[str, str], Arm] = {}
+        """Of each caller and logical tool: the arm whose result may be judged."""
 
     async def call(self, call: Call, notify: Notify | None = None) -> Reply:
         """Answer one call; `notify` receives what its server says meanwhile.
@@ -75,21 +87,12 @@ class Gateway:
             view = self.current.snapshot.view(call.endpoint, call.principal)
             if view is None:
                 raise InvalidParams("There is no such endpoint")
-            resolve = RESOLVE.get(call.method)
-            if resolve is None:
+            if call.method not in RESOLVE:
                 reply = await self._tell(view, call, record)
+            elif call.name in view.meta_tools and call.method == "tools/call":
+                reply = await meta_tools.answer(self, view, call, notify, record)
             else:
-                target = await self._resolved(resolve, view, call, record)
-                if meta.IDEMPOTENCY_KEY in call.meta:
-                    reply = await self.once.call(
-                        call,
-                        lambda: self._routed(view, target, call, notify, record),
-                        lambda: self._check(view, target, call, record),
-                    )
-                elif target.binding.logical is None:
-                    reply = await ask(self, target, call, notify, record)
-                else:
-                    reply = await self._routed(view, target, call, notify, record)
+                reply = await self.asked(view, call, notify, record)
             if record.notices is not None:
                 reply = with_meta(reply, meta.NOTICES, record.notices)
             record.replied(reply)
@@ -105,6 +108,20 @@ class Gateway:
             if record.lease is not None:
                 record.lease.leave()
             self.records.close(record)
+
+    async def asked(self, view: TenantView, call: Call, notify: Notify | None, record: Record) -> Reply:
+        """What a server answers, or one of several; a call with a key of its own is made once. Errors: any
+        `CallError`."""
+        target = await self._resolved(RESOLVE[call.method], view, call, record)
+        if meta.IDEMPOTENCY_KEY in call.meta:
+            return await self.once.call(
+                call,
+                lambda: self._routed(view, target, call, notify, record),
+                lambda: self._check(view, target, call, record),
+            )
+        if target.binding.logical is None:
+            return await ask(self, target, call, notify, record)
+        return await self._routed(view, target, call, notify, record)
 
     def _check(self, view: TenantView, target: Target, call: Call, record: Record) -> None:
         """Whether a call may be answered from what is kept: as if it were made. Errors: Forbidden, NeedsScope."""

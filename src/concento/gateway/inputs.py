@@ -78,6 +78,11 @@ def open_state(call: Call, state: str, alias: str, seal: Seal, now_s: float) -> 
     return held
 
 
+def is_of(call: Call, seal: Seal) -> bool:
+    """Whether the state that a call brings was given for it."""
+    return seal.open(call.state or "", _context(call), chars_max=_SEALED_CHARS_MAX) is not None
+
+
 def asking(logical: Logical, call: Call, seal: Seal) -> int:
     """The place of the server whose question a call of a logical tool answers; of another call any: it is refused."""
     text = seal.open(call.state or "", _context(call), chars_max=_SEALED_CHARS_MAX)

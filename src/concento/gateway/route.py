@@ -17,7 +17,7 @@ from ..model.config import owned
 from ..model.errors import CallError, Unavailable
 from ..model.logical import Sticky
 from ..observe.record import Record
-from ..routing.order import may_follow, order, share_of
+from ..routing.order import may_follow, only, order, share_of
 from . import inputs
 from .ask import ask
 from .budget import is_repeatable
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _TRUE: Final = Raw(b"true")
 _SHOWN_CHARS: Final = 256
+LAST_ARMS_MAX: Final = 10_000
 
 
 async def one_of(
@@ -45,9 +46,13 @@ async def one_of(
     key = owned(tool.tenant, tool.name)
     turn = gateway.turns[key] = gateway.turns.get(key, -1) + 1
     if call.state is None:
-        share = share_of(key, _whose(call, tool.sticky)) if tool.strategy == "split" else 0.0
+        share, weights = 0.0, logical.weights
+        if tool.strategy == "split":
+            share = share_of(key, _whose(call, tool.sticky))
+            if (promoted := gateway.promotions.place(key, logical)) is not None:
+                weights = only(promoted, weights)
         well = partial(_is_well, gateway, choices)
-        places = order(logical.groups, logical.weights, well, tool.strategy, turn, share)
+        places = order(logical.groups, weights, well, tool.strategy, turn, share)
     else:
         places = iter((inputs.asking(logical, call, gateway.seal),))
     failed: CallError | None = None
@@ -65,6 +70,8 @@ async def one_of(
                 record.arm = (key, f"{binding.alias}.{binding.own}")
             try:
                 reply = await ask(gateway, wanted, call, notify, record)
+                if tool.feedback:
+                    _keep_arm(gateway, call, tool.name, record.arm)
                 if meta.ROUTE in call.meta and call.meta[meta.ROUTE] == _TRUE:
                     asked.append({"tool": f"{binding.alias}.{binding.own}", "outcome": "answered"})
                     reply = with_meta(reply, meta.ROUTE, {"strategy": tool.strategy, "asked": asked})
@@ -80,6 +87,15 @@ async def one_of(
             gateway.budget.leave(repeated)
     assert failed is not None
     raise failed
+
+
+def _keep_arm(gateway: "Gateway", call: Call, name: str, arm: tuple[str, str] | None) -> None:
+    """Keep whose result a caller may judge: its last one."""
+    if arm is None:
+        return
+    while len(gateway.last_arms) >= LAST_ARMS_MAX:
+        del gateway.last_arms[next(iter(gateway.last_arms))]
+    gateway.last_arms[call.principal.owner_key, name] = arm
 
 
 def _whose(call: Call, sticky: Sticky) -> str:

@@ -43,14 +43,20 @@ class Shadows:
 async def shadowed(
     gateway: "Gateway", view: TenantView, target: Target, call: Call, notify: Notify | None, record: Record
 ) -> Reply:
-    """The first server's reply; the others get a copy once it is there. Errors: any `CallError`, of the first."""
+    """The first server's reply, or the promoted one's; the others get a copy once it is there.
+
+    Errors: any `CallError`, of the one that the caller waits for.
+    """
     logical = target.binding.logical
     assert logical is not None
     key = owned(logical.tool.tenant, logical.tool.name)
+    first = gateway.promotions.place(key, logical) or 0
+    if first:
+        target = tool_target(view, call, chosen(logical, logical.choices[first]))
     record.arm = (key, target.label_of_arm)
     reply = await ask(gateway, target, call, notify, record)
     if isinstance(reply, Result) and reply.kind in (None, "complete") and call.state is None:
-        for choice in logical.choices[1:]:
+        for choice in (*logical.choices[:first], *logical.choices[first + 1 :]):
             if len(gateway.shadows.tasks) < COPIES_MAX:
                 gateway.shadows.tasks.start(_copy(gateway, view, logical, choice, call, reply))
             else:

@@ -15,6 +15,7 @@ from .auth import Auth, Tls
 from .limiting import LimitRule
 from .logical import LogicalTool
 from .policy import Role, Rule
+from .search import Expose, Search
 from .tenant import DEFAULT_TENANT, Tenant
 
 Isolation = Literal["shared", "principal", "session"]
@@ -100,6 +101,9 @@ class ToolOverride:
     hide: bool = False
     repeatable: bool | None = None
     """Whether a call of it that may have run may be made again; None: as it says itself, if its server is trusted."""
+    capability: str | None = None
+    """What it is for, in the words of those who need it."""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,7 @@ class View:
     name: str
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
+    expose: Expose = "all"
 
 
 def owned(tenant: str, name: str) -> str:
@@ -192,6 +197,9 @@ class Config:
     """Likewise."""
     tools: Mapping[str, LogicalTool] = field(default_factory=_nothing)
     """Logical tools, likewise."""
+    expose: Expose = "all"
+    """What the endpoint of all servers lists."""
+    search: Search = field(default_factory=Search)
     tls: Tls | None = None
     admin_tls: Tls | None = None
     auth: Auth | None = None

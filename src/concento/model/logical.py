@@ -102,5 +102,10 @@ class LogicalTool:
     """With `strategy: fanout`."""
     repeatable: bool = False
     """Whether a call that may have run may be made again elsewhere."""
+    capability: str | None = None
+    """What it is for, in the words of those who need it."""
+    tags: tuple[str, ...] = ()
+    feedback: bool = False
+    """Whether agents are offered to say if its results were of use."""
     tenant: str = DEFAULT_TENANT
     """Whose it is."""

@@ -41,6 +41,12 @@ BRANCHES: Final = "dev.concento/branches"
 ORIGINS: Final = "dev.concento/origins"
 """On results whose structured content was merged: the server of each item of the list, in its order."""
 
+SEARCH: Final = "dev.concento/search"
+"""On results of `find_tools`: how likely the first is the right one, the scores, and what all tools would have cost."""
+CAPABILITY: Final = "dev.concento/capability"
+"""On results of `use_capability`: the tool that was called, how likely it is the right one, and the runners-up, each
+with its score and what stood against it."""
+
 SERVERS: Final = "dev.concento/servers"
 """On list results: per server that is missing or stale, `{alias: {"state": ..., "error": ...}}`."""
 SESSION: Final = "dev.concento/session"

@@ -1,6 +1,6 @@
 """How the arms of an experiment do: what was counted of each, and what can be said of it in plain words.
 
-An arm is one tool of a logical tool that is split. Counts begin with the hub. A difference is told only where its 95 %
+An arm is one tool of a logical tool that is split. Counts go on over restarts. A difference is told only where its 95 %
 interval leaves no doubt that there is one, and what is not told is no proof that there is none.
 """
 
@@ -8,10 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
+from ..store.contract import Store
 from .record import Record
 
+SPACE: Final = "experiments"
 Z: Final = 1.96
 """Of the normal distribution, for intervals of 95 %."""
 CALLS_LEAST: Final = 30
@@ -32,6 +35,9 @@ class Arm(Struct):
     alike: int = 0
     """Of copies: how many answers were those of the first server."""
     different: int = 0
+    useful: int = 0
+    """How many results their callers called of use, of those that they judged."""
+    useless: int = 0
 
     def note(self, failed: bool, ms: float, size: int) -> None:
         """A call ended."""
@@ -53,6 +59,20 @@ class Experiments:
 
     def __init__(self) -> None:
         self._arms: dict[tuple[str, str], Arm] = {}
+        self._unwritten: dict[tuple[str, str], None] = {}
+        """Arms that were counted since they were last written down."""
+
+    async def load(self, store: Store) -> None:
+        """Go on from what was counted before the last start."""
+        for key, value in (await store.items(SPACE)).items():
+            tool, bound = msgspec.json.decode(key, type=tuple[str, str])
+            self._arms[tool, bound] = msgspec.json.decode(value, type=Arm)
+
+    async def flush(self, store: Store) -> None:
+        """Write down what was counted since the last time. A kill takes no more than what came after it."""
+        unwritten, self._unwritten = self._unwritten, {}
+        for name in unwritten:
+            await store.put(SPACE, msgspec.json.encode(name).decode(), msgspec.json.encode(self._arms[name]))
 
     def __call__(self, record: Record) -> None:
         """Count a call of an arm."""
@@ -69,10 +89,19 @@ class Experiments:
             arm.alike += alike
             arm.different += not alike
 
+    def judged(self, name: tuple[str, str], useful: bool) -> None:
+        """Count what a caller says of a result."""
+        arm = self._of(name)
+        if arm is not None:
+            arm.useful += useful
+            arm.useless += not useful
+
     def _of(self, name: tuple[str, str]) -> Arm | None:
         arm = self._arms.get(name)
         if arm is None and len(self._arms) < ARMS_MAX:
             arm = self._arms[name] = Arm()
+        if arm is not None:
+            self._unwritten[name] = None
         return arm
 
     def arm(self, tool: str, bound: str) -> Arm:
@@ -100,6 +129,8 @@ def told(arms: Mapping[str, Arm]) -> list[dict[str, Any]]:
                 "mean_bytes": round(arm.size / arm.calls) if arm.calls else None,
                 "alike": arm.alike,
                 "different": arm.different,
+                "useful": arm.useful,
+                "useless": arm.useless,
             }
         )
     return rows
@@ -113,6 +144,7 @@ def reading(arms: Mapping[str, Arm]) -> str:
     names = sorted(arms, key=lambda name: (arms[name].errors / arms[name].calls, arms[name].mean_ms))
     best, others = names[0], names[1:]
     sentences = [text for other in others for text in _compared(best, arms[best], other, arms[other], len(others))]
+    sentences += _judgements(arms)
     if not sentences:
         return f"No difference between {_list(names)} can be told yet."
     return " ".join(sentences)
@@ -145,6 +177,27 @@ def _compared(name: str, one: Arm, other_name: str, other: Arm, comparisons: int
         span = f"{abs(difference) - half:.3g} to {abs(difference) + half:.3g} ms"
         sentences.append(f"{quick} is quicker than {slow}, on average by {span}.")
     return sentences
+
+
+def _judgements(arms: Mapping[str, Arm]) -> list[str]:
+    """Whose results callers call of use more often, where that leaves no doubt."""
+    judged = {name: arm for name, arm in arms.items() if arm.useful + arm.useless >= CALLS_LEAST}
+    if len(judged) < 2:
+        return []
+    names = sorted(judged, key=lambda name: judged[name].useless / (judged[name].useful + judged[name].useless))
+    best, sentences, z = names[0], [], _z_of(len(names) - 1)
+    for other in names[1:]:
+        one, two = _verdicts(judged[best]), _verdicts(judged[other])
+        if (low := newcombe(two, one, z)[0]) > 0:
+            rates = f"{_percent(1 - one.errors / one.calls)} against {_percent(1 - two.errors / two.calls)}"
+            sentences.append(
+                f"Callers find {best} of use more often than {other}: {rates}, by {_percent(low)} or more."
+            )
+    return sentences
+
+
+def _verdicts(arm: Arm) -> Arm:
+    return Arm(calls=arm.useful + arm.useless, errors=arm.useless)
 
 
 def wilson(errors: int, calls: int, z: float = Z) -> tuple[float, float]:

@@ -71,6 +71,11 @@ def whose_share(weights: Sequence[int], share: float) -> int:
     return len(weights) - 1
 
 
+def only(place: int, weights: Sequence[int]) -> tuple[int, ...]:
+    """Weights by which one place has every turn."""
+    return tuple([int(other == place) for other in range(len(weights))])
+
+
 def share_of(experiment: str, whose: str) -> float:
     """Where somebody stands in an experiment: the same everywhere and after every restart, evenly spread, and another
     place in each experiment."""

@@ -20,6 +20,7 @@ from .limits import build_limits
 from .logical import TOOLS, build_logical
 from .policy import VALIDATE, build_policies, build_roles, check_validate
 from .problems import Problems, unknown
+from .search import EXPOSE, build_search
 from .servers import Context, build_server
 from .tenants import SERVERS as TENANT_SERVERS
 from .tenants import TENANTS, build_tenant
@@ -78,6 +79,8 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         servers=MappingProxyType(servers),
         views=MappingProxyType(views),
         tools=MappingProxyType(tools),
+        expose=root[EXPOSE],
+        search=build_search(root, reader),
         tls=tls,
         admin_tls=None if admin_table is None else build_tls(admin_table, reader),
         auth=auth,
@@ -183,6 +186,7 @@ def _views(
             name,
             View("").include if include is None else tuple(pattern for pattern, _ in include),
             tuple(pattern for pattern, _ in exclude),
+            table[EXPOSE],
         )
     return views
 

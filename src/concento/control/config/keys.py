@@ -25,6 +25,7 @@ from .kinds import (
     WithPlace,
 )
 from .policy import VALIDATE
+from .search import CAPABILITY, EXPOSE, TAGS
 from .texts import ALIAS, HEADER_NAME, TOOL_NAME, address, host_name, http_url, shared_path, state_file, view_pattern
 
 _HUB = Config()
@@ -228,7 +229,7 @@ REPEATABLE: Final = Key(
 TOOLS: Final = Key(
     "tools",
     Entries(
-        Keys("a tool", RENAME, DESCRIPTION, HIDE, REPEATABLE),
+        Keys("a tool", RENAME, DESCRIPTION, HIDE, REPEATABLE, CAPABILITY, TAGS),
         "tool name",
         r"[^\x00]+",
         "the server's own name of a tool",
@@ -334,7 +335,10 @@ EXCLUDE: Final = Key(
 VIEWS: Final = Key(
     "views",
     Entries(
-        Keys("a view", INCLUDE, EXCLUDE), "view name", ALIAS, "a-z, 0-9 and -, beginning with a letter, at most 20"
+        Keys("a view", INCLUDE, EXCLUDE, EXPOSE),
+        "view name",
+        ALIAS,
+        "a-z, 0-9 and -, beginning with a letter, at most 20",
     ),
     "Named subsets of the catalog, each at `/views/NAME/mcp`. Patterns match `server.tool`, or without a dot the names "
     "of logical tools, with * and ? as wildcards.",

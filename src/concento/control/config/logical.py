@@ -27,6 +27,7 @@ from .kinds import (
 )
 from .policy import Values
 from .problems import Problems, unknown
+from .search import CAPABILITY, TAGS
 from .texts import logical_name, tool_of_server
 
 _NAME: Final = r"[^\x00-\x1f]{1,128}"
@@ -191,10 +192,21 @@ REPEATABLE: Final = Key(
     False,
     example="true",
 )
+FEEDBACK: Final = Key(
+    "feedback",
+    Flag(),
+    "With `strategy: split`: offer agents the tool `feedback`, by which they say whether a result was of use. What "
+    "they say is counted for the tool that gave it.",
+    False,
+    example="true",
+)
 TOOLS: Final = Key(
     "tools",
     Entries(
-        Keys("a logical tool", BIND, STRATEGY, STICKY, FANOUT, TITLE, DESCRIPTION, REPEATABLE),
+        Keys(
+            "a logical tool",
+            *(BIND, STRATEGY, STICKY, FANOUT, TITLE, DESCRIPTION, REPEATABLE, CAPABILITY, TAGS, FEEDBACK),
+        ),
         "logical tool",
         r"[A-Za-z][A-Za-z0-9_-]{0,63}",
         "a letter, then letters, digits, _ and -, at most 64 in all",
@@ -238,6 +250,8 @@ def _tool(name: str, table: Table, tenant: str, servers: Mapping[str, Server], p
         problems.add(table.place_of(STRATEGY), told)
     if table.given(STICKY) and strategy != "split":
         problems.add(table.place_of(STICKY), "'sticky' has no effect without 'strategy: split'")
+    if table.given(FEEDBACK) and strategy != "split":
+        problems.add(table.place_of(FEEDBACK), "'feedback' has no effect without 'strategy: split'")
     if table.given(FANOUT) and strategy != "fanout":
         problems.add(table.place_of(FANOUT), "'fanout' has no effect without 'strategy: fanout'")
     if bind and all(one.adapter is not None for one in bind):
@@ -252,6 +266,9 @@ def _tool(name: str, table: Table, tenant: str, servers: Mapping[str, Server], p
         title=table.get(TITLE),
         description=table.get(DESCRIPTION),
         repeatable=table[REPEATABLE],
+        capability=table.get(CAPABILITY),
+        tags=table.get(TAGS) or (),
+        feedback=table[FEEDBACK],
         tenant=tenant,
     )
 

@@ -9,11 +9,13 @@ from .kinds import Keys, Schema
 from .limits import LIMITS
 from .logical import TOOLS
 from .policy import POLICIES, ROLES, VALIDATE
+from .search import EXPOSE, SEARCH
 from .tenants import TENANTS
 
 ROOT: Final = Keys(
     "a configuration",
     *(keys.LISTEN, TLS, keys.ADMIN, keys.STATE, keys.HOSTS, keys.NAMES, keys.DEFAULTS, keys.SERVERS, TOOLS, keys.VIEWS),
+    *(EXPOSE, SEARCH),
     *(AUTH, TENANTS, ROLES, POLICIES, VALIDATE, LIMITS, AUDIT, keys.TELEMETRY),
     later=("shared", "prices", "alerts"),
 )

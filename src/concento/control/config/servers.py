@@ -11,6 +11,7 @@ from . import keys
 from .kinds import EMPTY, Key, Placed, Reader, Table
 from .policy import VALIDATE
 from .sandbox import build_sandbox
+from .search import CAPABILITY, TAGS
 
 T = TypeVar("T")
 
@@ -189,7 +190,8 @@ def _tools(table: Table, context: Context) -> Mapping[str, ToolOverride]:
         if rename is not None and (other := renamed.setdefault(rename, own_name)) != own_name:
             context.problem(override, keys.RENAME, f"{rename!r} is the new name of the tool {other!r} already")
         tools[own_name] = ToolOverride(
-            rename, override.get(keys.DESCRIPTION), override[keys.HIDE], override.get(keys.REPEATABLE)
+            *(rename, override.get(keys.DESCRIPTION), override[keys.HIDE], override.get(keys.REPEATABLE)),
+            *(override.get(CAPABILITY), override.get(TAGS) or ()),
         )
     return MappingProxyType(tools)
 

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ...model.config import Address
+from ...model.search import META_TOOLS
 
 ALIAS: Final = "[a-z][a-z0-9-]{0,19}"
 TOOL_NAME: Final = "[A-Za-z0-9_-]{1,128}"
@@ -102,6 +103,8 @@ def tool_of_server(text: str) -> tuple[str, str]:
 def logical_name(text: str) -> str:
     if "__" in text:
         raise ValueError("the name of a logical tool can't have __ in it: so begin the names of servers' tools")
+    if text in META_TOOLS:
+        raise ValueError(f"{text!r} is a name of the hub's own; take another")
     if re.search("_[0-9a-f]{8}$", text):
         raise ValueError("the name of a logical tool can't end in _ and eight hex digits, as altered names do")
     return text

@@ -16,9 +16,9 @@ from ...model.call import Call
 from ...model.principal import Principal
 from ..record import Record
 
-Kind = Literal["call", "intent", "refused", "opened", "closed", "gap", "pruned"]
-"""`call`: one that ended. `intent`: one that is about to be sent (strict). `refused`: somebody was not let in. The
-others are about the record itself."""
+Kind = Literal["call", "intent", "refused", "changed", "opened", "closed", "gap", "pruned"]
+"""`call`: one that ended. `intent`: one that is about to be sent (strict). `refused`: somebody was not let in.
+`changed`: an operator changed what the hub does. The others are about the record itself."""
 
 TEXT_CHARS_MAX: Final = 256
 _CALLERS_MAX: Final = 4096

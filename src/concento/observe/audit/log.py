@@ -20,6 +20,7 @@ from msgspec import Struct
 from ...model.auditing import Audit
 from ...model.clock import Clock
 from ...model.errors import Overloaded, StartError
+from ...model.principal import Principal
 from ..metrics import Reading
 from ..record import Record
 from .entry import Callers, Draft, Entry, Kind, draft, of_call
@@ -185,6 +186,16 @@ class AuditLog:
             known = self._refusals[key] = _Refused(self._clock.wall(), reason[:256], credential)
             self._wake.set()
         known.count += 1
+
+    def changed(self, by: Principal, method: str, name: str, reason: str) -> None:
+        """Note what an operator changed at run time: `method` is what was done, `name` to what, `reason` how."""
+        entry = Entry(self._clock.wall(), "changed", method=method, name=name, reason=reason[:256])
+        entry.tenant, entry.subject, entry.agent = by.tenant, by.subject, by.agent or ""
+        entry.proof, entry.credential = by.proof, by.credential
+        made = draft(entry)
+        self._items.append(_Item(made, len(made.text) + _ITEM_BYTES))
+        self._size += len(made.text) + _ITEM_BYTES
+        self._wake.set()
 
     def configure(self, settings: Audit) -> None:
         """Take over what can be changed while it runs: retention, redaction, the anchor, where it is streamed to."""

@@ -1,0 +1,155 @@
+"""Find the tools of a view by what an agent needs, off the event loop.
+
+An index is made when a view is first searched, and kept while views like it are in use. What its caller can't see is
+not in it: scores tell nothing of what is hidden.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ..catalog.ranking import Ranking
+from ..catalog.search import Scored, ToolIndex, meaning_of, significant
+from ..catalog.slices import Entry
+from ..catalog.view import TenantView
+from ..embedding.contract import NotEmbedded
+from ..embedding.opening import opened
+from ..model.errors import Overloaded
+from ..model.search import Embeddings, Search
+from ..store.contract import Store
+from ..upstream.tasks import Tasks
+
+if TYPE_CHECKING:
+    from ..embedding.contract import Vectors
+    from ..embedding.vectors import CatalogVectors
+
+INDEXES_MAX: Final = 16
+"""Views searched at a time: one for each endpoint and for each set of rights. The one unused for longest goes first."""
+WAITING_MAX: Final = 256
+"""Searches under way or waiting; more are refused."""
+DEPTH: Final = 50
+"""How far down each ranking counts."""
+
+
+class Finding(NamedTuple):
+    """What fits a request: the tools of a view, and the places of those that were found among them."""
+
+    entries: tuple[Entry, ...]
+    ranking: Ranking
+
+
+class Finder:
+    """The searches of a hub."""
+
+    def __init__(self, store: Store, now: Callable[[], float], on_problem: Callable[[str], None]) -> None:
+        self._store = store
+        self._now = now
+        self._on_problem = on_problem
+        self._indexes: dict[TenantView, _Index] = {}
+        self._thread: ThreadPoolExecutor | None = None
+        self._waiting = 0
+        self._vectors: CatalogVectors | None = None
+        self._tasks = Tasks("the search")
+        self.settings = Search()
+
+    async def configure(self, settings: Search) -> None:
+        """Take what the configuration says; a model is opened when something is first looked for."""
+        if settings.embeddings != self.settings.embeddings:
+            await self._let_go()
+            self._vectors = None if settings.embeddings is None else self._opened(settings.embeddings)
+        self.settings = settings
+
+    async def find(self, view: TenantView, need: str) -> Finding:
+        """The tools of a view that fit a need, at most `DEPTH`. Errors: Overloaded."""
+        if self._waiting >= WAITING_MAX:
+            raise Overloaded(f"{WAITING_MAX} searches are under way already; try again in a moment")
+        self._waiting += 1
+        try:
+            index = self._index(view)
+            words = await self._off_loop(index.ranked, need)
+            meaning = await self._meaning(index, need)
+        finally:
+            self._waiting -= 1
+        return Finding(index.entries, Ranking.of(words, meaning, len(significant(need))))
+
+    async def close(self) -> None:
+        """End what runs."""
+        await self._let_go()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+    # -- by words
+
+    def _index(self, view: TenantView) -> "_Index":
+        index = self._indexes.pop(view, None)
+        if index is None:
+            index = _Index(view.items("tools"))
+            while len(self._indexes) >= INDEXES_MAX:
+                del self._indexes[next(iter(self._indexes))]
+        self._indexes[view] = index
+        return index
+
+    async def _off_loop(self, work: "Callable[[str], list[Scored]]", need: str) -> list[Scored]:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "concento-search")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, need)
+
+    # -- by meaning
+
+    async def _meaning(self, index: "_Index", need: str) -> list[Scored]:
+        """The ranking by meaning; none as long as the catalog's vectors are being made."""
+        vectors = self._vectors
+        if vectors is None or not index.entries:
+            return []
+        if index.rows is None:
+            if not index.is_made:
+                index.is_made = True
+                self._tasks.start(self._make(vectors, index))
+            return []
+        asked = await vectors.query([need[:2000]])
+        if asked is None or asked.shape[1] != index.rows.shape[1]:
+            return []
+        alike = (index.rows @ asked[0]).tolist()
+        best = sorted(range(len(alike)), key=lambda place: -alike[place])[:DEPTH]
+        return [Scored(place, alike[place]) for place in best]
+
+    async def _make(self, vectors: "CatalogVectors", index: "_Index") -> None:
+        if not vectors.is_loaded:
+            await vectors.load()
+        texts = [meaning_of(entry) for entry in index.entries]
+        if await vectors.make(texts):
+            index.rows = vectors.of(texts)
+        else:
+            index.is_made = False
+
+    def _opened(self, embeddings: Embeddings) -> "CatalogVectors | None":
+        try:
+            return opened(embeddings, self._store, self._now, self._on_problem)
+        except NotEmbedded as error:
+            self._on_problem(f"tools are found by words alone: {error}")
+            return None
+
+    async def _let_go(self) -> None:
+        await self._tasks.close()
+        self._indexes.clear()
+        if self._vectors is not None:
+            await self._vectors.close()
+            self._vectors = None
+
+
+class _Index:
+    """One view's tools: by words, made on the search's thread, and by meaning, once their vectors are there."""
+
+    def __init__(self, entries: tuple[Entry, ...]) -> None:
+        self.entries = entries
+        self._words: ToolIndex | None = None
+        self.rows: Vectors | None = None
+        self.is_made = False
+        """Whether somebody makes the rows."""
+
+    def ranked(self, need: str) -> list[Scored]:
+        """The ranking by words."""
+        if self._words is None:
+            self._words = ToolIndex(self.entries)
+        return self._words.ranked(need, DEPTH)
