@@ -1,16 +1,51 @@
-"""From two rankings to one, and from scores to how likely the first is the right one. Pure."""
+"""From two rankings to one, and from what speaks for a tool to how likely it is the right one. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .search import Scored
+from .search import Cover, Scored
 
 RANK_OFFSET: Final = 10.0
 """Of reciprocal rank fusion: how little the first places stand out. Its authors' 60 is for lists of a thousand."""
 MEANING_WEIGHT: Final = 2.0
 """What a place by meaning counts, of one by words."""
+BY_WORDS: Final = (-3.33, 3.04, 3.65, 1.59)
+"""What speaks for the first tool where words alone were asked: from the start, for the share of the request that is in
+its name, for the share that it has anywhere, and for how far ahead its score is. `python -m benchmarks.search` fits
+these on one half of its requests, and reports on the other."""
+BY_MEANING: Final = (-3.13, 1.67, 1.75, 1.41, 2.8)
+"""Where a model was asked, too: from the start, for its likeness, for how far ahead that is, and the two shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What was found, best first, with what each is worth by words and by meaning."""
+
+    order: tuple[Scored, ...]
+    words: Mapping[int, float]
+    meaning: Mapping[int, float]
+    covers: Mapping[int, Cover]
+    """Of the first few."""
+
+    def evidence(self, among: Sequence[int]) -> tuple[float, ...]:
+        """What speaks for the first of some places, best first; it does not depend on how much else there is."""
+        first, second = among[0], among[1] if len(among) > 1 else -1
+        cover = self.covers.get(first, Cover())
+        if self.meaning:
+            likeness = self.meaning.get(first, 0.0)
+            return (1.0, likeness, likeness - self.meaning.get(second, 0.0), *cover)
+        score = self.words.get(first, 0.0)
+        ahead = (score - self.words.get(second, 0.0)) / score if score > 0 else 0.0
+        return (1.0, *cover, ahead)
+
+    def likelihood(self, among: Sequence[int]) -> float:
+        """How likely the first of some places, best first, is the right one."""
+        if not among:
+            return 0.0
+        counted = BY_MEANING if self.meaning else BY_WORDS
+        return logistic(sum(map(float.__mul__, counted, self.evidence(among))))
 
 
 def fused(words: Sequence[Scored], meaning: Sequence[Scored], limit: int) -> list[Scored]:
@@ -21,28 +56,6 @@ def fused(words: Sequence[Scored], meaning: Sequence[Scored], limit: int) -> lis
             together[one.place] = together.get(one.place, 0.0) + weight / (RANK_OFFSET + rank)
     best = sorted(together.items(), key=lambda one: (-one[1], one[0]))
     return [Scored(place, score) for place, score in best[:limit]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """What was found, best first, with what each is worth by words and by meaning."""
-
-    order: tuple[Scored, ...]
-    words: Mapping[int, float]
-    meaning: Mapping[int, float]
-    said: int
-    """How many words of the request told something."""
-
-    @classmethod
-    def of(cls, words: Sequence[Scored], meaning: Sequence[Scored], said: int) -> "Ranking":
-        """One ranking of both, or of words alone where nothing is known of meaning."""
-        order = fused(words, meaning, max(len(words), len(meaning))) if meaning else list(words)
-        return cls(tuple(order), dict(words), dict(meaning), said)
-
-    def likelihood(self, among: Sequence[int]) -> float:
-        """How likely the first of some places, best first, is the right one: from how well it fits, and how far it is
-        ahead of the second. Calibrated in `benchmarks/search.py`."""
-        return 0.0  # TODO
 
 
 def logistic(value: float) -> float:

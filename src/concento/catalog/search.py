@@ -94,8 +94,10 @@ _STOP: Final = frozenset(
         "via",
     ]
 )
-_WEIGHTS: Final = (4.0, 2.0, 1.0, 1.0, 3.0)
-"""Of the name, the title, the description, the parameters, and what the operator says."""
+_WEIGHTS: Final = (6.0, 2.0, 1.0, 1.0, 0.3, 3.0)
+"""Of the name, the title, the description, the names of parameters, what they say, and what the operator says."""
+_FIELDS: Final = "name, title, description, parameters, meanings, purpose"
+_SUFFIXES: Final = ("ations", "ation", "ings", "ing", "ies", "ed", "es", "s", "e", "y")
 
 
 class Scored(NamedTuple):
@@ -105,12 +107,35 @@ class Scored(NamedTuple):
     score: float
 
 
-class Said(msgspec.Struct):
-    """What a tool says of itself, as far as it can be found by it."""
+class Cover(NamedTuple):
+    """Which share of a request's words a tool has: in its name, title and purpose, and anywhere. Other than a score it
+    does not depend on what else there is."""
 
+    named: float = 0.0
+    anywhere: float = 0.0
+
+
+class _Said(msgspec.Struct):
     title: str | None = None
     description: str | None = None
-    inputSchema: dict[str, msgspec.Raw] = {}
+    inputSchema: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Parameter(msgspec.Struct):
+    description: str = ""
+
+
+class _Schema(msgspec.Struct):
+    properties: dict[str, _Parameter] = {}
+
+
+class _Texts(NamedTuple):
+    name: str
+    title: str
+    description: str
+    parameters: str
+    meanings: str
+    purpose: str
 
 
 class ToolIndex:
@@ -119,9 +144,8 @@ class ToolIndex:
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries = tuple(entries)
         self._db = sqlite3.connect(":memory:", check_same_thread=False)
-        fields = "name, title, description, parameters, purpose"
-        self._db.execute(f"CREATE VIRTUAL TABLE tools USING fts5({fields}, tokenize = 'porter unicode61')")
-        self._db.executemany("INSERT INTO tools VALUES (?, ?, ?, ?, ?)", map(_row, self.entries))
+        self._db.execute(f"CREATE VIRTUAL TABLE tools USING fts5({_FIELDS}, tokenize = 'porter unicode61')")
+        self._db.executemany("INSERT INTO tools VALUES (?, ?, ?, ?, ?, ?)", map(_texts, self.entries))
 
     def search(self, query: str, limit: int = 20) -> list[Entry]:
         """The tools that fit what somebody types, best first; of the last word a beginning is enough."""
@@ -137,6 +161,16 @@ class ToolIndex:
             said[place] = said.get(place, 0.0) + _LIKE * score
         best = sorted(said.items(), key=lambda one: (-one[1], one[0]))
         return [Scored(place, score) for place, score in best[:limit]]
+
+    def cover(self, need: str, place: int) -> Cover:
+        """How much of what somebody needs a tool speaks of."""
+        words = [_stem(word) for word in significant(need)]
+        if not words:
+            return Cover()
+        texts = _texts(self.entries[place])
+        named = _stems(texts.name, texts.title, texts.purpose)
+        anywhere = named | _stems(texts.description, texts.parameters, texts.meanings)
+        return Cover(_share(words, named), _share(words, anywhere))
 
     def close(self) -> None:
         """Let the memory go."""
@@ -160,25 +194,47 @@ def significant(text: str) -> list[str]:
     return list(dict.fromkeys(telling or words))[:_WORDS_MAX]
 
 
-def meaning_of(entry: Entry) -> str:
-    """What a tool is, as a text that a sentence model reads: its name in words, what it is for and what it says."""
-    said = _said(entry)
-    parts = (_JOINT.sub(" ", entry.public), said.title or "", entry.purpose, said.description or "")
-    return ". ".join(part.strip() for part in parts if part.strip())[:2000]
+def meanings_of(entry: Entry) -> tuple[str, str]:
+    """What a tool is, as texts that a sentence model reads: all that it says, and its name with the first sentence."""
+    texts = _texts(entry)
+    name = _JOINT.sub(" ", f"{entry.alias} {entry.own}")
+    parts = (name, texts.title, texts.purpose, texts.description)
+    whole = ". ".join(part.strip() for part in parts if part.strip())
+    first = re.split(r"(?<=[.!?])\s|\n", texts.description.strip(), maxsplit=1)[0]
+    return whole[:2000], ". ".join(part for part in (name, texts.purpose, first) if part)[:500]
 
 
-def _said(entry: Entry) -> Said:
+def _texts(entry: Entry) -> _Texts:
+    """What a tool says, by field. A part that can't be read says nothing."""
     try:
-        return msgspec.json.decode(entry.raw, type=Said)
+        said = msgspec.json.decode(entry.raw, type=_Said)
     except (msgspec.DecodeError, RecursionError):
-        return Said()
-
-
-def _row(entry: Entry) -> tuple[str, str, str, str, str]:
-    said = _said(entry)
+        said = _Said()
     try:
-        parameters = list(msgspec.json.decode(said.inputSchema.get("properties", b"{}"), type=dict[str, msgspec.Raw]))
+        parameters = msgspec.json.decode(said.inputSchema, type=_Schema, strict=False).properties
     except (msgspec.DecodeError, RecursionError):
-        parameters = []
-    name = f"{entry.public} {_JOINT.sub(' ', entry.public)}"
-    return name, said.title or "", said.description or "", _JOINT.sub(" ", " ".join(parameters)), entry.purpose
+        parameters = {}
+    return _Texts(
+        f"{entry.public} {_JOINT.sub(' ', entry.public)}",
+        said.title or "",
+        said.description or "",
+        _JOINT.sub(" ", " ".join(parameters)),
+        " ".join(parameter.description for parameter in parameters.values()),
+        entry.purpose,
+    )
+
+
+def _stems(*texts: str) -> set[str]:
+    return {_stem(word.lower()) for text in texts for word in _WORD.findall(text[:10_000])}
+
+
+def _stem(word: str) -> str:
+    """A word without its ending, roughly: enough to know it again."""
+    for suffix in _SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= 3:
+            return word[: -len(suffix)]
+    return word
+
+
+def _share(words: Sequence[str], among: set[str]) -> float:
+    return sum(word in among for word in words) / len(words)

@@ -21,6 +21,8 @@ KEPT_MAX: Final = 20_000
 """Beyond it, all are forgotten and made again as they are needed."""
 RETRY_S: Final = 60.0
 """After a failure, how long nobody asks the model again."""
+SERVER_SHARE: Final = 0.4
+"""What likeness to a tool's server counts, of likeness to the tool."""
 _AT_ONCE: Final = 16
 
 
@@ -75,6 +77,21 @@ class CatalogVectors:
                     await self._store.put(SPACE, key, vector.astype(np.float16).tobytes())
         return True
 
+    async def catalog(self, tools: "Sequence[tuple[str, str, str]]") -> "Vectors | None":
+        """One row for each tool, given as its server's alias and two texts of it; None while they can't be had.
+
+        A tool's row has something of its server's others: who asks names the trade oftener than the tool.
+        """
+        texts = [text for _, *both in tools for text in both]
+        if not await self.make(texts) or (made := self.of(texts)) is None:
+            return None
+        rows = _unit(made[0::2] + made[1::2])
+        shared = np.zeros_like(rows)
+        for alias in {alias for alias, _, _ in tools if alias}:
+            own = [place for place, (other, _, _) in enumerate(tools) if other == alias]
+            shared[own] = _unit(rows[own].mean(axis=0))
+        return np.asarray(rows + SERVER_SHARE * shared, dtype=np.float32)
+
     async def query(self, texts: Sequence[str]) -> "Vectors | None":
         """The vectors of texts that are not kept; None while the model can't be had."""
         if self._now() < self._wait_until:
@@ -97,3 +114,7 @@ class CatalogVectors:
 
     def _key(self, text: str) -> str:
         return hashlib.sha256(f"{self._model}\0{text}".encode(errors="replace")).hexdigest()[:32]
+
+
+def _unit(vectors: "Vectors") -> "Vectors":
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12), dtype=np.float32)

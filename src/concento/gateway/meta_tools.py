@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
-_NEAREST: Final = 3
+_NEAREST: Final = 5
 _CANDIDATES: Final = 5
 _CONSIDERED: Final = 10
 _SHORT_CHARS: Final = 120

@@ -7,10 +7,11 @@ not in it: scores tell nothing of what is hidden.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from ..catalog.ranking import Ranking
-from ..catalog.search import Scored, ToolIndex, meaning_of, significant
+from ..catalog.ranking import Ranking, fused
+from ..catalog.search import Cover, Scored, ToolIndex, meanings_of
 from ..catalog.slices import Entry
 from ..catalog.view import TenantView
 from ..embedding.contract import NotEmbedded
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
     from ..embedding.contract import Vectors
     from ..embedding.vectors import CatalogVectors
 
+T = TypeVar("T")
 INDEXES_MAX: Final = 16
 """Views searched at a time: one for each endpoint and for each set of rights. The one unused for longest goes first."""
 WAITING_MAX: Final = 256
 """Searches under way or waiting; more are refused."""
 DEPTH: Final = 50
 """How far down each ranking counts."""
+COVERED: Final = 10
+"""Of how many it is known how likely each is the right one, if those before it are not."""
 
 
 class Finding(NamedTuple):
@@ -69,9 +73,15 @@ class Finder:
             index = self._index(view)
             words = await self._off_loop(index.ranked, need)
             meaning = await self._meaning(index, need)
+            order = fused(words, meaning, DEPTH) if meaning else words
+            covers = await self._off_loop(index.covers, need, [one.place for one in order[:COVERED]])
         finally:
             self._waiting -= 1
-        return Finding(index.entries, Ranking.of(words, meaning, len(significant(need))))
+        return Finding(index.entries, Ranking(tuple(order), dict(words), dict(meaning), covers))
+
+    async def settle(self) -> None:
+        """Wait until what is being made for searches by meaning is there."""
+        await self._tasks.finish()
 
     async def close(self) -> None:
         """End what runs."""
@@ -90,10 +100,10 @@ class Finder:
         self._indexes[view] = index
         return index
 
-    async def _off_loop(self, work: "Callable[[str], list[Scored]]", need: str) -> list[Scored]:
+    async def _off_loop(self, work: Callable[..., T], *given: object) -> T:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "concento-search")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, need)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *given))
 
     # -- by meaning
 
@@ -117,11 +127,8 @@ class Finder:
     async def _make(self, vectors: "CatalogVectors", index: "_Index") -> None:
         if not vectors.is_loaded:
             await vectors.load()
-        texts = [meaning_of(entry) for entry in index.entries]
-        if await vectors.make(texts):
-            index.rows = vectors.of(texts)
-        else:
-            index.is_made = False
+        index.rows = await vectors.catalog([(entry.alias, *meanings_of(entry)) for entry in index.entries])
+        index.is_made = index.rows is not None
 
     def _opened(self, embeddings: Embeddings) -> "CatalogVectors | None":
         try:
@@ -153,3 +160,8 @@ class _Index:
         if self._words is None:
             self._words = ToolIndex(self.entries)
         return self._words.ranked(need, DEPTH)
+
+    def covers(self, need: str, places: list[int]) -> dict[int, Cover]:
+        """How much of a need some of its tools speak of."""
+        assert self._words is not None
+        return {place: self._words.cover(need, place) for place in places}

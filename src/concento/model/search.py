@@ -30,7 +30,7 @@ class Search:
 
     fits: float = 0.15
     """Below it, the answer is that nothing fits."""
-    sure: float = 0.9
+    sure: float = 0.85
     """From it on, `use_capability` calls a read-only tool without asking back."""
     embeddings: Embeddings | None = None
     """None: words alone decide."""
