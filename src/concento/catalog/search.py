@@ -4,8 +4,10 @@ BM25 over weighted fields: a word of the name says more than one of a long descr
 said in the tool's words, so that words of like meaning count, too, but less.
 """
 
+import heapq
 import re
 import sqlite3
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -17,85 +19,23 @@ from .thesaurus import neighbours
 _WORD: Final = re.compile(r"[^\W_]+")
 _JOINT: Final = re.compile(r"[_\-.:/]+|(?<=[a-z0-9])(?=[A-Z])")
 _WORDS_MAX: Final = 16
-"""Words of a request that count, and as many of like meaning: what comes after is seldom what matters."""
+"""Words of a request that count: what comes after is seldom what matters."""
 _TYPED_MAX: Final = 32
-_LIKE: Final = 0.35
-"""What a word of like meaning counts, of one that was said."""
-_STOP: Final = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "any",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "can",
-        "could",
-        "do",
-        "does",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "how",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "me",
-        "my",
-        "of",
-        "on",
-        "or",
-        "our",
-        "out",
-        "please",
-        "should",
-        "so",
-        "some",
-        "than",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "to",
-        "up",
-        "us",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "which",
-        "who",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-        "need",
-        "want",
-        "like",
-        "using",
-        "use",
-        "via",
-    ]
-)
+_LIKE_MAX: Final = 6
+"""Words of like meaning that stand for one that was said."""
+_KNOWN_MAX: Final = 4096
+"""Words whose tools are known by heart."""
+_LIKE: Final = 0.5
+"""What a word of like meaning counts, of the one that was said."""
+_SAYS_NOTHING: Final = """
+a an and any are as at be but by can could do does for from had has have how i if in into is it its me my of on or
+our out please should so some than that the their them then there these they this to up us was we were what when
+which who will with would you your need want like using use via
+"""
+_STOP: Final = frozenset(_SAYS_NOTHING.split())
 _WEIGHTS: Final = (6.0, 2.0, 1.0, 1.0, 0.3, 3.0)
 """Of the name, the title, the description, the names of parameters, what they say, and what the operator says."""
+_BM25: Final = f"bm25(tools, {', '.join(map(str, _WEIGHTS))})"
 _FIELDS: Final = "name, title, description, parameters, meanings, purpose"
 _SUFFIXES: Final = ("ations", "ation", "ings", "ing", "ies", "ed", "es", "s", "e", "y")
 
@@ -145,22 +85,53 @@ class ToolIndex:
         self.entries = tuple(entries)
         self._db = sqlite3.connect(":memory:", check_same_thread=False)
         self._db.execute(f"CREATE VIRTUAL TABLE tools USING fts5({_FIELDS}, tokenize = 'porter unicode61')")
+        self._known: dict[str, tuple[array[int], array[float]]] = {}
         self._db.executemany("INSERT INTO tools VALUES (?, ?, ?, ?, ?, ?)", map(_texts, self.entries))
 
     def search(self, query: str, limit: int = 20) -> list[Entry]:
-        """The tools that fit what somebody types, best first; of the last word a beginning is enough."""
-        words = [f'"{word}"*' for word in _WORD.findall(query)[:_TYPED_MAX]]
-        return [self.entries[found.place] for found in self._ranked(words, max(0, limit))]
+        """The tools that fit what somebody types, best first; the beginnings of words are enough."""
+        words = _WORD.findall(query)[:_TYPED_MAX]
+        if not words:
+            return []
+        match = " OR ".join(f'"{word}"*' for word in words)
+        rows = self._db.execute(
+            f"SELECT rowid FROM tools WHERE tools MATCH ? ORDER BY {_BM25} LIMIT ?", (match, max(0, limit))
+        )
+        return [self.entries[row - 1] for (row,) in rows]
 
     def ranked(self, need: str, limit: int) -> list[Scored]:
-        """The tools that fit best what somebody needs, best first."""
+        """The tools that fit best what somebody needs, best first.
+
+        A word counts as it was said, or by the word of like meaning that fits best: never by several of them, or a
+        tool would be found for having many.
+        """
         words = significant(need)
-        said = dict(self._ranked([f'"{word}"' for word in words], limit))
-        like = self._ranked([f'"{word}"' for word in neighbours(words)[:_WORDS_MAX]], limit)
-        for place, score in like:
-            said[place] = said.get(place, 0.0) + _LIKE * score
-        best = sorted(said.items(), key=lambda one: (-one[1], one[0]))
-        return [Scored(place, score) for place, score in best[:limit]]
+        whole: dict[int, float] = {}
+        for said in words:
+            best = dict(zip(*self._scores(said), strict=True))
+            for like in neighbours(said)[:_LIKE_MAX]:
+                if like not in words:
+                    for place, score in zip(*self._scores(like), strict=True):
+                        if _LIKE * score > best.get(place, 0.0):
+                            best[place] = _LIKE * score
+            for place, score in best.items():
+                whole[place] = whole.get(place, 0.0) + score
+        first = heapq.nsmallest(limit, whole.items(), key=lambda one: (-one[1], one[0]))
+        return [Scored(place, score) for place, score in first]
+
+    def _scores(self, word: str) -> tuple["array[int]", "array[float]"]:
+        """The places of the tools that have a word, and how well it fits each. SQLite says it once for each word."""
+        known = self._known.get(word)
+        if known is None:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            found = self._db.execute(f"SELECT rowid - 1, -{_BM25} FROM tools WHERE tools MATCH ?", (f'"{word}"',))
+            places, scores = array("I"), array("f")
+            for place, score in found:
+                places.append(place)
+                scores.append(score)
+            known = self._known[word] = (places, scores)
+        return known
 
     def cover(self, need: str, place: int) -> Cover:
         """How much of what somebody needs a tool speaks of."""
@@ -176,16 +147,6 @@ class ToolIndex:
         """Let the memory go."""
         self._db.close()
 
-    def _ranked(self, terms: Sequence[str], limit: int) -> list[Scored]:
-        if not terms:
-            return []
-        weights = ", ".join(map(str, _WEIGHTS))
-        rows = self._db.execute(
-            f"SELECT rowid, bm25(tools, {weights}) AS cost FROM tools WHERE tools MATCH ? ORDER BY cost LIMIT ?",
-            (" OR ".join(terms), limit),
-        )
-        return [Scored(row - 1, -cost) for row, cost in rows]
-
 
 def significant(text: str) -> list[str]:
     """The words of a request that say what it is about, each once."""
@@ -195,13 +156,11 @@ def significant(text: str) -> list[str]:
 
 
 def meanings_of(entry: Entry) -> tuple[str, str]:
-    """What a tool is, as texts that a sentence model reads: all that it says, and its name with the first sentence."""
+    """What a tool is, as two texts that a sentence model reads: its name in words, and what is said of it."""
     texts = _texts(entry)
-    name = _JOINT.sub(" ", f"{entry.alias} {entry.own}")
-    parts = (name, texts.title, texts.purpose, texts.description)
-    whole = ". ".join(part.strip() for part in parts if part.strip())
-    first = re.split(r"(?<=[.!?])\s|\n", texts.description.strip(), maxsplit=1)[0]
-    return whole[:2000], ". ".join(part for part in (name, texts.purpose, first) if part)[:500]
+    name = _JOINT.sub(" ", f"{entry.alias} {entry.own}").strip()
+    said = ". ".join(part.strip() for part in (texts.title, texts.purpose, texts.description) if part.strip())
+    return name, said[:2000] or name
 
 
 def _texts(entry: Entry) -> _Texts:
