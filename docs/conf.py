@@ -27,6 +27,7 @@ MENU: Final = {
         "sandbox",
         "views",
         "logical-tools",
+        "find-tools",
         "testing",
         "extensions",
         "keys",

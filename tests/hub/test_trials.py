@@ -93,7 +93,8 @@ async def test_a_promoted_arm_gets_all_calls_until_the_experiment_goes_on(start:
     assert (await at_home.call()).result
     assert at_home.executed() == [1, 1]
     explained = answer(hub, Question("web_search", "anonymous"))
-    assert [(one["order"], one["why"]) for one in explained["candidates"]][0] == (1, "an operator promoted it")
+    first = explained["candidates"][0]
+    assert (first["order"], first["why"]) == (1, "an operator promoted it")
     await at_home.servers[0].stop()  # the promoted one is gone: the other stands in
     assert (await at_home.call()).result
     assert at_home.executed() == [1, 2]

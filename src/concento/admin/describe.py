@@ -7,13 +7,14 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from ..catalog.logical import Logical
+from ..catalog.meta_tools import tokens
 from ..catalog.search import ToolIndex
 from ..catalog.slices import Entry, Slice
 from ..front.identity.authenticator import Authenticator
 from ..front.identity.hosts import Hosts
 from ..front.identity.keys import ApiKeys
 from ..gateway.promotions import Promotions
-from ..model.call import ALL
+from ..model.call import ALL, Endpoint
 from ..model.config import ChildReplica, Isolation, Replica, Server
 from ..model.principal import ANONYMOUS, Principal
 from ..model.tenant import DEFAULT_TENANT
@@ -141,10 +142,32 @@ def tools(hub: Hub, search: str | None = None, limit: int = 50) -> dict[str, Any
     return {"tools": [_tool(hub, entry) for entry in entries]}
 
 
+def views(hub: Hub) -> dict[str, Any]:
+    """`{"views": [{endpoint, tenant, expose, tools, tokens, tokens_of_all}, ...]}`: the endpoints of several servers.
+
+    `tokens`: about what the list of tools costs whoever reads it; `tokens_of_all`: what all tools would.
+    """
+    snapshot = hub.current.snapshot
+    endpoints = [(tenant, ALL) for tenant in (DEFAULT_TENANT, *snapshot.config.tenants)]
+    for key, view in snapshot.config.views.items():
+        tenant = key.removesuffix(view.name).removesuffix("/") or DEFAULT_TENANT
+        endpoints.append((tenant, Endpoint("view", view.name)))
+    told = []
+    for tenant, endpoint in endpoints:
+        whole = snapshot.whole(endpoint, tenant)
+        path = "/mcp" if endpoint is ALL else f"/views/{endpoint.name}/mcp"
+        one = {"endpoint": path, "tenant": tenant, "expose": whole.expose, "tools": len(whole.items("tools"))}
+        told.append({**one, "tokens": tokens(whole.listed("tools")), "tokens_of_all": whole.tokens_of_all})
+    return {"views": told}
+
+
 def tool(hub: Hub, name: str) -> dict[str, Any] | None:
     """One tool with its whole definition and how its server is called; None if there is none."""
     snapshot = hub.current.snapshot
-    logical = snapshot.whole(ALL, DEFAULT_TENANT).tool(name)
+    whole = snapshot.whole(ALL, DEFAULT_TENANT)
+    if (own := whole.meta_tools.get(name)) is not None:
+        return _meta_tool(name, own)
+    logical = whole.tool(name)
     if logical is not None and logical.logical is not None:
         entry, server, more = logical.logical.entry, logical.server, _bound(logical.logical)
     else:
@@ -161,6 +184,15 @@ def tool(hub: Hub, name: str) -> dict[str, Any] | None:
         "state": REMEMBERS[server.isolation],
         "timeout_s": server.timeout_s,
         "replicas": [_replica(replica) for replica in server.replicas],
+    }
+
+
+def _meta_tool(name: str, raw: bytes) -> dict[str, Any]:
+    definition = json.loads(raw)
+    return {
+        **{"name": name, "server": "the hub itself", "own_name": name, "description": definition["description"]},
+        **{"definition": definition, "isolation": "shared", "state": "it remembers nothing", "timeout_s": 30.0},
+        "replicas": [],
     }
 
 

@@ -47,6 +47,7 @@ INDEX = """Concento {version}
 /api/v1/servers            what is connected, what is failing and why
 /api/v1/tools              all tools; ?search=words finds some, ?refresh=no wakes no server that was never listed
 /api/v1/tools/NAME         one tool, with its definition
+/api/v1/views              the endpoints, and about how many tokens their lists cost
 /api/v1/experiments        how the arms of experiments do; POST …/TOOL/promote, /rollback, /resume ends or resumes one
 /api/v1/explain            ?tool=NAME&subject=WHO: whether they see it and may call it, and why
 /metrics                   Prometheus metrics
@@ -116,6 +117,10 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
             found = describe.tool(hub, request.path_params["name"])
         return JSONResponse(found) if found is not None else JSONResponse({"error": "there is no such tool"}, 404)
 
+    async def views(request: Request) -> Response:
+        await describe.refresh(hub)
+        return JSONResponse(describe.views(hub))
+
     async def explained(request: Request) -> Response:
         asked = request.query_params
         known = {"tool", "subject", "agent", "tenant", "role", "scope", "args", "address", "endpoint"}
@@ -166,6 +171,7 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         Route("/api/v1/servers", servers),
         Route("/api/v1/tools", tools),
         Route("/api/v1/tools/{name}", tool),
+        Route("/api/v1/views", views),
         Route("/api/v1/experiments", experiments),
         Route("/api/v1/experiments/{tool:path}/promote", promote, methods=["POST"]),
         Route("/api/v1/experiments/{tool:path}/rollback", rollback, methods=["POST"]),
@@ -242,6 +248,7 @@ def _openapi() -> dict[str, Any]:
             "/api/v1/servers": get("Servers, their state and counts"),
             "/api/v1/tools": get("Tools, all or searched", search, limit, refresh),
             "/api/v1/tools/{name}": get("One tool", name),
+            "/api/v1/views": get("The endpoints of several servers, and what their lists cost an agent"),
             "/api/v1/experiments": get("How the arms of split tools do, and what can be said of it"),
             "/api/v1/experiments/{tool}/promote": post("Give one arm all calls", {"arm": text}),
             "/api/v1/experiments/{tool}/rollback": post("Give all calls to the first arm", {}),

@@ -4,6 +4,7 @@ Each line is one meaning. A word may stand in several. Kept short: a wrong neigh
 """
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Final
 
@@ -167,8 +168,13 @@ def _neighbours() -> dict[str, tuple[str, ...]]:
     return {word: tuple(others) for word, others in found.items()}
 
 
+def every_word() -> Iterable[str]:
+    """All words that may stand for others."""
+    return _neighbours()
+
+
 def neighbours(word: str) -> tuple[str, ...]:
     """Words that may stand for one, the nearest first."""
     known = _neighbours()
-    forms = (word, word.removesuffix("s"), word.removesuffix("es"), word.removesuffix("ing"), word.removesuffix("ed"))
+    forms = (word, *(word.removesuffix(ending) for ending in ("s", "es", "d", "ed", "ing")))
     return next((known[form] for form in forms if form in known), ())

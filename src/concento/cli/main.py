@@ -21,6 +21,7 @@ VERBS: Final[Mapping[str, str]] = {
     "doctor": "Try every server and client, and say what to do.",
     "servers": "Show what is connected, what is failing and why.",
     "tools": "List or search tools.",
+    "views": "Show endpoints, and what their lists cost an agent.",
     "inspect": "Show one tool: definition, server, how to call it.",
     "call": "Call a tool.",
     "explain": "Say whether somebody sees a tool and may call it.",

@@ -49,6 +49,10 @@ class Talk(Protocol):
         """What `/api/v1/tools` says."""
         ...
 
+    async def views(self) -> dict[str, Any]:
+        """What `/api/v1/views` says."""
+        ...
+
     async def tool(self, name: str) -> dict[str, Any] | None:
         """What `/api/v1/tools/NAME` says; None if there is no such tool."""
         ...
@@ -133,6 +137,9 @@ class OwnHub:
 
     async def tools(self, search: str | None) -> dict[str, Any]:
         return describe.tools(self._hub, search)
+
+    async def views(self) -> dict[str, Any]:
+        return describe.views(self._hub)
 
     async def tool(self, name: str) -> dict[str, Any] | None:
         return describe.tool(self._hub, name)
@@ -219,6 +226,9 @@ class RunningHub:
 
     async def tools(self, search: str | None) -> dict[str, Any]:
         return dict(await self._get("/api/v1/tools", *([] if search is None else [("search", search)])))
+
+    async def views(self) -> dict[str, Any]:
+        return dict(await self._get("/api/v1/views"))
 
     async def tool(self, name: str) -> dict[str, Any] | None:
         found = await self._get(f"/api/v1/tools/{quote(name, safe='')}")

@@ -32,7 +32,7 @@ WAITING_MAX: Final = 256
 """Searches under way or waiting; more are refused."""
 DEPTH: Final = 50
 """How far down each ranking counts."""
-COVERED: Final = 10
+COVERED: Final = 5
 """Of how many it is known how likely each is the right one, if those before it are not."""
 
 
@@ -94,7 +94,10 @@ class Finder:
     def _index(self, view: TenantView) -> "_Index":
         index = self._indexes.pop(view, None)
         if index is None:
-            index = _Index(view.items("tools"))
+            entries = view.items("tools")
+            # A list that was fetched anew is mostly the same as before, as those of two callers may be.
+            same = (known for known in self._indexes.values() if known.entries == entries)
+            index = next(same, None) or _Index(entries)
             while len(self._indexes) >= INDEXES_MAX:
                 del self._indexes[next(iter(self._indexes))]
         self._indexes[view] = index
@@ -159,6 +162,7 @@ class _Index:
         """The ranking by words."""
         if self._words is None:
             self._words = ToolIndex(self.entries)
+            self._words.learn()
         return self._words.ranked(need, DEPTH)
 
     def covers(self, need: str, places: list[int]) -> dict[int, Cover]:
