@@ -4,6 +4,7 @@ The routes of the admin listener are read off its application, so that a new one
 Source: hardening T20.
 """
 
+import re
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -25,7 +26,13 @@ DATA = [
 _NOBODY = cast(AdminAccess, None)
 _hub = cast(Any, SimpleNamespace(hosts=Hosts([])))
 ADMIN = [
-    *(("GET", route.path.format(name="t")) for route in admin_app(_hub, _NOBODY).routes if isinstance(route, Route)),
+    *(
+        (method, re.sub(r"\{[a-z:]+\}", "t", route.path))
+        for route in admin_app(_hub, _NOBODY).routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+        if method != "HEAD"
+    ),
     *(("GET", "/nothing"), ("POST", "/api/v1/servers"), ("OPTIONS", "/api/v1/servers")),
 ]
 FOREIGN = {

@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from ..admin.explain import Question
 from . import completing
 from .common import config_option, put_json, read_config, tell
+from .explain import show
 from .inspect import unknown
 from .talk import Talk, with_hub
 
@@ -19,13 +21,17 @@ from .talk import Talk, with_hub
 )
 @click.option("--json", "json_from", metavar="-|TEXT", help="Arguments as a JSON object; - reads standard input.")
 @click.option("--raw", is_flag=True, help="Print the whole result as JSON.")
+@click.option("--dry-run", is_flag=True, help="Call nothing: say which server would answer, and what it would get.")
 @config_option
-def command(tool: str, arguments: tuple[str, ...], json_from: str | None, raw: bool, config: str | None) -> None:
+def command(
+    tool: str, arguments: tuple[str, ...], json_from: str | None, raw: bool, dry_run: bool, config: str | None
+) -> None:
     """Call a tool and print what it answers; exit 1 if it failed.
 
     \b
     Example:
       concento call time__get_current_time timezone=Europe/Rome
+      concento call web_search query=tea --dry-run
       echo '{"timezone": "Europe/Rome"}' | concento call time__get_current_time --json -
     """
     given = _object(json_from) if json_from is not None else {}
@@ -36,9 +42,15 @@ def command(tool: str, arguments: tuple[str, ...], json_from: str | None, raw: b
         if found is None:
             raise await unknown(talk, tool)
         schema = found["definition"].get("inputSchema") or {}
-        return await talk.call(tool, {**given, **dict(_pair(text, schema) for text in arguments)})
+        values = {**given, **dict(_pair(text, schema) for text in arguments)}
+        if dry_run:
+            return await talk.explain(Question(tool, "anonymous", arguments=json.dumps(values)))
+        return await talk.call(tool, values)
 
     result = with_hub(read_config(config), ask)
+    if dry_run:
+        put_json(result) if raw else show(result)
+        raise SystemExit(0 if result["callable"] else 1)
     if raw:
         put_json(result)
     else:

@@ -4,7 +4,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -94,11 +95,18 @@ async def _with_hub(config: Config, ask: Callable[[Talk], Awaitable[T]], own: bo
                 tell(f"asking the hub at http://{config.admin}")
                 return await ask(running)
     tell(f"no hub is running here; starting one from {config.path}")
+    async with settled(config) as hub:
+        return await ask(OwnHub(hub))
+
+
+@asynccontextmanager
+async def settled(config: Config) -> AsyncIterator[Hub]:
+    """A hub of our own whose servers are listed, as far as they can be. Errors: StartError."""
     hub = await Hub.create(config)
     try:
         await describe.refresh(hub)  # wakes what was never listed
         await _settle(hub)
-        return await ask(OwnHub(hub))
+        yield hub
     finally:
         await hub.close()
 
