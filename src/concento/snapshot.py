@@ -122,7 +122,8 @@ class Snapshot:
         for key, tool in self.config.tools.items():
             slices = {slice.server.alias: slice for slice in self._slices(ALL, tool.tenant)}
             for note in misfits(tool, slices):
-                yield f"the logical tool {key!r} {note}"
+                at = f" ({tool.place})" if tool.place else ""
+                yield f"the logical tool {key!r}{at} {note}"
 
     # -- views
 

@@ -45,7 +45,8 @@ def test_without_any_it_is_said_how_to_begin(tmp_path: Path) -> None:
 def test_what_a_logical_tool_leaves_out_is_said_wherever_one_looks(tmp_path: Path) -> None:
     config = split_config(tmp_path)
     config.write_text(config.read_text() + "  other: {bind: [s.echo, t.eco]}\n")
-    note = "the logical tool 'other' leaves out t.eco, which the server does not offer; did you mean t.echo?"
+    told = "leaves out t.eco, which the server does not offer; did you mean t.echo?"
+    note = f"the logical tool 'other' ({config}:8) {told}"
     with serving(config) as (process, _, _):
         assert note in run("servers", cwd=tmp_path).stderr
         assert note in json.loads(run("servers", "--json", cwd=tmp_path).stdout)["notes"]

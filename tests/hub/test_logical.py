@@ -14,7 +14,7 @@ from tests.hub.conftest import Start
 from concento.admin.describe import servers as servers_told
 from concento.admin.explain import Question, answer
 from concento.model.config import View
-from concento.model.logical import Adapter, Bound
+from concento.model.logical import Adapter, Bound, Fanout, Merge
 from concento.model.policy import Role, Rule
 from concento.testing.faults import Executions, lossy, lost_reply
 from concento.testing.http_server import ScriptedHttpServer
@@ -295,3 +295,53 @@ async def test_who_answered_is_recorded(start: Start, stack: AsyncExitStack) -> 
         await at_home.call()
     assert Counter(seen) == {("a", "search", 1): 2, ("b", "search", 1): 2}
     await until(lambda: at_home.hub.hub.upstreams.get("a").in_flight == 0, "nothing is left")
+
+
+def output(**properties: Any) -> dict[str, Any]:
+    return {"outputSchema": {"type": "object", "properties": properties}}
+
+
+@pytest.mark.parametrize(
+    ("definition", "told"),
+    [
+        (tool("search", "query", "region"), "tries b.search, whose arguments differ: it has 'region'"),
+        (tool("search", "q"), "tries b.search, whose arguments differ: it lacks 'query', has 'q'"),
+        (tool(), None),
+    ],
+)
+async def test_arms_that_take_other_arguments_are_told(
+    start: Start, stack: AsyncExitStack, definition: dict[str, Any], told: str | None
+) -> None:
+    one = logical("a.search", "b.search", strategy="split")
+    at_home = await house(start, stack, [serving(), serving(definition=definition)], one)
+    notes = list(at_home.hub.hub.current.snapshot.logical_notes())
+    assert (told is None) is (notes == [])
+    assert told is None or told in notes[0]
+    adapted = logical("a.search", Bound("b", "search", adapter=Adapter()), strategy="split")
+    at_home = await house(start, stack, [serving(), serving(definition=definition)], adapted)
+    assert not list(at_home.hub.hub.current.snapshot.logical_notes())
+
+
+@pytest.mark.parametrize(
+    ("definition", "told"),
+    [
+        (tool(**output(hits={"type": "array"})), "merges nothing of b.search: its output schema has no 'page'"),
+        (tool(**output(page={"type": "string"})), None),
+        (
+            tool(**output(page={"type": "object", "properties": {"items": {"type": "string"}}})),
+            "no list at 'page.items', but the type 'string'",
+        ),
+        (tool(**output(page={"type": "object", "properties": {"items": {"type": "array"}}})), None),
+        (tool(outputSchema={"$ref": "#/$defs/x", "properties": {}}), None),
+        (tool(), None),
+    ],
+)
+async def test_a_list_that_nobody_returns_is_told(
+    start: Start, stack: AsyncExitStack, definition: dict[str, Any], told: str | None
+) -> None:
+    merge = Fanout(merge=Merge("union", ("page", "items"), ("url",)))
+    one = logical("a.search", "b.search", strategy="fanout", fanout=merge)
+    at_home = await house(start, stack, [serving(), serving(definition=definition)], one)
+    notes = list(at_home.hub.hub.current.snapshot.logical_notes())
+    assert (told is None) is (notes == [])
+    assert told is None or told in notes[0]

@@ -1,7 +1,7 @@
 """A logical tool as somebody sees it: those of its bound tools that they may use, and one definition for all."""
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,8 +61,56 @@ def logical(tool: LogicalTool, slices: Mapping[str, Slice], permits: Permits) ->
 
 
 def misfits(tool: LogicalTool, slices: Mapping[str, Slice]) -> list[str]:
-    """What is bound and left out, and why: for the operator."""
-    return _known(tool, slices)[1]
+    """What does not go together, for the operator: what is bound and left out, arms that take other arguments than
+    callers know, lists to merge that nobody returns."""
+    fitting, notes = _known(tool, slices)
+    return [*notes, *_discords(tool, fitting), *_fruitless(tool, fitting)]
+
+
+def _discords(tool: LogicalTool, fitting: Sequence[Choice]) -> Iterator[str]:
+    """Arms of an experiment whose arguments differ from those that are listed, without anything said of that."""
+    plain = [choice for choice in fitting if choice.bound.adapter is None]
+    if tool.strategy not in ("split", "shadow") or len(plain) < 2:
+        return
+    listed = set(_schema(plain[0].entry).properties)
+    for choice in plain[1:]:
+        own = set(_schema(choice.entry).properties)
+        if own != listed:
+            more = [f"lacks {name!r}" for name in sorted(listed - own)]
+            more += [f"has {name!r}" for name in sorted(own - listed)]
+            name = f"{choice.bound.alias}.{choice.bound.own}"
+            told = ", ".join(more[:_NAMED_MAX])
+            yield f"tries {name}, whose arguments differ: it {told}; say in its `arguments` what becomes of them"
+
+
+def _fruitless(tool: LogicalTool, fitting: Sequence[Choice]) -> Iterator[str]:
+    """Bound tools whose schema has no list where results are to be merged."""
+    path = tool.fanout.merge.path
+    if tool.strategy != "fanout" or not path:
+        return
+    for choice in fitting:
+        name = f"{choice.bound.alias}.{choice.bound.own}"
+        if choice.bound.result is None and (lack := _lacks_list(choice.entry, path)) is not None:
+            yield f"merges nothing of {name}: its output schema has {lack}; map its `result`, or merge another `path`"
+
+
+def _lacks_list(entry: Entry, path: Sequence[str]) -> str | None:
+    """What an output schema has instead of a list at a path, if it says plainly; None if it has one or says nothing."""
+    try:
+        node = msgspec.json.decode(entry.own_raw, type=_Output).outputSchema
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    for depth, name in enumerate(path, start=1):
+        properties = node.get("properties") if isinstance(node, dict) else None
+        if not isinstance(properties, dict) or node.get("additionalProperties", False) or "$ref" in node:
+            return None
+        if name not in properties:
+            return f"no {'.'.join(path[:depth])!r}"
+        node = properties[name]
+    kind = node.get("type") if isinstance(node, dict) else None
+    return (
+        f"no list at {'.'.join(path)!r}, but the type {kind!r}" if isinstance(kind, str) and kind != "array" else None
+    )
 
 
 def _known(tool: LogicalTool, slices: Mapping[str, Slice]) -> tuple[list[Choice], list[str]]:
@@ -108,6 +156,10 @@ class _Schema(msgspec.Struct):
 
 class _Tool(msgspec.Struct):
     inputSchema: _Schema = msgspec.field(default_factory=_Schema)
+
+
+class _Output(msgspec.Struct):
+    outputSchema: Any = None
 
 
 _decode = msgspec.json.Decoder(_Tool).decode

@@ -32,7 +32,7 @@ def command(config: str | None, connect: bool, as_json: bool) -> None:
 
         told = with_hub(configuration, lambda talk: talk.servers(), own=True)
         show(told, as_json)
-        raise SystemExit(any(server["state"] != "ready" for server in told["servers"]))
+        raise SystemExit(bool(told["notes"]) or any(server["state"] != "ready" for server in told["servers"]))
     notes = list(_notes(configuration))
     for note in notes:
         tell(note)

@@ -109,3 +109,5 @@ class LogicalTool:
     """Whether agents are offered to say if its results were of use."""
     tenant: str = DEFAULT_TENANT
     """Whose it is."""
+    place: str = field(default="", compare=False)
+    """Where it is configured, as file:line."""

@@ -35,7 +35,7 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
     problems = reader.problems
     placed = root.get(keys.SERVERS) or {}
     servers = {alias: build_server(alias, table, context) for alias, table in placed.items()}
-    tools = build_logical(root, DEFAULT_TENANT, servers, problems)
+    tools = build_logical(root, DEFAULT_TENANT, servers, str(path), problems)
     views = _views(root, DEFAULT_TENANT, servers, tools, problems)
     _refuse_second_bare(placed, problems)
     operators = tuple(servers.values())
@@ -49,7 +49,7 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         _refuse_second_bare({**placed, **own}, problems)
         tenants[name] = build_tenant(name, tenant, theirs, operators, roles, str(path), reader)
         seen = {server.alias: server for server in (*operators, *theirs)}
-        own_tools = build_logical(tenant.value, name, seen, problems)
+        own_tools = build_logical(tenant.value, name, seen, str(path), problems)
         _refuse_namesakes(own_tools, tools, tenant.value, problems)
         tools |= own_tools
         views |= _views(tenant.value, name, seen, tools, problems)

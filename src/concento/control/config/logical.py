@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -217,7 +218,7 @@ TOOLS: Final = Key(
 
 
 def build_logical(
-    table: Table, tenant: str, servers: Mapping[str, Server], problems: Problems
+    table: Table, tenant: str, servers: Mapping[str, Server], file: str, problems: Problems
 ) -> dict[str, LogicalTool]:
     """A tenant's logical tools, over servers by alias, by their keys."""
     made: dict[str, LogicalTool] = {}
@@ -226,7 +227,8 @@ def build_logical(
             logical_name(name)
         except ValueError as error:
             problems.add(place, str(error))
-        made[owned(tenant, name)] = _tool(name, tool, tenant, servers, problems)
+        built = _tool(name, tool, tenant, servers, problems)
+        made[owned(tenant, name)] = replace(built, place=f"{file}:{place.line}")
     return made
 
 
