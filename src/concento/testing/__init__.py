@@ -2,12 +2,15 @@
 
 Imported by nobody in this package. It proves nothing about a correct server or client: for that, use the official SDK.
 Read next: `http_server.py` (a server under byte control), `mcp_server.py` (what it says), `faults.py` (what goes wrong
-over many calls), `stdio_child.py` (the same as a child process), `raw_agent.py` (the other side).
+over many calls), `fault_proxy.py` (what goes wrong on the way), `invariants.py` (what has to hold whatever happens),
+`stdio_child.py` (the same as a child process), `raw_agent.py` (the other side).
 """
 
 from .clock import ManualClock
+from .fault_proxy import FaultProxy
 from .faults import Barrier, Executions, fails, flapping, lossy, lost_reply, slow
 from .http_server import Conn, Handler, Hit, ScriptedHttpServer
+from .invariants import Broken, hold
 from .mcp_server import (
     Exchange,
     Hook,
@@ -36,9 +39,11 @@ from .waiting import until
 
 __all__ = [
     "Barrier",
+    "Broken",
     "Conn",
     "Exchange",
     "Executions",
+    "FaultProxy",
     "Handler",
     "Hit",
     "Hook",
@@ -59,6 +64,7 @@ __all__ = [
     "flapping",
     "garbage",
     "hang",
+    "hold",
     "legacy_initialize",
     "legacy_mcp",
     "legacy_request",
