@@ -142,6 +142,19 @@ async def test_who_wants_to_know_is_told_who_was_asked(start: Start, stack: Asyn
         ("b.search", "answered"),
     ]
     assert {**asked, "_meta": None} == {**plain, "_meta": None}
+    first, second = route["candidates"]
+    assert (first["tool"], first["order"], second["order"]) == ("a.search", 1, 2)
+    assert first["why"] == "it stands first"
+    assert first["replicas"][0]["circuit"] == "closed"
+
+
+async def test_whose_turn_it_is_is_told_as_it_comes(start: Start, stack: AsyncExitStack) -> None:
+    at_home = await house(start, stack, [serving(), serving()], logical("a.search", "b.search", strategy="balance"))
+    params = {"name": "web_search", "arguments": {"query": "x"}, "_meta": {"dev.concento/route": True}}
+    for _ in range(4):
+        route = (await at_home.agent.modern("tools/call", params)).result["_meta"]["dev.concento/route"]
+        planned = [one["tool"] for one in sorted(route["candidates"], key=lambda one: int(one["order"]))]
+        assert planned[0] == route["asked"][0]["tool"]
 
 
 async def test_turns_go_by_weight(start: Start, stack: AsyncExitStack) -> None:

@@ -11,13 +11,13 @@ from msgspec import Raw, Struct
 
 from ..catalog.view import Binding, chosen
 from ..front.identity.keys import KeyRecord
+from ..gateway.planned import candidates_of
 from ..model.call import ALL
 from ..model.errors import CallError
 from ..model.principal import Principal
 from ..model.tenant import DEFAULT_TENANT
 from ..policy.decide import Facts
 from .describe import Hub
-from .planned import candidates_of
 
 ARGUMENTS_CHARS_MAX = 65_536
 

@@ -21,6 +21,7 @@ from ..routing.order import may_follow, only, order, share_of
 from . import inputs
 from .ask import ask
 from .budget import is_repeatable
+from .planned import candidates_of
 from .resolve import Target, tool_target
 from .told import with_meta
 
@@ -44,6 +45,8 @@ async def one_of(
     choices = logical.choices
     tool = logical.tool
     key = owned(tool.tenant, tool.name)
+    is_told = meta.ROUTE in call.meta and call.meta[meta.ROUTE] == _TRUE
+    candidates = _candidates(gateway, target, call) if is_told else []
     turn = gateway.turns[key] = gateway.turns.get(key, -1) + 1
     if call.state is None:
         share, weights = 0.0, logical.weights
@@ -72,9 +75,10 @@ async def one_of(
                 reply = await ask(gateway, wanted, call, notify, record)
                 if tool.feedback:
                     _keep_arm(gateway, call, tool.name, record.arm)
-                if meta.ROUTE in call.meta and call.meta[meta.ROUTE] == _TRUE:
+                if is_told:
                     asked.append({"tool": f"{binding.alias}.{binding.own}", "outcome": "answered"})
-                    reply = with_meta(reply, meta.ROUTE, {"strategy": tool.strategy, "asked": asked})
+                    route = {"strategy": tool.strategy, "candidates": candidates, "asked": asked}
+                    reply = with_meta(reply, meta.ROUTE, route)
                 return reply
             except CallError as error:
                 told = {"outcome": error.outcome, "code": error.code, "message": error.message[:_SHOWN_CHARS]}
@@ -87,6 +91,14 @@ async def one_of(
             gateway.budget.leave(repeated)
     assert failed is not None
     raise failed
+
+
+def _candidates(gateway: "Gateway", target: Target, call: Call) -> list[dict[str, Any]]:
+    """How it looked before anybody was asked, of what this caller may use."""
+    arguments = call.params.get("arguments")
+    reach = gateway.current.snapshot.reach(call.principal)
+    found = candidates_of(gateway, target.binding, reach, call.principal, arguments)
+    return [{name: value for name, value in one.items() if name != "visible"} for one in found if one["visible"]]
 
 
 def _keep_arm(gateway: "Gateway", call: Call, name: str, arm: tuple[str, str] | None) -> None:

@@ -1,6 +1,7 @@
 """How a call would be routed now, and why: the order that routing itself says, over readings taken at this moment."""
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
 from msgspec import Raw
 
@@ -13,9 +14,11 @@ from ..policy.decide import Reach
 from ..protocol.jsonrpc import EMPTY_OBJECT, read_once
 from ..routing.adapt import adapted
 from ..routing.order import only, order, share_of, whose_share, whose_turn
+from ..snapshot import Current
 from ..upstream.circuit import standing
+from ..upstream.pool import Upstreams
 from ..upstream.server import Upstream
-from .describe import Hub
+from .promotions import Promotions
 
 _BALANCED: Final = {
     "round_robin": "in turn",
@@ -25,8 +28,32 @@ _BALANCED: Final = {
 }
 
 
+class Routed(Protocol):
+    """What routing reads while it runs: a gateway, and the hub that has it."""
+
+    @property
+    def current(self) -> Current:
+        """The snapshot."""
+        ...
+
+    @property
+    def upstreams(self) -> Upstreams:
+        """The servers."""
+        ...
+
+    @property
+    def promotions(self) -> Promotions:
+        """What the operator decided of experiments."""
+        ...
+
+    @property
+    def turns(self) -> Mapping[str, int]:
+        """How often each logical tool was called, by its key."""
+        ...
+
+
 def candidates_of(
-    hub: Hub, binding: Binding, reach: Reach, principal: Principal, arguments: Raw | None
+    hub: Routed, binding: Binding, reach: Reach, principal: Principal, arguments: Raw | None
 ) -> list[dict[str, Any]]:
     """The tools of servers that would answer a call: one, or those that a logical tool is bound to."""
     logical = binding.logical
@@ -54,7 +81,7 @@ def candidates_of(
     return found
 
 
-def _ordered(hub: Hub, logical: Logical, found: list[dict[str, Any]], principal: Principal) -> None:
+def _ordered(hub: Routed, logical: Logical, found: list[dict[str, Any]], principal: Principal) -> None:
     """Note of each candidate when it would be asked, and why then."""
     tool = logical.tool
     key = owned(tool.tenant, tool.name)
@@ -115,7 +142,7 @@ def _only(live: Upstream | None) -> str:
     return f"its {len(live.replicas)} replicas get calls {_BALANCED[live.server.balance]}"
 
 
-def _live(hub: Hub, key: str) -> Upstream | None:
+def _live(hub: Routed, key: str) -> Upstream | None:
     return next((one for one in hub.upstreams if one.server.key == key), None)
 
 
