@@ -63,14 +63,16 @@ def test_an_arm_is_promoted_in_one_command_over_restarts_and_it_is_on_record(tmp
     config = split_config(tmp_path)
     text = config.read_text().replace("state: off\n", "")
     config.write_text(f"{text}state: sqlite:///state/concento.db\n")
-    with serving(config):
+    with serving(config) as (process, _, _):
         assert run("call", "say", "text=hello", cwd=tmp_path).returncode == 0
         wrong = run("experiments", "promote", "say", "u.echo", cwd=tmp_path)
         assert (wrong.returncode, "its arms: s.echo, t.echo" in wrong.stderr) == (1, True)
         done = run("experiments", "promote", "say", "t.echo", cwd=tmp_path)
         assert done.returncode == 0
         assert "all calls go to t.echo, as operator said on" in done.stdout
-    with serving(config):
+        process.terminate()  # a kill could take the last entries
+        process.communicate(timeout=20)
+    with serving(config) as (process, _, _):
         assert run("call", "say", "text=hello", cwd=tmp_path).returncode == 0
         (told,) = json.loads(run("experiments", "--json", cwd=tmp_path).stdout)["experiments"]
         calls = {arm["arm"]: arm["calls"] for arm in told["arms"]}
@@ -78,6 +80,8 @@ def test_an_arm_is_promoted_in_one_command_over_restarts_and_it_is_on_record(tmp
         assert sum(calls.values()) == 2, "what was counted before the restart counts on"
         assert run("experiments", "rollback", "say", cwd=tmp_path).returncode == 0
         assert run("experiments", "resume", "say", cwd=tmp_path).returncode == 0
+        process.terminate()
+        process.communicate(timeout=20)
     recorded = run("audit", "query", "--json", cwd=tmp_path).stdout
     changes = [entry for entry in json.loads(recorded)["entries"] if entry["kind"] == "changed"]
     assert [(one["method"], one["name"], one["reason"], one["subject"]) for one in changes] == [

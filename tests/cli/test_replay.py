@@ -27,10 +27,12 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = config.read_text() + f"  t: {{command: {CHILD}}}\n"
     tools = "tools: {say: {bind: [s.echo, t.echo]}}\naudit: {arguments: full}\ntelemetry: {access_log: access.log}\n"
     config.write_text(text + tools)
-    with serving(config):
+    with serving(config) as (process, _, _):
         for number in range(3):
             assert run("call", "s__echo", f"text=hello {number}", cwd=folder).returncode == 0
         assert run("call", "say", "text=hello", cwd=folder).returncode == 0
+        process.terminate()  # a kill could take the last entries
+        process.communicate(timeout=20)
     (folder / "calls.jsonl").write_text(run("audit", "export", cwd=folder).stdout)
     return config
 
