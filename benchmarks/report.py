@@ -115,6 +115,12 @@ PARTS = {
         "cpu_us",
         subtitle="CPU of the hub per call of a tool that stands for those of several servers",
     ),
+    "neighbour": Part(
+        "Beside a server that hangs",
+        "Calls of one server, while another has all the calls that it may have (256) and answers none of them.",
+        "cpu_us",
+        subtitle="CPU of the hub per call of a server, alone and beside one that hangs",
+    ),
     "access": Part(
         "Who may call what",
         "*nothing*: no identity, policy, limits or audit record. *concento*: as by default, with the audit record "

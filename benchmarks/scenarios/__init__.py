@@ -9,6 +9,7 @@ from .calls import calls, events, large, stdio
 from .growth import growth
 from .lists import lists
 from .memory import memory
+from .neighbour import neighbour
 from .routing import routing
 from .start import start
 
@@ -23,4 +24,5 @@ SCENARIOS: Final[dict[str, Callable[[Bench], None]]] = {
     "growth": growth,
     "access": access,
     "routing": routing,
+    "neighbour": neighbour,
 }
