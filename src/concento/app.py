@@ -191,6 +191,10 @@ class Hub:
         """What the operator decided of experiments."""
         return self.gateway.promotions
 
+    async def approve(self, server: str, tool: str, digest: str, by: str) -> bool:
+        """Show a tool that was held back, if its definition still is that one."""
+        return await self.federation.approve(server, tool, digest, by)
+
     def changed(self, by: Principal, method: str, name: str, reason: str) -> None:
         """Have it in the audit record that an operator changed something."""
         if self.audit is not None:

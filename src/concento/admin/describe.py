@@ -52,6 +52,10 @@ class Hub(Protocol):
         """What the operator decided of experiments."""
         ...
 
+    async def approve(self, server: str, tool: str, digest: str, by: str) -> bool:
+        """Show a tool that was held back, if its definition still is that one."""
+        ...
+
     def changed(self, by: Principal, method: str, name: str, reason: str) -> None:
         """Have it in the audit record that an operator changed something."""
         ...
@@ -106,6 +110,7 @@ def _server(hub: Hub, slice: Slice) -> dict[str, Any]:
         "templates": len(slice.templates),
         "in_flight": live.in_flight if live is not None else 0,
         "notes": list(slice.notes),
+        "held": len(slice.held),
         "stderr": list(stderr[-STDERR_LINES:]),
         "place": slice.server.place,
     }

@@ -27,7 +27,7 @@ from ..model.config import Address
 from ..model.errors import StartError
 from ..model.tenant import DEFAULT_TENANT
 from ..upstream.tasks import Tasks
-from . import describe, explain, trials
+from . import approvals, describe, explain, trials
 from .access import AdminAccess
 from .describe import Hub
 
@@ -48,6 +48,7 @@ INDEX = """Concento {version}
 /api/v1/tools              all tools; ?search=words finds some, ?refresh=no wakes no server that was never listed
 /api/v1/tools/NAME         one tool, with its definition
 /api/v1/views              the endpoints, and about how many tokens their lists cost
+/api/v1/approvals          tools that are held back, with what changed; POST lets one be shown
 /api/v1/experiments        how the arms of experiments do; POST …/TOOL/promote, /rollback, /resume ends or resumes one
 /api/v1/explain            ?tool=NAME&subject=WHO: whether they see it and may call it, and why
 /metrics                   Prometheus metrics
@@ -144,14 +145,24 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
     async def experiments(_: Request) -> Response:
         return JSONResponse(trials.experiments(hub))
 
+    async def pending(_: Request) -> Response:
+        await describe.refresh(hub)
+        return JSONResponse(approvals.pending(hub))
+
+    async def approve(request: Request) -> Response:
+        fields = ("server", "tool", "hash")
+        return await _changed(request, fields, lambda by, **given: approvals.approve(hub, by=by, **given))
+
     async def promote(request: Request) -> Response:
-        return await _changed(request, ("arm",), lambda tool, by, arm: trials.promote(hub, tool, arm, by))
+        return await _changed(
+            request, ("arm",), lambda by, arm: trials.promote(hub, request.path_params["tool"], arm, by)
+        )
 
     async def rollback(request: Request) -> Response:
-        return await _changed(request, (), lambda tool, by: trials.rollback(hub, tool, by))
+        return await _changed(request, (), lambda by: trials.rollback(hub, request.path_params["tool"], by))
 
     async def resume(request: Request) -> Response:
-        return await _changed(request, (), lambda tool, by: trials.resume(hub, tool, by))
+        return await _changed(request, (), lambda by: trials.resume(hub, request.path_params["tool"], by))
 
     async def metrics(_: Request) -> Response:
         return Response(hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -172,6 +183,8 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         Route("/api/v1/tools", tools),
         Route("/api/v1/tools/{name}", tool),
         Route("/api/v1/views", views),
+        Route("/api/v1/approvals", pending),
+        Route("/api/v1/approvals", approve, methods=["POST"]),
         Route("/api/v1/experiments", experiments),
         Route("/api/v1/experiments/{tool:path}/promote", promote, methods=["POST"]),
         Route("/api/v1/experiments/{tool:path}/rollback", rollback, methods=["POST"]),
@@ -207,7 +220,7 @@ async def _changed(request: Request, fields: Sequence[str], change: Callable[...
         told = f"the text{'s' * (len(fields) > 1)} {', '.join(map(repr, fields))}" if fields else "nothing"
         return JSONResponse({"error": f"the body has to be an object with {told} in it"}, 422)
     try:
-        return JSONResponse(await change(request.path_params["tool"], request.scope[CALLER], **given))
+        return JSONResponse(await change(by=request.scope[CALLER], **given))
     except trials.NoSuchThing as error:
         return JSONResponse({"error": str(error)}, 404)
 
@@ -227,7 +240,7 @@ def _openapi() -> dict[str, Any]:
         return {
             "post": {
                 "summary": summary,
-                "parameters": [of_tool],
+                "parameters": [] if "server" in fields else [of_tool],
                 "requestBody": {"required": bool(fields), "content": {"application/json": {"schema": schema}}},
                 "responses": {status: {"description": told} for status, told in answers.items()},
             }
@@ -249,6 +262,10 @@ def _openapi() -> dict[str, Any]:
             "/api/v1/tools": get("Tools, all or searched", search, limit, refresh),
             "/api/v1/tools/{name}": get("One tool", name),
             "/api/v1/views": get("The endpoints of several servers, and what their lists cost an agent"),
+            "/api/v1/approvals": {
+                **get("Tools that wait for approval, with what changed"),
+                **post("Show a tool as it was looked at", {"server": text, "tool": text, "hash": text}),
+            },
             "/api/v1/experiments": get("How the arms of split tools do, and what can be said of it"),
             "/api/v1/experiments/{tool}/promote": post("Give one arm all calls", {"arm": text}),
             "/api/v1/experiments/{tool}/rollback": post("Give all calls to the first arm", {}),

@@ -1,7 +1,7 @@
 """One server's share of the catalog: what it offers, under its public names, ready to be sent."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +13,9 @@ from ..model.inventory import Health, Inventory, Item, Kind
 from ..protocol.headers import ParamHeader
 from ..protocol.jsonrpc import raw, read_object, read_string
 from .annotations import KEY, InvalidAnnotation, param_headers
+from .clean import suspicions
 from .names import Naming, public_name
+from .pins import Held, Pin, Why, canonical
 from .uris import publish_template, publish_uri
 
 __all__ = ["Entry", "Naming", "Slice", "build_slice"]
@@ -52,23 +54,38 @@ class Slice:
     resources: tuple[Entry, ...] = ()
     templates: tuple[Entry, ...] = ()
     notes: tuple[str, ...] = ()
+    held: tuple["Held", ...] = ()
+    """Tools that nobody sees until they are approved."""
 
     def entries(self, kind: Kind) -> tuple[Entry, ...]:
         """The entries of a kind, in the server's order."""
         return getattr(self, kind)  # type: ignore[no-any-return]
 
 
-def build_slice(server: Server, inventory: Inventory | None, health: Health, *, naming: Naming) -> Slice:
-    """Name and prepare everything a server offers. Of two items with one name the first stays."""
+def build_slice(
+    server: Server,
+    inventory: Inventory | None,
+    health: Health,
+    *,
+    naming: Naming,
+    pins: Mapping[str, Pin] | None = None,
+) -> Slice:
+    """Name and prepare everything a server offers. Of two items with one name the first stays.
+
+    `pins`: by the server's own names, the definitions that its tools have to have; None: any.
+    """
     if inventory is None:
         return Slice(server, None, health)
     notes: list[str] = []
     alias, prefixed = server.alias, server.prefix == "alias"
+    named = _entries("tools", inventory, notes, lambda item: _tool(server, item, naming, notes))
+    tools, held = _sifted(named, pins, notes)
     return Slice(
         server,
         inventory,
         health,
-        tools=_entries("tools", inventory, notes, lambda item: _tool(server, item, naming, notes)),
+        tools=tools,
+        held=held,
         prompts=_entries(
             "prompts",
             inventory,
@@ -96,11 +113,35 @@ def _entries(
         if not item.key:
             notes.append(f"left out one of its {kind}: it has no {_MEMBER[kind]}")
             continue
+        if item.cleaned:
+            notes.append(f"took hidden characters out of {item.key!r} of its {kind}")
         entry = make(item)
         if entry is not None and (first := made.setdefault(entry.public, entry)) is not entry:
             taken = "comes twice" if first.own == entry.own else f"{first.own!r} has the name {entry.public!r} already"
             notes.append(f"left out {item.key!r} of its {kind}: {taken}")
     return tuple(made.values())
+
+
+def _sifted(
+    tools: tuple[Entry, ...], pins: Mapping[str, Pin] | None, notes: list[str]
+) -> tuple[tuple[Entry, ...], tuple[Held, ...]]:
+    """Tools that may be seen, and those that wait for somebody to approve them."""
+    if pins is None:
+        return tools, ()
+    shown: list[Entry] = []
+    held: list[Held] = []
+    for entry in tools:
+        pin, definition = pins.get(entry.own), canonical(entry.own_raw)
+        if pin is not None and pin.definition == definition:
+            shown.append(entry)
+            continue
+        why: Why = "new" if pin is None else "changed"
+        held.append(Held(entry, why, definition, pin, tuple(suspicions(entry.own_raw))))
+        notes.append(f"holds back its tool {entry.own!r}, which {_WAITS[why]}; see `concento tools pending`")
+    return tuple(shown), tuple(held)
+
+
+_WAITS: dict[Why, str] = {"new": "nobody approved yet", "changed": "is not what was approved"}
 
 
 def _tool(server: Server, item: Item, naming: Naming, notes: list[str]) -> Entry | None:

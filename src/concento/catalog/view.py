@@ -97,6 +97,7 @@ class TenantView:
         bound = {bound.alias for one in wanted for bound in one.bind}
         self.sources = tuple([one for one in slices if one.server.alias in bound or one.server.alias in self._servers])
         """What it shows comes from these: what logical tools are bound to is not shown for that."""
+        self._held = self._collect_held()
         self._items: dict[Kind, dict[str, Entry]] = {kind: self._collect(kind) for kind in KINDS}
         self.expose = expose
         self.meta_tools = self._own_tools()
@@ -123,6 +124,19 @@ class TenantView:
 
         made = [logical(one, by_alias, permits) for one in wanted]
         return {one.tool.name: one for one in made if one is not None}
+
+    def _collect_held(self) -> frozenset[str]:
+        """The names of tools that wait for approval, of those that would be seen here."""
+        return frozenset(
+            self.name(one.entry)
+            for slice in self.shown
+            for one in slice.held
+            if self._lens is None or self._lens.shows("tools", slice.server, one.entry.own, one.entry)
+        )
+
+    def is_held(self, name: str) -> bool:
+        """Whether there is a tool of that name that waits for somebody to approve it."""
+        return name in self._held
 
     def _own_tools(self) -> dict[str, bytes]:
         names = [FIND_TOOLS, USE_CAPABILITY] if self.expose != "all" else []

@@ -66,6 +66,17 @@ def counted(things: Sized | int, noun: str) -> str:
 _WIDTH_MAX = 10_000
 
 
+class Defaulting(click.Group):
+    """A group that runs one of its commands if it is told none: `first`."""
+
+    first = ""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in (*self.commands, "--help"):
+            args = [self.first, *args]
+        return super().parse_args(ctx, args)
+
+
 def put_table(table: "Table") -> None:
     """A table: as wide as a terminal is; a line a row where the output is none."""
     from rich.console import Console

@@ -5,19 +5,14 @@ from typing import Any
 
 import click
 
-from .common import config_option, fail, json_option, put_json, put_table, read_config, tell
+from .common import Defaulting, config_option, fail, json_option, put_json, put_table, read_config, tell
 from .talk import with_hub
 
 _COLUMNS = ("arm", "weight", "calls", "errors", "error rate (95 %)", "mean ms (95 %)", "mean bytes", "of use")
 
 
-class _Group(click.Group):
-    """A group that shows, if it is told nothing else."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[0] not in (*self.commands, "--help"):
-            args = ["show", *args]
-        return super().parse_args(ctx, args)
+class _Group(Defaulting):
+    first = "show"
 
 
 @click.group(name="experiments", cls=_Group)

@@ -13,8 +13,8 @@ import aiohttp
 import click
 import uvloop
 
-from ..admin import describe, explain, trials
-from ..admin.access import read_token
+from ..admin import approvals, describe, explain, trials
+from ..admin.access import OPERATOR, read_token
 from ..admin.explain import Question
 from ..app import Hub
 from ..model.auth import Tls
@@ -52,6 +52,14 @@ class Talk(Protocol):
 
     async def views(self) -> dict[str, Any]:
         """What `/api/v1/views` says."""
+        ...
+
+    async def pending(self) -> dict[str, Any]:
+        """What `/api/v1/approvals` says."""
+        ...
+
+    async def approve(self, server: str, tool: str, hash: str) -> dict[str, Any]:
+        """Let a tool be shown that was held back. Errors: CallFailed."""
         ...
 
     async def tool(self, name: str) -> dict[str, Any] | None:
@@ -149,6 +157,15 @@ class OwnHub:
     async def views(self) -> dict[str, Any]:
         return describe.views(self._hub)
 
+    async def pending(self) -> dict[str, Any]:
+        return approvals.pending(self._hub)
+
+    async def approve(self, server: str, tool: str, hash: str) -> dict[str, Any]:
+        try:
+            return await approvals.approve(self._hub, server, tool, hash, OPERATOR)
+        except trials.NoSuchThing as error:
+            raise CallFailed(str(error)) from None
+
     async def tool(self, name: str) -> dict[str, Any] | None:
         return describe.tool(self._hub, name)
 
@@ -219,9 +236,11 @@ class RunningHub:
         return dict(await self._get("/api/v1/experiments"))
 
     async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
-        url = f"{self._admin}/api/v1/experiments/{quote(tool, safe='/')}/{how}"
+        return await self._post(f"/api/v1/experiments/{quote(tool, safe='/')}/{how}", body)
+
+    async def _post(self, path: str, body: dict[str, str]) -> dict[str, Any]:
         try:
-            async with self._session.post(url, json=body, headers=self._headers, ssl=False) as reply:
+            async with self._session.post(self._admin + path, json=body, headers=self._headers, ssl=False) as reply:
                 told = await reply.json()
                 if reply.status != 200:
                     raise CallFailed(_no_entry(self._admin) if reply.status in (401, 403) else str(told.get("error")))
@@ -237,6 +256,12 @@ class RunningHub:
 
     async def views(self) -> dict[str, Any]:
         return dict(await self._get("/api/v1/views"))
+
+    async def pending(self) -> dict[str, Any]:
+        return dict(await self._get("/api/v1/approvals"))
+
+    async def approve(self, server: str, tool: str, hash: str) -> dict[str, Any]:
+        return await self._post("/api/v1/approvals", {"server": server, "tool": tool, "hash": hash})
 
     async def tool(self, name: str) -> dict[str, Any] | None:
         found = await self._get(f"/api/v1/tools/{quote(name, safe='')}")

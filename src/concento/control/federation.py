@@ -27,6 +27,7 @@ from ..upstream.pool import Upstreams
 from ..upstream.server import Upstream
 from ..upstream.tasks import Tasks
 from .fetch import fetch_inventory, fetch_listing
+from .pinning import Pinning
 
 SPACE: Final = "inventories"
 DEBOUNCE_S: Final = 0.05
@@ -59,6 +60,7 @@ class Federation:
         self._store = store
         self._clock = clock or SystemClock()
         self._on_note = on_note
+        self._pinning = Pinning(store, self._clock.wall, on_note)
         self._welcomes: dict[str, Welcome] = {}
         self._fetching: dict[tuple[str, Kind | None], asyncio.Task[None]] = {}
         self._known: dict[str, asyncio.Event] = {}
@@ -71,6 +73,8 @@ class Federation:
     async def configure(self, config: Config) -> None:
         """Make this the configuration: unchanged servers keep their connection and their slice."""
         old = self._current.snapshot
+        if not old.slices:
+            await self._pinning.load()
         kept = await self._store.items(SPACE)
         slices: dict[str, Slice] = {}
         for key, server in config.servers.items():
@@ -179,17 +183,32 @@ class Federation:
         if server is None:
             return
         inventory = _with_ttl(inventory, config.list_ttl_s)
+        await self._pinning.see(server, inventory)
         health = replace(self._upstreams.get(key).health(), stale=False)
         self._put(self._build(config, server, inventory, health))
         if (known := self._known.get(key)) is not None:
             known.set()
         await asyncio.shield(self._keeping.start(self._keep(server, inventory)))
 
+    async def approve(self, key: str, own: str, digest: str, by: str) -> bool:
+        """Show a tool that was held back, if it still is what somebody looked at. False: there is no such tool."""
+        slice = self._current.snapshot.slices.get(key)
+        held = () if slice is None else slice.held
+        found = next((one for one in held if one.entry.own == own and one.digest == digest), None)
+        if found is None:
+            return False
+        await self._pinning.approve(key, own, found.definition, by)
+        slice = self._current.snapshot.slices.get(key)
+        if slice is not None:
+            self._put(self._build(self._current.snapshot.config, slice.server, slice.inventory, slice.health))
+        return True
+
     async def _keep(self, server: Server, inventory: Inventory) -> None:
         await self._store.put(SPACE, _store_key(server), msgspec.msgpack.encode(inventory))
 
     def _build(self, config: Config, server: Server, inventory: Inventory | None, health: Health) -> Slice:
-        slice = build_slice(server, inventory, health, naming=Naming.of(config, server.tenant))
+        naming = Naming.of(config, server.tenant)
+        slice = build_slice(server, inventory, health, naming=naming, pins=self._pinning.of(server))
         for note in slice.notes:
             self._on_note(f"{server.key}: {note}")
         return slice

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from ..catalog.clean import clean_text, cleaned
 from ..model.call import Failure, Request
 from ..model.errors import BadReply
 from ..model.inventory import Inventory, Item, Kind, Listing
@@ -56,7 +57,7 @@ async def fetch_inventory(upstream: Upstream, replica: int, welcome: Welcome, no
         templates=templates,
         capabilities=bytes(welcome.capabilities),
         info=bytes(welcome.info),
-        instructions=welcome.instructions,
+        instructions=None if welcome.instructions is None else clean_text(welcome.instructions),
     )
 
 
@@ -103,4 +104,6 @@ async def _fetch_page(upstream: Upstream, replica: int, kind: Kind, cursor: str 
 
 
 def _item(kind: Kind, raw_item: Raw) -> Item:
-    return Item(read_string((read_object(raw_item) or {}).get(_KEY[kind])) or "", bytes(raw_item))
+    said = bytes(raw_item)
+    clean = cleaned(said)
+    return Item(read_string((read_object(raw_item) or {}).get(_KEY[kind])) or "", clean, clean is not said)

@@ -12,7 +12,7 @@ from ..catalog import rewrite
 from ..catalog.slices import Entry
 from ..catalog.view import Binding, TenantView
 from ..model.call import Call, Reply, Request, Result
-from ..model.errors import InvalidParams, MethodNotFound, Unavailable
+from ..model.errors import InvalidParams, MethodNotFound, Quarantined, Unavailable
 from ..model.extensions import SKILLS, not_bridged
 from ..model.inventory import Kind
 from ..model.logical import Bound, ResultMap
@@ -68,6 +68,8 @@ class Target(Struct, frozen=True):
 def _tool(view: TenantView, call: Call) -> Target:
     binding = view.tool(call.name or "")
     if binding is None:
+        if view.is_held(call.name or ""):
+            raise Quarantined(f"The tool {call.name} is held back: its definition waits for approval")
         raise _unknown(view, "tools", "tool", call.name or "")
     return tool_target(view, call, binding)
 

@@ -22,6 +22,9 @@ Isolation = Literal["shared", "principal", "session"]
 Balance = Literal["round_robin", "weighted", "least_busy", "hash"]
 Start = Literal["eager", "lazy"]
 Validate = Literal["off", "warn", "enforce"]
+Trust = Literal["open", "pin", "approve"]
+"""What a server's tools may be: whatever it says; what they were when first seen, until somebody approves a change; or
+only what somebody approved."""
 
 
 def _nothing() -> MappingProxyType[str, Any]:
@@ -133,6 +136,8 @@ class Server:
     """A child that nobody used for so long is stopped, and started again when needed."""
     trust_hints: bool = False
     """Whether what its tools' annotations say counts for policies; else the worst is assumed."""
+    trust: Trust = "open"
+    """Whether its tools have to be what was approved."""
     validate: Validate | None = None
     """Whether arguments are checked against its tools' schemas; None: as the hub does."""
     tenant: str = DEFAULT_TENANT

@@ -13,6 +13,8 @@ class Item:
 
     key: str
     raw: bytes
+    cleaned: bool = False
+    """Whether hidden characters were taken out of it."""
 
 
 @dataclass(frozen=True, slots=True)

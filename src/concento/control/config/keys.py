@@ -6,7 +6,7 @@ Checking, `json_schema` and the reference in the documentation all follow from i
 from typing import Any, Final, Literal, cast
 
 from ...model import limits
-from ...model.config import Address, Balance, Config, Isolation, Sandbox, Server, Start, UrlReplica
+from ...model.config import Address, Balance, Config, Isolation, Sandbox, Server, Start, Trust, UrlReplica
 from .auth import TLS
 from .kinds import (
     Choice,
@@ -295,6 +295,14 @@ TRUST_HINTS: Final = Key(
     _SERVER.trust_hints,
     example="true",
 )
+TRUST: Final[Key[Trust]] = Key(
+    "trust",
+    Choice(("open", "pin", "approve")),
+    "`open`: its tools are shown as it lists them; changes are told. `pin`: a tool whose definition is no more what it "
+    "was when first seen is held back until it is approved. `approve`: so is every tool that nobody approved yet.",
+    _SERVER.trust,
+    example="pin",
+)
 CONCURRENCY_MAX: Final = Key(
     "concurrency_max", Whole(1, 10_000), "Calls a server may be given at a time.", _SERVER.concurrency_max, example="8"
 )
@@ -307,7 +315,7 @@ SERVER: Final = Keys(
     "a server",
     *(COMMAND, ARGS, ENV, ENV_INHERIT, CWD, URL, TRANSPORT, HEADERS, CREDENTIALS, REPLICAS, BALANCE, HASH_BY),
     *(TOOLS, PREFIX, ISOLATION, STATEFUL, TIMEOUT_S, REQUIRED, CONCURRENCY_MAX, START, IDLE_STOP_S, SANDBOX),
-    *(HEALTH_CHECK_S, TRUST_HINTS, VALIDATE),
+    *(HEALTH_CHECK_S, TRUST_HINTS, TRUST, VALIDATE),
 )
 SERVERS: Final = Key(
     "servers",
@@ -414,7 +422,7 @@ DEFAULTS: Final = Key(
     "defaults",
     Keys(
         "defaults",
-        *(TIMEOUT_S, START_WAIT_S, ISOLATION, LIST_TTL_S, PAGE_ITEMS_MAX, START, IDLE_STOP_S, SANDBOX),
+        *(TIMEOUT_S, START_WAIT_S, ISOLATION, LIST_TTL_S, PAGE_ITEMS_MAX, START, IDLE_STOP_S, SANDBOX, TRUST),
         *(AS_TASK_AFTER_S, TASK_MAX_S, TASK_TTL_S),
     ),
     "What holds where a server does not say it itself, and for lists.",

@@ -69,6 +69,7 @@ def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
         start=_own_or(table, context.defaults, keys.START) if sleeps else "eager",
         idle_stop_s=_given(keys.IDLE_STOP_S, table, context.defaults) if sleeps else None,
         trust_hints=table[keys.TRUST_HINTS],
+        trust=_own_or(table, context.defaults, keys.TRUST),
         validate=table.get(VALIDATE),
         tenant=context.tenant,
         place=f"{context.file}:{place.line}",

@@ -1,0 +1,76 @@
+"""What servers' tools were when they were approved, or first seen: kept with the state, so that a restart forgets
+nothing. Source: hardening T16."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from ..catalog.pins import Pin, canonical, digest
+from ..model.config import Server
+from ..model.inventory import Inventory
+from ..store.contract import Store
+
+PINS: Final = "pins"
+DIGESTS: Final = "digests"
+TOOLS_MAX: Final = 20_000
+"""Of one server, those that are gone included. Beyond it, new ones are held back, or go untold."""
+_TOLD_MAX: Final = 5
+
+_pins = msgspec.msgpack.Decoder(dict[str, Pin])
+_digests = msgspec.msgpack.Decoder(dict[str, str])
+
+
+class Pinning:
+    """The pins of a hub, by the keys of servers and their own names of tools."""
+
+    def __init__(self, store: Store, wall: Callable[[], float], on_note: Callable[[str], None]) -> None:
+        self._store = store
+        self._wall = wall
+        self._on_note = on_note
+        self._pins: dict[str, dict[str, Pin]] = {}
+        self._digests: dict[str, dict[str, str]] = {}
+
+    async def load(self) -> None:
+        """Take what is kept."""
+        self._pins = {key: _pins.decode(value) for key, value in (await self._store.items(PINS)).items()}
+        self._digests = {key: _digests.decode(value) for key, value in (await self._store.items(DIGESTS)).items()}
+
+    def of(self, server: Server) -> Mapping[str, Pin] | None:
+        """What a server's tools have to be; None: whatever they are."""
+        return None if server.trust == "open" else MappingProxyType(self._pins.get(server.key, {}))
+
+    async def see(self, server: Server, inventory: Inventory) -> None:
+        """Take note of what a server lists: with `pin` the first definition counts, with `open` changes are told."""
+        if server.trust == "pin":
+            await self._pin_new(server.key, inventory)
+        elif server.trust == "open":
+            await self._tell_changes(server.key, inventory)
+
+    async def approve(self, key: str, own: str, definition: bytes, by: str) -> None:
+        """Let a tool be this from now on."""
+        pins = {**self._pins.get(key, {}), own: Pin(definition, by, self._wall())}
+        await self._store.put(PINS, key, msgspec.msgpack.encode(pins))
+        self._pins[key] = pins
+
+    async def _pin_new(self, key: str, inventory: Inventory) -> None:
+        known = self._pins.get(key, {})
+        new = [item for item in inventory.tools.items if item.key not in known][: max(0, TOOLS_MAX - len(known))]
+        if new:
+            since_s = self._wall()
+            pins = {**known, **{item.key: Pin(canonical(item.raw), "", since_s) for item in new}}
+            await self._store.put(PINS, key, msgspec.msgpack.encode(pins))
+            self._pins[key] = pins
+
+    async def _tell_changes(self, key: str, inventory: Inventory) -> None:
+        known = self._digests.get(key, {})
+        seen = {item.key: digest(canonical(item.raw)) for item in inventory.tools.items[:TOOLS_MAX]}
+        changed = [own for own, one in seen.items() if known.get(own, one) != one]
+        if changed:
+            told = ", ".join(map(repr, changed[:_TOLD_MAX])) + (", …" if len(changed) > _TOLD_MAX else "")
+            self._on_note(f"{key}: changed what it says of its tools {told}; `trust: pin` would hold them back")
+        together = {**known, **seen}
+        if together != known and len(together) <= TOOLS_MAX:
+            await self._store.put(DIGESTS, key, msgspec.msgpack.encode(together))
+            self._digests[key] = together

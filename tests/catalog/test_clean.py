@@ -1,0 +1,140 @@
+"""What servers may not say unseen, and what looks like a trick. Source: hardening T15, T16."""
+
+import json
+from typing import Any
+
+import pytest
+from benchmarks.search import labelled
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.catalog.offers import NAMING, READY, server, tool
+from tests.catalog.poison import HIDDEN, TRICKS, samples
+
+from concento.catalog.clean import clean_text, cleaned, suspicions
+from concento.catalog.pins import Pin, canonical, differences, digest
+from concento.catalog.slices import build_slice
+from concento.model.inventory import Inventory, Item, Listing
+
+CLEAN = [bytes(raw) for one in labelled.publishers() for raw in one.tools]
+
+
+def ascii(text: str) -> bool:
+    return all(ord(letter) < 128 for letter in text)
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_nothing_hidden_is_left_anywhere(escaped: bool) -> None:
+    for name, raw in samples(HIDDEN):
+        given_raw = json.dumps(json.loads(raw)).encode() if escaped else raw
+        left = cleaned(given_raw)
+        assert left != given_raw, name
+        assert ascii(json.dumps(json.loads(left), ensure_ascii=False)), name
+        assert "\\u" not in json.dumps(json.loads(left)), name
+        assert cleaned(left) is left
+
+
+def test_what_is_clean_stays_byte_for_byte() -> None:
+    for raw in CLEAN:
+        assert cleaned(raw) is raw
+    for text in ("Zürich, 東京, مرحبا", "line\nline\ttab", "👨\u200d👩\u200d👧 family", "Ünïcödé \u2014 ✓"):
+        raw = json.dumps({"name": "x", "description": text}, ensure_ascii=False).encode()
+        assert cleaned(raw) is raw
+        assert clean_text(text) == text
+
+
+def test_numbers_and_what_a_server_is_asked_by_stay_as_they_are() -> None:
+    schema = '"inputSchema":{"maximum":1e400,"multipleOf":1.10}'
+    raw = '{"name":"a\u200bb","uri":"x:\u200b","description":"c\u200bd",' + schema + "}"
+    assert cleaned(raw.encode()).decode() == raw.replace("c\u200bd", "cd")
+
+
+def test_what_may_hide_something_and_can_not_be_read_is_not_shown() -> None:
+    assert cleaned('{"name":"x","description":"\u200b"'.encode()) == b"{}"
+    assert cleaned(('{"name":"x","d":' + "[" * 5000 + '"\u200b"' + "]" * 5000 + "}").encode()) == b"{}"
+
+
+@given(st.text())
+def test_cleaning_ends_where_it_began(text: str) -> None:
+    once = clean_text(text)
+    assert clean_text(once) == once
+    assert len(once) <= len(text)
+
+
+# -- tricks: rates on a corpus, no more
+
+
+def test_nine_of_ten_tricks_are_found_and_of_real_definitions_less_than_one_in_a_hundred() -> None:
+    """S17: at least 90 % of the corpus, at most 1 % of 419 definitions of public servers."""
+    poisoned = list(samples(TRICKS))
+    assert len(poisoned) >= 100
+    found = [name for name, raw in poisoned if suspicions(raw)]
+    assert len(found) / len(poisoned) >= 0.9, sorted({name for name, _ in poisoned} - set(found))
+    wrongly = [raw[:80] for raw in CLEAN if suspicions(raw)]
+    assert len(wrongly) / len(CLEAN) <= 0.01, wrongly
+
+
+@given(st.text(max_size=2000))
+def test_any_text_is_searched(text: str) -> None:
+    suspicions(json.dumps({"description": text}).encode())
+
+
+def test_searching_takes_no_longer_than_the_text_is() -> None:
+    """Of texts made to be searched long, a hundred times as much is not ten thousand times the work."""
+    import time
+
+    for text in ("never tell " * 9000, "ignore " * 14_000, "<" * 100_000, "before using " * 8000, "/." * 50_000):
+        started = time.process_time()
+        suspicions(json.dumps({"description": text}).encode())
+        assert time.process_time() - started < 5
+
+
+# -- pins
+
+
+def sifted(trusted: dict[str, Pin], *items: Item) -> Any:
+    inventory = Inventory(tools=Listing(items))
+    return build_slice(server("a"), inventory, READY, naming=NAMING, pins=trusted)
+
+
+def test_a_definition_is_the_same_however_it_is_written() -> None:
+    one = b'{"name":"x","description":"d","inputSchema":{"type":"object","properties":{}},"icons":[1]}'
+    other = (
+        b'{ "inputSchema": {"properties": {}, "type": "object"}, "description": "\\u0064", "name": "x", "_meta": {}}'
+    )
+    assert canonical(one) == canonical(other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"description": "Another"},
+        {"title": "T"},
+        {"inputSchema": {"type": "object", "properties": {"a": {}}}},
+        {"outputSchema": {"type": "object"}},
+        {"annotations": {"readOnlyHint": True}},
+        {"annotations": {"destructiveHint": False}},
+    ],
+)
+def test_whatever_an_agent_acts_on_is_pinned(change: dict[str, Any]) -> None:
+    before, after = tool("x", description="d"), tool("x", **{"description": "d", **change})
+    assert digest(canonical(before.raw)) != digest(canonical(after.raw))
+    slice = sifted({"x": Pin(canonical(before.raw))}, after, tool("y"))
+    assert slice.tools == ()
+    assert [(held.entry.own, held.why) for held in slice.held] == [("x", "changed"), ("y", "new")]
+    assert sifted({"x": Pin(canonical(before.raw))}, before).held == ()
+
+
+def test_what_differs_is_said_by_its_place() -> None:
+    before = canonical(
+        tool("x", description="d", inputSchema={"type": "object", "properties": {"a": {"type": "string"}}}).raw
+    )
+    after = canonical(
+        tool("x", description="e", inputSchema={"type": "object", "properties": {"a": {"enum": [1]}}}).raw
+    )
+    assert differences(before, after) == [
+        '- description: "d"',
+        '+ description: "e"',
+        '- inputSchema.properties.a.type: "string"',
+        "+ inputSchema.properties.a.enum[0]: 1",
+    ]
+    assert differences(before, before) == []

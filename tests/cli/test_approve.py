@@ -1,0 +1,37 @@
+"""`concento tools pending` and `approve`, of a hub that runs."""
+
+import json
+from pathlib import Path
+
+from tests.cli.test_cli import run, serving, write_config
+
+
+def test_a_reviewer_sees_what_is_held_back_and_lets_it_through(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    config.write_text(config.read_text() + "defaults: {trust: approve}\n")
+    with serving(config) as (process, _, _):
+        refused = run("call", "s__echo", "text=hello", cwd=tmp_path)
+        assert refused.returncode == 1
+        shown = run("tools", "pending", cwd=tmp_path).stdout
+        assert "s__echo: new, approved by nobody yet" in shown
+        assert '+ name: "echo"' in shown
+        nobody = run("tools", "approve", cwd=tmp_path)
+        assert (nobody.returncode, "nobody is there to be asked" in nobody.stderr) == (2, True)
+        wrong = run("tools", "approve", "s__eco", "--yes", cwd=tmp_path)
+        assert (wrong.returncode, "held back are: s__echo" in wrong.stderr) == (1, True)
+        done = run("tools", "approve", "s__echo", "--yes", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, "approved 1 tool: s__echo\n")
+        assert run("call", "s__echo", "text=hello", cwd=tmp_path).returncode == 0
+        assert "no tool is held back" in run("tools", "pending", cwd=tmp_path).stderr
+        process.terminate()  # a kill could take the last entries
+        process.communicate(timeout=20)
+    recorded = json.loads(run("audit", "query", "--json", cwd=tmp_path).stdout)["entries"]
+    (change,) = [entry for entry in recorded if entry["kind"] == "changed"]
+    assert (change["method"], change["name"], change["subject"]) == ("tools/approve", "s.echo", "operator")
+
+
+def test_the_list_is_where_it_was(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    for words in (("tools",), ("tools", str(config)), ("tools", "--search", "echo"), ("tools", "list")):
+        done = run(*words, cwd=tmp_path)
+        assert (done.returncode, "s__echo" in done.stdout) == (0, True), words
