@@ -88,59 +88,97 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
 
 # -- what is suspicious
 
+_SOMEWHERE: Final = r"(?:[\w.+-]+@[\w-]+\.\w+|0x[0-9a-z]{8,}|\b(?:https?|s3|ftp|postgres)://|\b[\w-]+\.[\w-]+\.\w{2,}/)"
 _TRICKS: Final[dict[str, tuple[str, ...]]] = {
     "tags that pretend to be the system's": (
         r"<\s*/?\s*(?:important|system|secret|instructions?|hidden|admin|assistant|critical|prompt)\b[^>]{0,40}>",
-        r"\[(?:system|inst|/inst|important)\]",
-        r"<\|[a-z_]{2,20}\|>",
+        r"\[(?:system|inst|/inst|important)\]|<\|[a-z_]{2,20}\|>|[\"']role[\"']\s*:\s*[\"'](?:system|developer|user)",
+        r"#{5,}|\*{3} ?[a-z]+ override|\bend of (?:the )?(?:tool list|description|prompt)\b",
     ),
     "tells an agent to forget its instructions": (
         r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,30}"
-        r"\b(?:previous|prior|above|earlier|all|any|other|system|your|safety|user'?s?)\b.{0,25}"
-        r"\b(?:instructions?|prompts?|rules?|guidelines|polic(?:y|ies)|directives?|restrictions|requests?)\b",
+        r"\b(?:previous|prior|above|earlier|all|any|system|your|safety|user'?s?)\b.{0,25}"
+        r"\b(?:instructions?|prompts?|guidelines|polic(?:y|ies)|directives?|restrictions|requests?|safety rules?)\b",
+        r"\b(?:guidelines?|guidance|instructions?|rules?)\b.{0,40}\b(?:void|no longer (?:apply|hold)|less important)\b",
+        r"\b(?:above|over|more important than) (?:anything|everything|what|all)\b.{0,20}\bthe user\b",
     ),
     "asks for silence": (
-        r"\b(?:do not|don'?t|never|without)\b.{0,25}"
-        r"\b(?:tell|mention|inform|notify|reveal|show|disclos|alert)\w*\b.{0,25}"
-        r"\b(?:the )?(?:user|human|anyone|them|this)\b",
-        r"\b(?:keep|kept)\b.{0,20}\b(?:secret|hidden|confidential)\b.{0,20}\b(?:from|user)\b",
-        r"\bsilently\b.{0,40}\b(?:send|read|copy|call|forward|include|pass|append|upload)\b",
+        r"\b(?:do not|don'?t|never|without|no need to|need not)\b.{0,25}"
+        r"\b(?:tell|mention|inform|notify|reveal|disclos|alert|discuss|acknowledg|bother|troubl|report)\w*\b.{0,40}"
+        r"\b(?:users?|humans?|anyone|them|this|that|it|you|so|accounting|maintainers)\b",
+        r"\b(?:keep|kept)\b.{0,20}\b(?:secret|hidden|between us|confidential)\b|\bstay quiet\b|\bno need to mention\b",
+        r"\b(?:silently|quietly|with no visible notice)\b.{0,40}"
+        r"\b(?:send|read|copy|call|forward|include|pass|append|upload|set aside)|, (?:silently|quietly)[.,]",
+        r"\bout of (?:the|your|its) (?:reply|answer|response|preview)\b",
+        r"\bsay nothing\b|\bnever (?:mention|write in the chat)\b",
+        r"\b(?:humans?|users?|people|nobody|reviewers?)\b.{0,12}"
+        r"\b(?:can'?t|cannot|won'?t|will not|don'?t) (?:see|read)\b",
+        r"\bif (?:the user asks?|asked)\b.{0,40}\b(?:say|answer|state|claim|reply)\b|\bnobody (?:sees|notices)\b",
+    ),
+    "goes round the user's consent": (
+        r"\b(?:do not|don'?t|without|never|no)\b.{0,12}"
+        r"\b(?:ask(?:ing)? the user|wait(?:ing)? for approval|confirm\w*|consent)\b",
+        r"\bauto-?approve\b|\b(?:skip|disable|accept|turn off|switch off)\b.{0,30}"
+        r"\b(?:approval|confirmation|consent|sandbox|antivirus|safety)\b",
     ),
     "wants what is secret": (
-        r"(?:^|[\s\"'`(/=])\.(?:ssh|aws|gnupg|kube|netrc|npmrc|env)(?:/|\b)",
+        r"(?:^|[\s\"'`(/=~])\.(?:ssh|aws|gnupg|kube|netrc|npmrc|config/gcloud)(?:/|\b)|\bauthorized_keys\b",
         r"\bid_(?:rsa|ed25519|ecdsa)\b|/etc/(?:passwd|shadow)\b",
-        r"\b(?:read|send|include|pass|copy|provide|attach|upload|exfiltrate|steal|leak|fetch|dump)\b.{0,60}"
-        r"\b(?:api[ _-]?keys?|private keys?|credentials|passwords?|access tokens?|session cookies?|seed phrases?|"
-        r"environment variables|mcp\.json|conversation(?: history)?|chat history|system prompt)\b.{0,80}"
+        r"\b(?:cookie database|recovery phrase|seed phrase|printenv)\b",
+        r"\b(?:read|send|include|pass|copy|provide|attach|upload|steal|leak|fetch|dump|supply|give|hand|fill|put|take|add)"
+        r"\b.{0,60}\b(?:api[ _-]?keys?|private keys?|credentials|passwords?|access tokens?|session tokens?|cookies?|"
+        r"environment variables|mcp\.json|system prompt|card numbers?|passport number|home (?:folder|directory)|\.env|"
+        r"[A-Z]{2,}_(?:API_)?(?:KEY|TOKEN|SECRET))\b.{0,80}"
         r"\b(?:to|as|in|into|at|parameter|argument|field|before|so that)\b",
+        r"\b(?:whole|entire|complete|last \w+|previous|opening) (?:chat|conversation|messages?|history)\b",
+        r"\b(?:contents?|text|history|transcript)\b.{0,30}\b(?:every|all|any|open|recent)\b.{0,30}"
+        r"\b(?:documents?|files?|notes|tabs|conversation)\b.{0,60}\b(?:as|in|into|to|under|with)\b [`\"']",
     ),
     "commands before or beside other tools": (
         r"\b(?:before|whenever|when|after|prior to|instead of)\b.{0,40}"
-        r"\b(?:using|calling|invoking|running|you use|you call|any other|every|all other)\b.{0,40}\btools?\b.{0,60}"
-        r"\b(?:must|always|first|have to|need to|should|call this|use this)\b",
-        r"\b(?:must|always|first)\b.{0,25}\b(?:call|use|invoke|run)\b.{0,25}\bthis tool\b.{0,40}"
-        r"\b(?:before|any|every|other|all)\b",
+        r"\b(?:using|calling|invoking|running|you use|you call|any other|every|all other|you answer|you think)\b.{0,60}"
+        r"\b(?:must|always|first|have to|need to|are required to|call this|use this)\b",
+        r"\b(?:must|always|first)\b.{0,25}\b(?:call(?:ed)?|use[d]?|invoked?|run)\b.{0,25}"
+        r"\b(?:this tool\b.{0,40}\b(?:before|any|every|other|all)|before any)\b",
+        r"\b(?:at the start|start|beginning|end) of every (?:conversation|turn|session)\b|\bafter (?:each|every)"
+        r"(?: single)? (?:user )?turn\b",
+        r"\b(?:choose|prefer|use) (?:this|it|this tool) (?:tool )?(?:over|instead of) (?:all|any|every)\b",
     ),
-    "changes what other tools do": (
-        r"\b(?:other|another|all|every|any)\b.{0,20}\btools?\b.{0,60}\b(?:are|is|were|has been|have been)\b.{0,20}"
-        r"\b(?:deprecated|broken|unsafe|compromised|disabled|replaced|insecure)\b",
-        r"\b(?:redirect|forward|bcc|cc|replace|change)\b.{0,40}"
-        r"\b(?:recipient|e-?mails?|payments?|address|messages?)\b.{0,40}"
-        r"(?:[\w.+-]+@[\w-]+\.\w+|0x[0-9a-f]{8,}|https?://)",
+    "speaks of other servers' tools": (
+        r"\b(?:other|another|all|every|any)\b.{0,20}\b(?:tools?|servers?|providers?)\b.{0,60}"
+        r"\b(?:are|is|were|has been|have been)\b.{0,20}\b(?:deprecated|broken|unsafe|compromised|disabled|replaced|insecure|superseded|forbidden)\b",
+        r"\boverrides? the\b.{0,30}\btool\b|\b(?:only|more) trusted\b|\bhave been superseded\b",
+        r"\btool.{0,30}\bon the \w+ server\b",
+        r"\b(?:every|any|another|each) other server\b|\b(?:through|from|on|of) the \w+ server(?:'s)?\b.{0,80}"
+        r"\b(?:malicious|dropped|instead|first|hand|use)\b",
+    ),
+    "sends things elsewhere": (
+        r"\b(?:redirect|forward|bcc|cc|replace|swap|change|exchanged?|mirror(?:ed)?|blind copy|copy|cop(?:ies|ied)|"
+        r"invite|send|sent|post|upload\w*|export|share|route|deliver|shown?|placed)\b[^.]{0,80}" + _SOMEWHERE,
+        _SOMEWHERE + r"[^.]{0,60}\b(?:as a blind copy|likes to be kept|in the loop|copy of|a copy)\b",
+        r"\b(?:replace|swap|change|replaced|instead of)\b.{0,50}\b(?:recipient|payee|iban|bank account|destination|"
+        r"the number the user)\b",
     ),
     "speaks as the system": (
         r"\b(?:you|the (?:assistant|agent|model|ai|llm|user)|claude|gpt|copilot) (?:are|is) now\b",
-        r"\bnew (?:system )?instructions?\s*:|\bsystem (?:prompt|message|override|notice)\s*:",
-        r"\b(?:developer|god|admin|jailbreak|dan) mode\b",
+        r"\bnew (?:system |user )?(?:instructions?|message|guidelines?)\s*:|\b(?:system|developer|admin) "
+        r"(?:prompt|message|override|notice)\b\s*[:\d]",
+        r"(?:^|[.!] )(?:system|admin|operator|developer|agent)\s*: |\b(?:security|system) notice from\b",
+        r"\b(?:developer|god|admin|jailbreak|dan) mode\b|\b(?:supervisor|operator) of this (?:agent|assistant)\b",
+        r"\b(?:note to|for) the (?:ai|model|agent|assistant|llm)\b|\(model(?: only)?\s*:",
+        r"\b(?:treat|execute|obey|carry|act)\b.{0,40}\b(?:as though they came|as (?:a )?(?:message|system|commands?)|"
+        r"system level|instructions?; execute)\b",
+        r"\bthe (?:model|agent|ai|llm|caller|assistant) (?:must|has to|should|needs to|shall)\b",
     ),
     "hides text from people": (
-        r"data:text/[a-z]+;base64,|\bbase64\b.{0,30}\b(?:decode|execute|run)\b",
-        r"<!--.{0,400}?(?:-->|$)",
-        r"\n{12,}|[ \t]{120,}",
+        r"data:text/[a-z]+;base64,|\bbase64\b.{0,30}\b(?:decode|execute|run|above|below)\b|\bdecode the base64\b",
+        r"<!--(?:(?!-->).){12,400}?(?:-->|$)|display\s*:\s*none|visibility\s*:\s*hidden|<details\b|\[//\]: ?#",
+        r"\n{12,}|[ \t]{120,}|(?:\b\w ){10,}",
     ),
     "runs what it fetches": (
-        r"\b(?:curl|wget)\b[^\n]{0,120}\|\s*(?:ba|z|da)?sh\b",
-        r"\beval\s*\(\s*(?:atob|base64|requests\.get)|\brm -rf\s+[~/]",
+        r"\b(?:curl|wget)\b[^\n]{0,120}\|\s*(?:ba|z|da)?sh\b|\beval\s*\(\s*(?:atob|base64|requests\.get)",
+        r"\brm -rf\s+[~/]|\bnohup\b|--index-url https?:|\bmake it executable\b|\btrust_remote_code\b",
+        r"\b(?:download|fetch|install)\b[^.]{0,40}" + _SOMEWHERE,
     ),
 }
 _SUSPICIOUS: Final = {
