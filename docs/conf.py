@@ -33,6 +33,7 @@ MENU: Final = {
         "keys",
         "sign-in",
         "policies",
+        "approve",
         "limits",
         "tenants",
         "audit",

@@ -94,6 +94,7 @@ class Hub:
             *(self.current, gate, self.upstreams, self.records, self.deadlines, self.federation, seal, store),
             compared=self.experiments.compared,
             judged=self.experiments.judged,
+            arm_failed=self.experiments.failed,
             on_problem=self._note,
         )
         self.listening = Listening(self.current, self.upstreams)

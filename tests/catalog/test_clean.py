@@ -1,6 +1,7 @@
 """What servers may not say unseen, and what looks like a trick. Source: hardening T15, T16."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,6 +72,22 @@ def test_nine_of_ten_tricks_are_found_and_of_real_definitions_less_than_one_in_a
     assert len(found) / len(poisoned) >= 0.9, sorted({name for name, _ in poisoned} - set(found))
     wrongly = [raw[:80] for raw in CLEAN if suspicions(raw)]
     assert len(wrongly) / len(CLEAN) <= 0.01, wrongly
+
+
+WRITTEN_BY_OTHERS = json.loads((Path(__file__).parent / "poison.json").read_bytes())
+"""Texts whose authors had not seen what is searched for: one set to tune on, another to report on."""
+
+
+def share(texts: list[str]) -> float:
+    return sum(bool(suspicions(json.dumps({"description": text}).encode())) for text in texts) / len(texts)
+
+
+def test_of_texts_in_words_of_their_own_about_half_are_found_and_few_harmless_ones() -> None:
+    """What docs/approve.md says. A search for words is no judge of meaning: who writes anew gets half of it past."""
+    held_out = WRITTEN_BY_OTHERS["held out"]
+    assert share(held_out["poisoned"]) >= 0.5
+    assert share(held_out["harmless"]) <= 0.03
+    assert share(WRITTEN_BY_OTHERS["tuned on"]["poisoned"]) >= 0.7
 
 
 @given(st.text(max_size=2000))

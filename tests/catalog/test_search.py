@@ -228,3 +228,11 @@ def test_a_model_reads_a_tools_name_and_what_is_said_of_it() -> None:
     assert meanings_of(entry) == ("git show Blame", "author. Who wrote it.")
     (bare,) = slice_of("git", tool("log")).tools
     assert meanings_of(bare) == ("git log", "git log")
+
+
+def test_a_part_that_can_not_be_read_takes_nothing_from_the_others() -> None:
+    item = tool(
+        "x", title=5, description="weather", inputSchema={"properties": {"branch": True, "city": {"type": "string"}}}
+    )
+    index = index_of(*OTHERS, item)
+    assert found(index, "weather") == found(index, "branch") == found(index, "city") == ["x"]

@@ -119,3 +119,43 @@ def test_a_dry_run_says_who_would_answer_and_calls_nothing(recorded: Path) -> No
     assert "strategy: failover" in done.stdout
     assert 'gets {"word":"hello","loud":true}' in done.stdout
     assert "hello\n" not in done.stdout.splitlines()
+
+
+EVERY_STRATEGY = """\
+tools:
+  say: {bind: [s.echo, t.echo]}
+  all: {bind: [s.echo, t.echo], strategy: fanout}
+  copied: {bind: [s.echo, t.echo], strategy: shadow, repeatable: true}
+  spread: {bind: [s.echo, t.echo], strategy: balance}
+  halved: {bind: [s.echo, t.echo], strategy: split}
+expose: both
+audit: {arguments: full}
+"""
+
+
+def test_with_the_same_configuration_nothing_differs_whatever_routes_a_call(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    config.write_text(config.read_text() + f"  t: {{command: {CHILD}}}\n{EVERY_STRATEGY}")
+    with serving(config) as (process, _, _):
+        for name in ("say", "all", "copied", "spread", "spread", "spread", "halved"):
+            assert run("call", name, "text=hello", cwd=tmp_path).returncode == 0
+        assert run("experiments", "promote", "halved", "t.echo", cwd=tmp_path).returncode == 0
+        assert run("call", "halved", "text=hello", cwd=tmp_path).returncode == 0
+        assert run("call", "find_tools", "query=say it again", cwd=tmp_path).returncode == 0
+        used = json.dumps({"tool": "t__echo", "arguments": {"text": "hello"}})
+        assert run("call", "use_capability", "--json", used, cwd=tmp_path).returncode == 0
+        process.terminate()
+        process.communicate(timeout=20)
+    (tmp_path / "calls.jsonl").write_text(run("audit", "export", cwd=tmp_path).stdout)
+    told = replayed(config)
+    assert [one for one in told["changes"] if one["name"] != "halved"] == []
+    assert told["skipped"]["copies of calls"] == 1
+    assert told["same"] >= 8
+
+
+@pytest.mark.parametrize("entry", ['{"time": 1, "ms": "x"}', '{"time": 1, "chain": 5}', '{"time": "now"}', "[1]"])
+def test_an_entry_of_a_wrong_kind_is_told_by_its_number(tmp_path: Path, entry: str) -> None:
+    write_config(tmp_path)
+    (tmp_path / "calls.jsonl").write_text(f'{{"time": 1}}\n{entry}\n')
+    done = run("replay", "calls.jsonl", cwd=tmp_path)
+    assert (done.returncode, "entry 2: expected a line" in done.stderr) == (1, True)

@@ -66,3 +66,7 @@ def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setattr("concento.embedding.opening.find_spec", lambda name: None)
     (problem,) = told("search: {embeddings: {directory: a}}")
     assert "pip install 'concento[semantic]'" in problem
+
+
+def test_what_does_not_fit_can_not_be_sure() -> None:
+    assert "2:29: 'sure' is below 'fits'" in told("search: {fits: 0.9,         sure: 0.1}")[0]

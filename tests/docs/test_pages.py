@@ -22,6 +22,7 @@ PAGES = [
         "docs/keys.md",
         "docs/sign-in.md",
         "docs/policies.md",
+        "docs/approve.md",
         "docs/limits.md",
         "docs/tenants.md",
         "docs/audit.md",

@@ -4,11 +4,12 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from concento.embedding.contract import NotEmbedded
+from concento.embedding.contract import NotEmbedded, Refused
 from concento.embedding.local import LocalModel
 from concento.embedding.opening import opened, problem
 from concento.embedding.sentence_model import SentenceModel
@@ -112,14 +113,22 @@ class Counting:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.fails = False
+        self.refuses = ""
 
     async def embed(self, texts):
         if self.fails:
             raise NotEmbedded("it is away")
+        if self.refuses in texts:
+            raise Refused("too long")
         self.asked += texts
         return np.array([[float(len(text)), 1.0] for text in texts], dtype=np.float32)
 
     async def close(self) -> None: ...
+
+
+async def catalog(kept: CatalogVectors, tools: list[tuple[str, str, str]]) -> Any:
+    """The rows of a catalog, made as they are needed."""
+    return kept.rows(tools) if await kept.make([text for _, *both in tools for text in both]) else None
 
 
 def vectors(
@@ -131,18 +140,18 @@ def vectors(
 async def test_each_text_is_made_once_even_over_restarts() -> None:
     model, store, clock = Counting(), MemoryStore(), ManualClock()
     tools = [("a", "x", "says x"), ("a", "y", "says y"), ("", "x", "says x")]
-    first = await vectors(model, store, clock, []).catalog(tools)
+    first = await catalog(vectors(model, store, clock, []), tools)
     assert sorted(model.asked) == ["says x", "says y", "x", "y"]
     again = vectors(model, store, clock, [])
     await again.load()
-    second = await again.catalog(tools)
+    second = await catalog(again, tools)
     assert len(model.asked) == 4
     assert first is not None
     assert second is not None
     assert np.allclose(first, second, atol=1e-3)
     other = vectors(model, store, clock, [], name="another model")
     await other.load()
-    await other.catalog(tools)
+    await catalog(other, tools)
     assert len(model.asked) == 8, "another model's vectors are of no use"
 
 
@@ -150,13 +159,46 @@ async def test_a_model_that_is_away_is_asked_again_after_a_while() -> None:
     model, clock, problems = Counting(), ManualClock(), list[str]()
     kept = vectors(model, MemoryStore(), clock, problems)
     model.fails = True
-    assert await kept.catalog([("a", "x", "y")]) is None
+    assert await catalog(kept, [("a", "x", "y")]) is None
     assert await kept.query(["z"]) is None
     assert problems == ["tools are found by words alone: it is away"]
     model.fails = False
     assert await kept.query(["z"]) is None
     clock.advance(61.0)
     assert await kept.query(["z"]) is not None
+
+
+async def test_a_text_that_the_model_refuses_is_like_nothing_and_spoils_no_other() -> None:
+    model, problems = Counting(), list[str]()
+    model.refuses = "too long"
+    kept = vectors(model, MemoryStore(), ManualClock(), problems)
+    rows = await catalog(kept, [("a", "x", "too long"), ("b", "y", "says y")])
+    assert rows is not None
+    assert np.isfinite(rows).all()
+    assert await kept.query(["too long"]) is None
+    assert await kept.query(["another"]) is not None, "nobody else has to wait for that"
+    assert problems == []
+
+
+async def test_a_model_that_refuses_everything_is_told() -> None:
+    class Refusing(Counting):
+        async def embed(self, texts):
+            raise Refused("no such model")
+
+    problems = list[str]()
+    assert await catalog(vectors(Refusing(), MemoryStore(), ManualClock(), problems), [("a", "x", "y")]) is None
+    assert "is it named as its endpoint names it?" in problems[0]
+
+
+async def test_a_catalog_beyond_all_bounds_is_not_made_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("concento.embedding.vectors.KEPT_MAX", 4)
+    model, problems = Counting(), list[str]()
+    kept = vectors(model, MemoryStore(), ManualClock(), problems)
+    tools = [("a", f"x{number}", f"y{number}") for number in range(3)]
+    for _ in range(3):
+        assert await catalog(kept, tools) is None
+    assert model.asked == []
+    assert "too many for the model" in problems[0]
 
 
 async def test_no_more_are_kept_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

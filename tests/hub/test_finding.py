@@ -6,14 +6,18 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from tests.embedding.test_sentence_model import MODEL
 from tests.hub.bound import logical, serving, tool, with_tools
 from tests.hub.conftest import Running, Start, at, config
 
 from concento.model.auth import Auth
+from concento.model.call import ALL, NO_ABILITIES, Call
 from concento.model.config import ToolOverride, View
+from concento.model.limiting import LimitRule
 from concento.model.policy import Conditions, Role, Rule
 from concento.model.policy import Test as ValueTest
+from concento.model.principal import ANONYMOUS
 from concento.model.search import Embeddings, Search
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import ScriptedMcp, asks, legacy_mcp, modern_mcp
@@ -369,9 +373,11 @@ async def test_a_rule_on_arguments_holds_for_what_is_chosen(start: Start, stack:
     hub = await guarded_hub(start, stack, server, policies=(rule,))
     _, key = await hub.hub.keys.create("alice", roles=("all",))
     async with RawAgent(hub.mcp, bearer=key) as agent:
-        for chosen in ({"tool": "git__blame"}, {"capability": SAYS}):
-            refused = await call(agent, "use_capability", {**chosen, "arguments": {"path": "secret"}})
-            assert refused.status == 403
+        refused = await call(agent, "use_capability", {"tool": "git__blame", "arguments": {"path": "secret"}})
+        assert refused.status == 403
+        told = await use(agent, capability=SAYS, arguments={"path": "secret"})
+        problems = {one["tool"]: one["problem"] for one in told["_meta"]["dev.concento/capability"]["candidates"]}
+        assert problems["git__blame"] == "you may see it, but not call it so"
         assert server.hits("tools/call") == []
         assert (await use(agent, capability=SAYS, arguments={"path": "open"}))["content"]
     assert b'server="git",tool="blame"' in hub.hub.metrics.text(), "what was called is recorded as the server's"
@@ -436,3 +442,89 @@ async def test_without_its_model_the_hub_finds_by_words_and_says_so(start: Start
         await hub.hub.gateway.finder.settle()
     (note,) = hub.hub.notes
     assert note.startswith("tools are found by words alone: the embeddings endpoint can't be asked")
+
+
+# -- what a review found
+
+
+async def test_two_that_fit_alike_are_told_and_none_is_called(start: Start, stack: AsyncExitStack) -> None:
+    one, other = git(), git()
+    _, agent = await hub_of(start, stack, {"prod": one, "staging": other}, search=Search())
+    told = (await use(agent, capability=SAYS, arguments={"path": "x"}))["structuredContent"]
+    assert told["called"] is False
+    assert {one["name"] for one in told["candidates"]} >= {"prod__blame", "staging__blame"}
+    assert one.hits("tools/call") == other.hits("tools/call") == []
+
+
+async def test_searches_count_against_limits_and_what_is_refused_searches_nothing(
+    start: Start, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = LimitRule("each", rate=1.0, per_s=3600.0)
+    hub, agent = await hub_of(start, stack, {"git": git()}, limits=(limit,), server={"trust_hints": False})
+    found = 0
+    find_in = hub.hub.gateway.finder.find
+
+    async def counted(*given: Any) -> Any:
+        nonlocal found
+        found += 1
+        return await find_in(*given)
+
+    monkeypatch.setattr(hub.hub.gateway.finder, "find", counted)
+    statuses = [(await call(agent, "use_capability", {"capability": SAYS})).status for _ in range(5)]
+    assert statuses == [200, 429, 429, 429, 429]
+    rubbish = {"requestState": "rubbish", "inputResponses": {}}
+    await call(agent, "use_capability", {"capability": SAYS}, more=rubbish)
+    assert found == 1
+
+
+async def test_what_ends_wrong_gives_its_place_back(start: Start, stack: AsyncExitStack) -> None:
+    limit = LimitRule("at once", per=("global",), concurrency=1)
+    one = logical("a.search", "b.search", strategy="split", feedback=True)
+    servers = [await stack.enter_async_context(serving()) for _ in range(2)]
+    known = [at(alias, server.url) for alias, server in zip("ab", servers, strict=True)]
+    hub = await start(with_tools(config(*known, limits=(limit,), expose="both"), one))
+    await hub.ready("a", "b")
+    async with RawAgent(hub.mcp) as agent:
+        for name in ("feedback", "find_tools", "use_capability") * 3:
+            wrong = await call(agent, name, {"tool": "nope", "useful": True} if name == "feedback" else {})
+            assert wrong.status == 200, name
+        assert (await call(agent, "web_search", {"query": "x"})).result["content"]
+
+
+async def test_a_number_beyond_a_float_is_passed_on_as_it_came(start: Start, stack: AsyncExitStack) -> None:
+    server = git()
+    _, agent = await hub_of(start, stack, {"git": server})
+    headers, body = modern_request(
+        "tools/call", {"name": "use_capability", "arguments": {"capability": SAYS, "arguments": {"path": "HUGE"}}}
+    )
+    reply = await agent.post(None, body.replace(b'"HUGE"', b"1e400"), headers)
+    assert reply.status == 200
+    assert reply.result["structuredContent"]["called"] is False
+
+
+async def test_a_call_that_is_given_up_while_it_waits_is_ended_at_its_server(
+    start: Start, stack: AsyncExitStack
+) -> None:
+    server = ScriptedHttpServer(
+        legacy_mcp(tools=[BLAME, PUSH], on_call=asks("elicitation/create", PERSON), streamed=True)
+    )
+    hub, agent = await hub_of(start, stack, {"git": server})
+    caps: dict[str, Any] = {"elicitation": {}}
+    for arguments in (
+        {"capability": SAYS, "arguments": {"path": "x"}},
+        {"tool": "git__blame", "arguments": {"path": "x"}},
+    ):
+        asked = await call(agent, "use_capability", arguments, caps=caps)
+        given = Call(
+            "tools/call",
+            {"name": Raw(b'"use_capability"'), "arguments": Raw(json.dumps(arguments).encode())},
+            {},
+            "use_capability",
+            ALL,
+            ANONYMOUS,
+            NO_ABILITIES,
+            state=asked.result["requestState"],
+        )
+        assert len(hub.hub.upstreams.parking) == 1
+        hub.hub.gateway.abandon(given)
+        assert len(hub.hub.upstreams.parking) == 0

@@ -13,9 +13,11 @@ from tests.hub.conftest import Start
 
 from concento.admin.describe import servers as servers_told
 from concento.admin.explain import Question, answer
+from concento.model.auth import Auth
 from concento.model.config import View
 from concento.model.logical import Adapter, Bound, Fanout, Merge
 from concento.model.policy import Role, Rule
+from concento.model.tenant import Tenant
 from concento.testing.faults import Executions, lossy, lost_reply
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import asks, garbage, hang, legacy_mcp, reset
@@ -145,7 +147,7 @@ async def test_who_wants_to_know_is_told_who_was_asked(start: Start, stack: Asyn
     first, second = route["candidates"]
     assert (first["tool"], first["order"], second["order"]) == ("a.search", 1, 2)
     assert first["why"] == "it stands first"
-    assert first["replicas"][0]["circuit"] == "closed"
+    assert first.keys() == {"tool", "well", "order", "why"}, "no more is told of servers that others use, too"
 
 
 async def test_whose_turn_it_is_is_told_as_it_comes(start: Start, stack: AsyncExitStack) -> None:
@@ -358,3 +360,25 @@ async def test_a_list_that_nobody_returns_is_told(
     notes = list(at_home.hub.hub.current.snapshot.logical_notes())
     assert (told is None) is (notes == [])
     assert told is None or told in notes[0]
+
+
+async def test_a_tenant_reads_nothing_of_what_is_not_shared_with_it(start: Start, stack: AsyncExitStack) -> None:
+    secret = tool("search", "query", "payroll_id", description="INTERNAL: the payroll")
+    shared = tool("search", "query", description="Search the handbook")
+    servers = [serving(definition=secret), serving(definition=shared)]
+    tenants = MappingProxyType({"acme": Tenant("acme", ("b.*",))})
+    at_home = await house(
+        start, stack, servers, logical("a.search", "b.search"), tenants=tenants, auth=Auth(), roles=EVERYBODY
+    )
+    _, key = await at_home.hub.hub.keys.create("alice", tenant="acme", roles=("all",))
+    async with RawAgent(at_home.hub.mcp, bearer=key) as agent:
+        listed = (await agent.modern("tools/list")).result["tools"]
+        (one,) = [found for found in listed if found["name"] == "web_search"]
+        assert one["description"] == "Search the handbook"
+        assert list(one["inputSchema"]["properties"]) == ["query"]
+        called = await agent.modern("tools/call", {"name": "web_search", "arguments": {"query": "x"}})
+        assert called.status == 200
+    assert at_home.executed() == [0, 1]
+
+
+EVERYBODY = MappingProxyType({"all": Role("all", ("*",))})

@@ -153,3 +153,14 @@ async def test_nobody_is_offered_to_judge_what_is_on_no_trial(start: Start, stac
     at_home = await house(start, stack, [serving(), serving()], logical("a.search", "b.search", strategy="split"))
     reply = await at_home.call({"tool": "web_search", "useful": True}, name="feedback")
     assert reply.error["code"] == -32602
+
+
+async def test_an_arm_that_fails_is_counted_though_another_stands_in(start: Start, stack: AsyncExitStack) -> None:
+    bind = (Bound("a", "search", weight=1000), Bound("b", "search", weight=1))
+    at_home = await house(start, stack, [serving(), serving()], logical(*bind, strategy="split"))
+    await at_home.servers[0].stop()
+    for _ in range(3):
+        assert (await at_home.call()).result
+    (told,) = trials.experiments(at_home.hub.hub)["experiments"]
+    counts = {arm["arm"]: (arm["calls"], arm["errors"]) for arm in told["arms"]}
+    assert counts == {"a.search": (1, 1), "b.search": (3, 0)}, "one that is not well is not asked again"

@@ -105,11 +105,12 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
 
     async def tools(request: Request) -> Response:
         limit = request.query_params.get("limit", "50")
-        if not limit.isdigit() or not 0 < int(limit) <= SEARCH_LIMIT_MAX:
+        if not limit.isascii() or not limit.isdigit() or not 0 < int(limit) <= SEARCH_LIMIT_MAX:
             return JSONResponse({"error": f"limit must be 1 to {SEARCH_LIMIT_MAX}"}, 422)
         if request.query_params.get("refresh") != "no":
             await describe.refresh(hub)
-        return JSONResponse(describe.tools(hub, request.query_params.get("search"), int(limit)))
+        found = await asyncio.to_thread(describe.tools, hub, request.query_params.get("search"), int(limit))
+        return JSONResponse(found)
 
     async def tool(request: Request) -> Response:
         found = describe.tool(hub, request.path_params["name"])
@@ -124,7 +125,7 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
 
     async def explained(request: Request) -> Response:
         asked = request.query_params
-        known = {"tool", "subject", "agent", "tenant", "role", "scope", "args", "address", "endpoint"}
+        known = {"tool", "subject", "agent", "tenant", "role", "scope", "args", "address"}
         if strange := sorted(set(asked) - known):
             return JSONResponse({"error": f"unknown parameter {strange[0]!r}; known: {', '.join(sorted(known))}"}, 422)
         try:

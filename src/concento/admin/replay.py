@@ -4,24 +4,28 @@ It asks the very policy, limits and order that calls are put to. What no record 
 whose credential is not in the state store, arguments where only their digest was kept, and how servers were that day.
 """
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from msgspec import Raw
 
-from ..catalog.view import Binding, TenantView, chosen
+from ..catalog.logical import Logical
+from ..catalog.view import chosen
 from ..front.identity.keys import KeyRecord
+from ..gateway.promotions import Promotions
 from ..gateway.resolve import RESOLVE, Target, tool_target
 from ..model.call import ALL, NO_ABILITIES, Call, Endpoint
 from ..model.config import owned
 from ..model.errors import CallError, Forbidden, InvalidParams, NeedsScope, RateLimited
 from ..model.principal import Principal, Proof
+from ..model.search import META_TOOLS
 from ..model.tenant import DEFAULT_TENANT
 from ..policy.decide import Facts
-from ..policy.limits import Limits
+from ..policy.limits import Lease, Limits
 from ..protocol.jsonrpc import raw
-from ..routing.order import order, share_of
+from ..routing.order import only, order, share_of
 from ..snapshot import Snapshot
 from ..store.memory import MemoryStore
 
@@ -85,7 +89,12 @@ class _At:
         return self.now_s
 
 
-def replay(snapshot: Snapshot, keys: Iterable[KeyRecord], entries: Iterable[Mapping[str, Any]]) -> Replayed:
+def replay(
+    snapshot: Snapshot,
+    keys: Iterable[KeyRecord],
+    entries: Iterable[Mapping[str, Any]],
+    promotions: Promotions | None = None,
+) -> Replayed:
     """Hold recorded calls, in the order of their times, against a snapshot."""
     at = _At()
     limits = Limits(at, MemoryStore(), snapshot.roles_of)
@@ -93,21 +102,22 @@ def replay(snapshot: Snapshot, keys: Iterable[KeyRecord], entries: Iterable[Mapp
     limits.configure({"": config.limits, **{tenant.name: tenant.limits for tenant in config.tenants.values()}})
     by_id = {key.id: key for key in keys}
     made = Replayed()
-    turns: dict[str, int] = {}
-    running: list[tuple[float, Any]] = []
+    running: list[tuple[float, int, Lease]] = []
     for entry in sorted(entries, key=lambda entry: float(entry.get("time") or 0.0)):
         made.read += 1
         call = _call(entry, snapshot, by_id, made)
         if call is None:
             continue
         at.now_s = max(at.now_s, float(entry["time"]))
-        for ended in [one for one in running if one[0] <= at.now_s]:
-            ended[1].leave()
-            running.remove(ended)
+        while running and running[0][0] <= at.now_s:
+            heapq.heappop(running)[2].leave()
         try:
-            targets = _targets(snapshot, call, turns)
+            targets = _targets(snapshot, call, entry, promotions)
+            if targets is None:
+                _skip(made, "copies of calls")
+                continue
             target, lease = _first_admitted(snapshot, limits, call, targets, at.now_s)
-            running.append((at.now_s + float(entry.get("ms") or 0.0) / 1000, lease))
+            heapq.heappush(running, (at.now_s + float(entry.get("ms") or 0.0) / 1000, made.read, lease))
             _hold(made, entry, call, target)
         except CallError as error:
             _hold_refusal(made, entry, call, snapshot, error)
@@ -132,7 +142,9 @@ def _call(entry: Mapping[str, Any], snapshot: Snapshot, keys: Mapping[str, KeyRe
         return None
     endpoint = ALL if kind == "all" else Endpoint(kind, name)  # type: ignore[arg-type]
     principal = _principal(entry, keys, made)
-    asked = entry.get("name") or _public(entry, snapshot, endpoint, principal)
+    asked = entry.get("name")
+    if not asked or asked in META_TOOLS:  # of the hub's own tools, what counts is whom they called
+        asked = _public(entry, snapshot, endpoint, principal)
     if not isinstance(asked, str):
         _skip(made, "calls whose record does not say what was asked for")
         return None
@@ -180,8 +192,14 @@ def _public(entry: Mapping[str, Any], snapshot: Snapshot, endpoint: Endpoint, pr
     return None if binding is None or binding.entry is None else whole.name(binding.entry)
 
 
-def _targets(snapshot: Snapshot, call: Call, turns: dict[str, int]) -> Iterator[Target]:
-    """What servers would be asked, in order, if all of them were well. Errors: any `CallError` of resolving."""
+def _targets(
+    snapshot: Snapshot, call: Call, entry: Mapping[str, Any], promotions: Promotions | None
+) -> Iterator[Target] | None:
+    """What servers would be asked, in order, if all of them were well; None for a copy, that nobody waited for.
+
+    Where whose turn it was is not recorded, the one that answered comes first, if it could have.
+    Errors: any `CallError` of resolving.
+    """
     view = snapshot.view(call.endpoint, call.principal)
     if view is None:
         raise InvalidParams("There is no such endpoint")
@@ -189,24 +207,38 @@ def _targets(snapshot: Snapshot, call: Call, turns: dict[str, int]) -> Iterator[
     logical = target.binding.logical
     if logical is None:
         return iter((target,))
-    return (tool_target(view, call, binding) for binding in _ordered(view, target.binding, call, turns))
-
-
-def _ordered(view: TenantView, binding: Binding, call: Call, turns: dict[str, int]) -> Iterator[Binding]:
-    logical = binding.logical
-    assert logical is not None
     tool = logical.tool
     key = owned(tool.tenant, tool.name)
-    turn = turns[key] = turns.get(key, -1) + 1
+    promoted = None if promotions is None else promotions.place(key, logical)
+    answered = _answered(logical, entry)
+    if tool.strategy == "shadow":
+        first = promoted or 0
+        if answered is not None and answered != first:
+            return None
+        return iter((tool_target(view, call, chosen(logical, logical.choices[first])),))
+    leading = [place for group in logical.groups[:1] for place in group]
+    is_open = tool.strategy in ("balance", "fanout") or (tool.strategy == "split" and tool.sticky == "session")
+    weights = logical.weights if promoted is None or tool.strategy != "split" else only(promoted, logical.weights)
     whose = call.principal.tenant if tool.sticky == "tenant" else call.principal.owner_key
     share = share_of(key, whose) if tool.strategy == "split" else 0.0
-    for place in order(logical.groups, logical.weights, lambda place: True, tool.strategy, turn, share):
-        yield chosen(logical, logical.choices[place])
+    places = list(order(logical.groups, weights, lambda place: True, tool.strategy, 0, share))
+    if is_open and promoted is None and answered in leading:
+        places = [answered, *(place for place in places if place != answered)]
+    return (tool_target(view, call, chosen(logical, logical.choices[place])) for place in places)
+
+
+def _answered(logical: Logical, entry: Mapping[str, Any]) -> int | None:
+    """The place of the bound tool that answered, of several the first, if it is bound still."""
+    server, tool = str(entry.get("server") or "").partition(",")[0], entry.get("tool")
+    for place, choice in enumerate(logical.choices):
+        if choice.server.key == server and (choice.bound.own == tool or "," in str(entry.get("server"))):
+            return place
+    return None
 
 
 def _first_admitted(
     snapshot: Snapshot, limits: Limits, call: Call, targets: Iterator[Target], now_s: float
-) -> tuple[Target, Any]:
+) -> tuple[Target, Lease]:
     """The first that policy and limits let through. Errors: the last one's refusal."""
     refused: CallError | None = None
     reach = snapshot.reach(call.principal)
@@ -230,9 +262,10 @@ def _first_admitted(
 
 def _hold(made: Replayed, entry: Mapping[str, Any], call: Call, target: Target) -> None:
     now = _where(target.binding.server.key, target.label)
+    is_several = "," in str(entry.get("server") or "")  # of a fan-out, whom the first of them was asked
     if not _was_let_through(entry):
         _note(made, "allowed", entry, call, _refusal_of(entry), now)
-    elif (was := _where(str(entry.get("server") or ""), entry.get("tool"))) != now and entry.get("server"):
+    elif not is_several and entry.get("server") and (was := _where(str(entry["server"]), entry.get("tool"))) != now:
         _note(made, "routed", entry, call, was, now)
     elif (given := call.params.get("arguments")) != (got := target.request.params.get("arguments", given)):
         _note(made, "shaped", entry, call, _cut(given), _cut(got))

@@ -125,10 +125,10 @@ _TRICKS: Final[dict[str, tuple[str, ...]]] = {
         r"(?:^|[\s\"'`(/=~])\.(?:ssh|aws|gnupg|kube|netrc|npmrc|config/gcloud)(?:/|\b)|\bauthorized_keys\b",
         r"\bid_(?:rsa|ed25519|ecdsa)\b|/etc/(?:passwd|shadow)\b",
         r"\b(?:cookie database|recovery phrase|seed phrase|printenv)\b",
-        r"\b(?:read|send|include|pass|copy|provide|attach|upload|steal|leak|fetch|dump|supply|give|hand|fill|put|take|add)"
-        r"\b.{0,60}\b(?:api[ _-]?keys?|private keys?|credentials|passwords?|access tokens?|session tokens?|cookies?|"
-        r"environment variables|mcp\.json|system prompt|card numbers?|passport number|home (?:folder|directory)|\.env|"
-        r"[A-Z]{2,}_(?:API_)?(?:KEY|TOKEN|SECRET))\b.{0,80}"
+        r"\b(?:read|send|include|pass|copy|provide|attach|upload|steal|leak|fetch|dump|supply|give|hand|fill|put|take|"
+        r"add)\b.{0,60}\b(?:api[ _-]?keys?|private keys?|credentials|passwords?|access tokens?|session tokens?|"
+        r"cookies?|environment variables|mcp\.json|system prompt|card numbers?|passport number|"
+        r"home (?:folder|directory)|\.env|[A-Z]{2,}_(?:API_)?(?:KEY|TOKEN|SECRET))\b.{0,80}"
         r"\b(?:to|as|in|into|at|parameter|argument|field|before|so that)\b",
         r"\b(?:whole|entire|complete|last \w+|previous|opening) (?:chat|conversation|messages?|history)\b",
         r"\b(?:contents?|text|history|transcript)\b.{0,30}\b(?:every|all|any|open|recent)\b.{0,30}"
@@ -146,7 +146,8 @@ _TRICKS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "speaks of other servers' tools": (
         r"\b(?:other|another|all|every|any)\b.{0,20}\b(?:tools?|servers?|providers?)\b.{0,60}"
-        r"\b(?:are|is|were|has been|have been)\b.{0,20}\b(?:deprecated|broken|unsafe|compromised|disabled|replaced|insecure|superseded|forbidden)\b",
+        r"\b(?:are|is|were|has been|have been)\b.{0,20}"
+        r"\b(?:deprecated|broken|unsafe|compromised|disabled|replaced|insecure|superseded|forbidden)\b",
         r"\boverrides? the\b.{0,30}\btool\b|\b(?:only|more) trusted\b|\bhave been superseded\b",
         r"\btool.{0,30}\bon the \w+ server\b",
         r"\b(?:every|any|another|each) other server\b|\b(?:through|from|on|of) the \w+ server(?:'s)?\b.{0,80}"

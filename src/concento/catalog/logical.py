@@ -47,9 +47,14 @@ class Logical:
 Permits = Callable[[Server, Entry], bool]
 
 
-def logical(tool: LogicalTool, slices: Mapping[str, Slice], permits: Permits) -> Logical | None:
-    """A logical tool over slices by alias; None if nothing of it is there for whoever is asked about."""
-    known, _ = _known(tool, slices)
+def logical(
+    tool: LogicalTool, slices: Mapping[str, Slice], permits: Permits, is_shared: Permits = lambda server, entry: True
+) -> Logical | None:
+    """A logical tool over slices by alias; None if nothing of it is there for whoever is asked about.
+
+    `is_shared`: whether a tool is their tenant's, or shared with it: of others not even the definition is told.
+    """
+    known = [choice for choice in _known(tool, slices)[0] if is_shared(choice.server, choice.entry)]
     choices = tuple([choice for choice in known if permits(choice.server, choice.entry)])
     if not choices:
         return None

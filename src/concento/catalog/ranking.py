@@ -11,6 +11,10 @@ RANK_OFFSET: Final = 10.0
 """Of reciprocal rank fusion: how little the first places stand out. Its authors' 60 is for lists of a thousand."""
 MEANING_WEIGHT: Final = 1.0
 """What a place by meaning counts, of one by words."""
+AHEAD_LEAST: Final = 0.15
+"""Of the first one's score, what it has to be ahead to be called without asking back."""
+LIKENESS_AHEAD: Final = 0.05
+"""Or, where a model was asked, of likeness."""
 BY_WORDS: Final = (-3.14, 2.49, 3.33, 2.37)
 """What speaks for the first tool where words alone were asked: from the start, for the share of the request that is in
 its name, for the share that it has anywhere, and for how far ahead its score is. `python -m benchmarks.search` fits
@@ -34,11 +38,26 @@ class Ranking:
         first, second = among[0], among[1] if len(among) > 1 else -1
         cover = self.covers.get(first, Cover())
         if self.meaning:
-            likeness = self.meaning.get(first, 0.0)
-            return (1.0, likeness, likeness - self.meaning.get(second, 0.0), *cover)
+            likeness = self._likeness(first)
+            return (1.0, likeness, likeness - self._likeness(second), *cover)
         score = self.words.get(first, 0.0)
         ahead = (score - self.words.get(second, 0.0)) / score if score > 0 else 0.0
         return (1.0, *cover, ahead)
+
+    def is_ahead(self, among: Sequence[int]) -> bool:
+        """Whether the first of some places, best first, is well ahead of the second: of two that are alike none is
+        clearly the one that is meant."""
+        if len(among) < 2:
+            return bool(among)
+        first, second = (self.words.get(place, 0.0) for place in among[:2])
+        by_words = first > 0 and first - second >= AHEAD_LEAST * first
+        if not self.meaning:
+            return by_words
+        return by_words or self.meaning.get(among[0], 0.0) - self._likeness(among[1]) >= LIKENESS_AHEAD
+
+    def _likeness(self, place: int) -> float:
+        """What a tool's likeness is; of one too far down to be known, the least that is known."""
+        return self.meaning.get(place, min(self.meaning.values(), default=0.0))
 
     def likelihood(self, among: Sequence[int]) -> float:
         """How likely the first of some places, best first, is the right one."""

@@ -11,8 +11,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-import msgspec
-
+from ..protocol.jsonrpc import EMPTY_OBJECT, read_object, read_string
 from .slices import Entry
 from .thesaurus import every_word, neighbours
 
@@ -55,20 +54,6 @@ class Cover(NamedTuple):
 
     named: float = 0.0
     anywhere: float = 0.0
-
-
-class _Said(msgspec.Struct):
-    title: str | None = None
-    description: str | None = None
-    inputSchema: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-class _Parameter(msgspec.Struct):
-    description: str = ""
-
-
-class _Schema(msgspec.Struct):
-    properties: dict[str, _Parameter] = {}
 
 
 class _Texts(NamedTuple):
@@ -172,21 +157,17 @@ def meanings_of(entry: Entry) -> tuple[str, str]:
 
 
 def _texts(entry: Entry) -> _Texts:
-    """What a tool says, by field. A part that can't be read says nothing."""
-    try:
-        said = msgspec.json.decode(entry.raw, type=_Said)
-    except (msgspec.DecodeError, RecursionError):
-        said = _Said()
-    try:
-        parameters = msgspec.json.decode(said.inputSchema, type=_Schema, strict=False).properties
-    except (msgspec.DecodeError, RecursionError):
-        parameters = {}
+    """What a tool says, by field. A part that can't be read says nothing, and takes nothing from the others."""
+    members = read_object(entry.raw) or {}
+    schema = read_object(members.get("inputSchema", EMPTY_OBJECT)) or {}
+    parameters = read_object(schema.get("properties", EMPTY_OBJECT)) or {}
+    described = (read_string((read_object(one) or {}).get("description")) for one in parameters.values())
     return _Texts(
         f"{entry.public} {_JOINT.sub(' ', entry.public)}",
-        said.title or "",
-        said.description or "",
+        read_string(members.get("title")) or "",
+        read_string(members.get("description")) or "",
         _JOINT.sub(" ", " ".join(parameters)),
-        " ".join(parameter.description for parameter in parameters.values()),
+        " ".join(text for text in described if text),
         entry.purpose,
     )
 

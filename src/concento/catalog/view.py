@@ -53,6 +53,10 @@ class Lens(Protocol):
         """Whether a logical tool is meant to be seen."""
         ...
 
+    def shares(self, server: Server, own: str) -> bool:
+        """Whether something of a server belongs to the tenant, or is shared with it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -122,7 +126,10 @@ class TenantView:
         def permits(server: Server, entry: Entry) -> bool:
             return lens is None or lens.permits("tools", server, entry.own, entry)
 
-        made = [logical(one, by_alias, permits) for one in wanted]
+        def is_shared(server: Server, entry: Entry) -> bool:
+            return lens is None or lens.shares(server, entry.own)
+
+        made = [logical(one, by_alias, permits, is_shared) for one in wanted]
         return {one.tool.name: one for one in made if one is not None}
 
     def _collect_held(self) -> frozenset[str]:

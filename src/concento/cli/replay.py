@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import click
+import msgspec
 
 from ..model.config import Config, Server
 from ..model.errors import StartError
@@ -19,6 +20,30 @@ from .talk import settled
 ENTRIES_MAX: Final = 1_000_000
 _SQLITE: Final = b"SQLite format 3\0"
 _LINE_BYTES_MAX: Final = 1024 * 1024
+
+
+class _Known(msgspec.Struct):
+    """What is read of an entry, by its type."""
+
+    time: float
+    kind: str = "call"
+    method: str = ""
+    endpoint: str = "all"
+    tenant: str = "default"
+    subject: str = ""
+    agent: str | None = None
+    chain: list[str] = []
+    proof: str = ""
+    credential: str = ""
+    address: str = ""
+    name: str | None = None
+    server: str | None = None
+    tool: str | None = None
+    decision: str = ""
+    rule: str | None = None
+    end: str = ""
+    ms: float = 0.0
+    trace: str = ""
 
 
 @click.command(name="replay")
@@ -60,7 +85,7 @@ async def _replayed(configuration: Config, entries: list[dict[str, Any]]) -> dic
         missing = [key for key, slice in hub.current.snapshot.slices.items() if slice.inventory is None]
         for key in missing:
             tell(f"{key} could not be listed: calls of its tools will look unknown")
-        return {**replay(hub.current.snapshot, hub.keys.records, entries).told(), "not_listed": missing}
+        return {**replay(hub.current.snapshot, hub.keys.records, entries, hub.promotions).told(), "not_listed": missing}
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
@@ -73,8 +98,11 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
             if number > ENTRIES_MAX:
                 fail(f"{path} has more than {ENTRIES_MAX} entries; export a shorter time")
             entry = json.loads(text)
-            if not isinstance(entry, dict) or not isinstance(entry.get("time"), int | float):
-                fail(f"{path}, entry {number}: expected a line of the access log or of the audit record")
+            try:
+                msgspec.convert(entry, _Known)
+            except msgspec.ValidationError as error:
+                told = f"expected a line of the access log or of the audit record; {error}"
+                fail(f"{path}, entry {number}: {told}")
             yield entry
     except (ValueError, RecursionError) as error:
         fail(f"{path} is no record: {error}")

@@ -27,4 +27,8 @@ class NotEmbedded(Exception):
     """Why texts did not become vectors, for the operator."""
 
 
+class Refused(NotEmbedded):
+    """Why these texts did not become vectors, where others may."""
+
+
 NEEDS_EXTRA = "`search.embeddings` needs the extra `semantic`: pip install 'concento[semantic]'"

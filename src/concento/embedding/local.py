@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from .contract import NotEmbedded
 from .sentence_model import SentenceModel
 
 if TYPE_CHECKING:
@@ -29,11 +30,14 @@ class LocalModel:
 
         loop = asyncio.get_running_loop()
         parts = [list(texts[start : start + _AT_ONCE]) for start in range(0, len(texts), _AT_ONCE)]
-        return np.concatenate([await loop.run_in_executor(self._thread, self._encode, part) for part in parts])
+        try:
+            return np.concatenate([await loop.run_in_executor(self._thread, self._encode, part) for part in parts])
+        except RuntimeError as error:  # it is closed, as on a reload
+            raise NotEmbedded(f"the model was let go: {error}") from error
 
     async def close(self) -> None:
         """End its thread, after what runs on it."""
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._thread.shutdown)
 
     def _encode(self, texts: list[str]) -> "Vectors":
         if self._model is None:

@@ -43,7 +43,11 @@ def opened(
 
     model: Embedder
     if embeddings.directory is not None:
-        model, name = LocalModel(embeddings.directory), str(embeddings.directory)
+        weights = (embeddings.directory / "model.safetensors").stat()
+        model, name = (
+            LocalModel(embeddings.directory),
+            f"{embeddings.directory} {weights.st_size} {weights.st_mtime_ns}",
+        )
     else:
         model, name = RemoteModel(embeddings), f"{embeddings.url} {embeddings.model}"
     return CatalogVectors(model, name, store, now, on_problem)

@@ -12,13 +12,15 @@ import aiohttp
 import numpy as np
 
 from ..model.search import Embeddings
-from .contract import NotEmbedded
+from .contract import NotEmbedded, Refused
 
 if TYPE_CHECKING:
     from .contract import Vectors
 
 WAIT_S: Final = 10.0
 _AT_ONCE: Final = 64
+_ABOUT_TEXTS: Final = frozenset({400, 413, 422})
+"""What an endpoint answers if it is the text that is wrong, and not the asking."""
 _BYTES_MAX: Final = 16 * 1024 * 1024
 _SAID_CHARS: Final = 200
 
@@ -37,7 +39,7 @@ class RemoteModel:
             rows += await self._asked(list(texts[start : start + _AT_ONCE]))
         try:
             made = np.array(rows, dtype=np.float32).reshape(len(texts), -1)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise NotEmbedded("the embeddings endpoint answered with vectors of different lengths") from None
         length = np.linalg.norm(made, axis=1, keepdims=True)
         if not np.isfinite(made).all():
@@ -65,6 +67,8 @@ class RemoteModel:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = str(error) or f"no answer within {WAIT_S:g} s"
             raise NotEmbedded(f"the embeddings endpoint can't be asked: {why[:_SAID_CHARS]}") from error
+        if answer.status in _ABOUT_TEXTS:
+            raise Refused(f"the embeddings endpoint refused a text with the status {answer.status}")
         if answer.status != 200:
             raise NotEmbedded(f"the embeddings endpoint answered with the status {answer.status}")
         return _vectors(said, len(texts))

@@ -41,6 +41,8 @@ class Gate:
 
     def enter(self, call: Call, record: Record, cost: int = 1) -> None:
         """Count a call that is about no server against its caller's limits. Errors: RateLimited."""
+        if record.lease is not None:
+            record.lease.leave()
         record.lease = lease = self._limits.enter(call.principal, None, None, cost)
         if lease.told is not None:
             record.notice(lease.told)

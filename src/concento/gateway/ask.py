@@ -18,6 +18,7 @@ from ..upstream.parking import no_longer_awaited
 from ..upstream.server import Upstream
 from . import affinity, inputs
 from .deliver import deliver
+from .meant import chosen_before
 from .resolve import RESOLVE, Target
 from .task_refs import publish_created
 from .told import with_meta
@@ -101,9 +102,11 @@ def abandon(gateway: "Gateway", call: Call) -> None:
     resolve = RESOLVE.get(call.method)
     if view is not None and resolve is not None and call.state is not None:
         with suppress(CallError):
+            if call.name in view.meta_tools:
+                call = chosen_before(call, gateway.seal)
             binding = resolve(view, call).binding
             if (logical := binding.logical) is not None:
                 binding = chosen(logical, logical.choices[inputs.asking(logical, call, gateway.seal)])
-            held = inputs.open_state(call, call.state, binding.alias, gateway.seal, gateway.wall())
+            held = inputs.open_state(call, call.state or "", binding.alias, gateway.seal, gateway.wall())
             if held.state is not None:
                 gateway.upstreams.parking.abandon(held.state)

@@ -52,6 +52,7 @@ class Gateway:
         store: Store,
         compared: Callable[[Arm, bool], None] = lambda arm, alike: None,
         judged: Callable[[Arm, bool], None] = lambda arm, useful: None,
+        arm_failed: Callable[[Arm, float], None] = lambda arm, took_s: None,
         on_problem: Callable[[str], None] = lambda problem: None,
     ) -> None:
         self.current = current
@@ -67,6 +68,7 @@ class Gateway:
         self.shadows = Shadows()
         self.compared = compared
         self.judged = judged
+        self.arm_failed = arm_failed
         self.promotions = Promotions(store, records.wall)
         self.finder = Finder(store, deadlines.now, on_problem)
         self.once = Once(deadlines.now)

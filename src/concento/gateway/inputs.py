@@ -22,7 +22,7 @@ from ..protocol.capabilities import needed_ability
 from ..protocol.jsonrpc import raw, read_object, read_string
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-_SEALED_CHARS_MAX: Final = 4 * STATE_BYTES_MAX
+SEALED_CHARS_MAX: Final = 4 * STATE_BYTES_MAX
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -37,6 +37,8 @@ class Held(Struct, frozen=True):
     parked: bool
 
 
+_value = msgspec.json.Decoder(float_hook=str).decode
+"""A number with a fraction counts as it is written, whatever a double holds."""
 _held = msgspec.json.Decoder(Held)
 
 
@@ -58,7 +60,7 @@ def seal_questions(
         )
     members["inputRequests"] = raw({key: checked(question, call, alias) for key, question in questions.items()})
     held = Held(alias, replica, state, now_s + INPUT_WAIT_S, parked)
-    members["requestState"] = raw(seal.close(_encode(held), _context(call)))
+    members["requestState"] = raw(seal.close(_encode(held), context_of(call)))
     return Result(Raw(_encode(members)), INPUT_REQUIRED)
 
 
@@ -69,7 +71,7 @@ def state_of(reply: Result) -> str | None:
 
 def open_state(call: Call, state: str, alias: str, seal: Seal, now_s: float) -> Held:
     """What was held of an earlier round of this call. Errors: InvalidParams."""
-    text = seal.open(state, _context(call), chars_max=_SEALED_CHARS_MAX)
+    text = seal.open(state, context_of(call), chars_max=SEALED_CHARS_MAX)
     held = None if text is None else _held.decode(text)
     if held is None or held.alias != alias:
         raise InvalidParams("The requestState is not one that was given to this caller for this request")
@@ -78,14 +80,9 @@ def open_state(call: Call, state: str, alias: str, seal: Seal, now_s: float) -> 
     return held
 
 
-def is_of(call: Call, seal: Seal) -> bool:
-    """Whether the state that a call brings was given for it."""
-    return seal.open(call.state or "", _context(call), chars_max=_SEALED_CHARS_MAX) is not None
-
-
 def asking(logical: Logical, call: Call, seal: Seal) -> int:
     """The place of the server whose question a call of a logical tool answers; of another call any: it is refused."""
-    text = seal.open(call.state or "", _context(call), chars_max=_SEALED_CHARS_MAX)
+    text = seal.open(call.state or "", context_of(call), chars_max=SEALED_CHARS_MAX)
     alias = None if text is None else _held.decode(text).alias
     return next((place for place, choice in enumerate(logical.choices) if choice.server.alias == alias), 0)
 
@@ -116,7 +113,7 @@ def _is_safe(url: str | None) -> bool:
     )
 
 
-def _context(call: Call) -> bytes:
+def context_of(call: Call) -> bytes:
     """What the state is bound to. Parameters count by value: an agent may write them anew in another order."""
     params: dict[str, Any] = {name: msgspec.json.decode(value) for name, value in call.params.items()}
     principal, endpoint = call.principal, call.endpoint

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
-from msgspec import Meta, Raw, Struct, structs
+from msgspec import Meta, Raw, Struct
 
 from ..catalog.fits import misfit
 from ..catalog.meta_tools import (
@@ -22,11 +22,12 @@ from ..catalog.slices import Entry
 from ..catalog.view import Binding, TenantView, chosen
 from ..model import meta
 from ..model.call import Call, Notify, Reply, Result
-from ..model.errors import InvalidParams, Unavailable
+from ..model.errors import CallError, Unavailable
 from ..model.search import FEEDBACK, FIND_TOOLS, USE_CAPABILITY
 from ..observe.record import Record
 from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_once, read_string
-from . import inputs
+from .meant import call_of, chosen_before, with_choice
+from .resolve import tool_target
 from .search import Finding
 from .told import with_meta
 
@@ -43,6 +44,10 @@ _KEPT_OUT: Final = ("_meta", "icons", "outputSchema", "execution")
 """Of a definition: what helps nobody to call the tool."""
 
 _Query = Annotated[str, Meta(min_length=1, max_length=QUERY_CHARS_MAX)]
+
+
+_values = msgspec.json.Decoder(float_hook=float).decode
+"""Numbers may be beyond what a float holds: they are looked at, and passed on as they came."""
 
 
 class _Find(Struct, forbid_unknown_fields=True):
@@ -71,7 +76,8 @@ async def answer(gateway: "Gateway", view: TenantView, call: Call, notify: Notif
     try:
         return await _ANSWER[call.name or ""](gateway, view, call, notify, record)
     except _Wrong as wrong:
-        gateway.gate.enter(call, record)
+        if record.lease is None:
+            gateway.gate.enter(call, record)
         record.decision = "invalid"
         return _said({"message": str(wrong)}, failed=True)
 
@@ -138,15 +144,27 @@ async def _use(gateway: "Gateway", view: TenantView, call: Call, notify: Notify 
     arguments = read_once(asked.arguments)
     if arguments is None:
         raise _Wrong("`arguments` must be an object")
+    if call.state is not None:
+        before = chosen_before(call, gateway.seal)
+        reply = await gateway.asked(view, before, notify, record)
+        return with_choice(reply, call, before.name or "", gateway.seal)
     if asked.tool is not None:
-        return await gateway.asked(view, _of(call, asked.tool, asked.arguments), notify, record)
+        reply = await gateway.asked(view, call_of(call, asked.tool, asked.arguments), notify, record)
+        return with_choice(reply, call, asked.tool, gateway.seal)
     if asked.capability is None:
         raise _Wrong("say what you need as `capability`, or name a `tool`")
+    gateway.gate.enter(call, record)  # a search counts, beside the call that may follow
     view = await _fresh(gateway, view, call)
     finding = await gateway.finder.find(view, asked.capability)
     order = [one.place for one in finding.ranking.order]
-    values = {name: msgspec.json.decode(value) for name, value in arguments.items()}
-    problems = {place: _problem(gateway, view, finding.entries[place], call, values) for place in order[:_CONSIDERED]}
+    try:
+        values = {name: _values(value) for name, value in arguments.items()}
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _Wrong(f"`arguments` can't be read: {error}") from None
+    problems: dict[int, str | None] = {}
+    for place in order[:_CONSIDERED]:
+        entry = finding.entries[place]
+        problems[place] = _problem(gateway, view, entry, call_of(call, view.name(entry), asked.arguments), values)
     pool = [place for place, problem in problems.items() if problem is None]
     likely = finding.ranking.likelihood(pool)
     about = {
@@ -158,33 +176,26 @@ async def _use(gateway: "Gateway", view: TenantView, call: Call, notify: Notify 
         ],
     }
     settings = gateway.finder.settings
-    meant = _asking(gateway, view, finding, order, call, asked.arguments)
-    if meant is None and pool and likely >= settings.sure and _only_reads(gateway, view, finding.entries[pool[0]]):
-        meant = pool[0]
-    if meant is not None:
-        name = view.name(finding.entries[meant])
-        reply = await gateway.asked(view, _of(call, name, asked.arguments), notify, record)
+    is_clear = likely >= settings.sure and finding.ranking.is_ahead(pool)
+    if is_clear and _only_reads(gateway, view, finding.entries[pool[0]]):
+        name = view.name(finding.entries[pool[0]])
+        reply = await gateway.asked(view, call_of(call, name, asked.arguments), notify, record)
+        reply = with_choice(reply, call, name, gateway.seal)
         return with_meta(reply, meta.CAPABILITY, {"tool": name, **about})
-    gateway.gate.enter(call, record)
     if finding.ranking.likelihood(order) < settings.fits:
         reply = _nothing(gateway, view, finding, order)
     else:
-        reply = _said(_choices(gateway, view, finding, pool, problems, likely))
+        reply = _said(_choices(view, finding, pool, problems, is_clear))
     return with_meta(reply, meta.CAPABILITY, {"tool": None, **about})
 
 
 def _choices(
-    gateway: "Gateway",
-    view: TenantView,
-    finding: Finding,
-    pool: Sequence[int],
-    problems: Mapping[int, str | None],
-    likely: float,
+    view: TenantView, finding: Finding, pool: Sequence[int], problems: Mapping[int, str | None], is_clear: bool
 ) -> dict[str, Any]:
     """What an agent chooses from: what can be called as it stands, then what could if something changed."""
     if not pool:
         why = "none of the tools that fit can be called so"
-    elif likely < gateway.finder.settings.sure:
+    elif not is_clear:
         why = "no tool is clearly the one that is meant"
     else:
         why = "the tool that fits best may change something, or nobody has vouched that it does not"
@@ -208,10 +219,18 @@ def _problem(
     if told is not None:
         return told
     bindings = _bindings(binding)
-    snapshot, now_s = gateway.current.snapshot, gateway.wall()
-    if not any(snapshot.may_use("tool", one, call.principal, now_s, call.address) for one in bindings):
-        return "you may see it, but not call it"
+    if not any(_may_call(gateway, view, one, call) for one in bindings):
+        return "you may see it, but not call it so"
     return None if any(_is_well(gateway, one) for one in bindings) else "its server is not well"
+
+
+def _may_call(gateway: "Gateway", view: TenantView, binding: Binding, call: Call) -> bool:
+    """Whether the policy lets a call of a tool pass, with these arguments as it would get them."""
+    try:
+        gateway.gate.check(tool_target(view, call, binding), call, Record(call, 0.0, gateway.wall()))
+    except CallError:
+        return False
+    return True
 
 
 def _bindings(binding: Binding) -> list[Binding]:
@@ -233,24 +252,6 @@ def _only_reads(gateway: "Gateway", view: TenantView, entry: Entry) -> bool:
     return binding is not None and all(
         snapshot.item("tool", one).annotations.get("readOnlyHint") is True for one in _bindings(binding)
     )
-
-
-def _asking(
-    gateway: "Gateway", view: TenantView, finding: Finding, order: Sequence[int], call: Call, arguments: Raw
-) -> int | None:
-    """Of a call that goes on after questions: the tool that asked them."""
-    if call.state is None:
-        return None
-    for place in order:
-        if inputs.is_of(_of(call, view.name(finding.entries[place]), arguments), gateway.seal):
-            return place
-    raise InvalidParams("The requestState is not one that was given to this caller for this request")
-
-
-def _of(call: Call, tool: str, arguments: Raw) -> Call:
-    """The call of a tool in place of one of the hub's own."""
-    params = {**call.params, "name": raw(tool), "arguments": arguments}
-    return structs.replace(call, name=tool, params=params, mirrored=None)
 
 
 # -- feedback

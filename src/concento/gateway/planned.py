@@ -53,9 +53,17 @@ class Routed(Protocol):
 
 
 def candidates_of(
-    hub: Routed, binding: Binding, reach: Reach, principal: Principal, arguments: Raw | None
+    hub: Routed,
+    binding: Binding,
+    reach: Reach,
+    principal: Principal,
+    arguments: Raw | None,
+    whose: str | None = None,
 ) -> list[dict[str, Any]]:
-    """The tools of servers that would answer a call: one, or those that a logical tool is bound to."""
+    """The tools of servers that would answer a call: one, or those that a logical tool is bound to.
+
+    `whose`: whose calls keep to one arm; None: the principal's, or their tenant's.
+    """
     logical = binding.logical
     if logical is None:
         live = _live(hub, binding.server.key)
@@ -77,11 +85,13 @@ def candidates_of(
                 **_given(choice, arguments),
             }
         )
-    _ordered(hub, logical, found, principal)
+    if whose is None:
+        whose = principal.tenant if logical.tool.sticky == "tenant" else principal.owner_key
+    _ordered(hub, logical, found, whose)
     return found
 
 
-def _ordered(hub: Routed, logical: Logical, found: list[dict[str, Any]], principal: Principal) -> None:
+def _ordered(hub: Routed, logical: Logical, found: list[dict[str, Any]], whose: str) -> None:
     """Note of each candidate when it would be asked, and why then."""
     tool = logical.tool
     key = owned(tool.tenant, tool.name)
@@ -110,7 +120,7 @@ def _ordered(hub: Routed, logical: Logical, found: list[dict[str, Any]], princip
         case "split":
             if promoted is not None:
                 weights = only(promoted, weights)
-            share = share_of(key, principal.tenant if tool.sticky == "tenant" else principal.owner_key)
+            share = share_of(key, whose)
             first = leading[whose_share([weights[place] for place in leading], share)] if leading else 0
             why = f"this caller's share, {share:.3f} of 1, falls to it"
             if promoted is not None:

@@ -12,7 +12,7 @@ from msgspec import Raw
 from ..catalog.logical import Choice
 from ..catalog.view import TenantView, chosen
 from ..model import meta
-from ..model.call import Call, Notify, Reply
+from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
 from ..model.config import owned
 from ..model.errors import CallError, Unavailable
 from ..model.logical import Sticky
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _TRUE: Final = Raw(b"true")
 _SHOWN_CHARS: Final = 256
+_TOLD: Final = ("tool", "well", "order", "why")
 LAST_ARMS_MAX: Final = 10_000
 
 
@@ -70,10 +71,12 @@ async def one_of(
                     break
                 repeated += 1
             if tool.strategy == "split":
-                record.arm = (key, f"{binding.alias}.{binding.own}")
+                record.arm, record.arm_s = (key, f"{binding.alias}.{binding.own}"), gateway.records.now()
             try:
                 reply = await ask(gateway, wanted, call, notify, record)
-                if tool.feedback:
+                if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
+                    record.arm = None  # it counts once it is answered
+                elif tool.feedback:
                     _keep_arm(gateway, call, tool.name, record.arm)
                 if is_told:
                     asked.append({"tool": f"{binding.alias}.{binding.own}", "outcome": "answered"})
@@ -85,6 +88,9 @@ async def one_of(
                 asked.append({"tool": f"{binding.alias}.{binding.own}", **told})
                 if not may_follow(error, tool.repeatable or is_repeatable(binding)):
                     raise
+                if record.arm is not None and error.fault == "upstream":
+                    gateway.arm_failed(record.arm, gateway.records.now() - record.arm_s)
+                record.arm = None
                 failed = failed if failed is not None and failed.outcome == "unknown" else error
     finally:
         if repeated:
@@ -94,11 +100,13 @@ async def one_of(
 
 
 def _candidates(gateway: "Gateway", target: Target, call: Call) -> list[dict[str, Any]]:
-    """How it looked before anybody was asked, of what this caller may use."""
-    arguments = call.params.get("arguments")
+    """How it looked before anybody was asked, of what this caller may use: no more of a server than whether it is well,
+    since others use it, too, and nothing of what the operator adds to arguments."""
     reach = gateway.current.snapshot.reach(call.principal)
-    found = candidates_of(gateway, target.binding, reach, call.principal, arguments)
-    return [{name: value for name, value in one.items() if name != "visible"} for one in found if one["visible"]]
+    logical = target.binding.logical
+    whose = None if logical is None else _whose(call, logical.tool.sticky)
+    found = candidates_of(gateway, target.binding, reach, call.principal, None, whose)
+    return [{name: one[name] for name in _TOLD} for one in found if one["visible"]]
 
 
 def _keep_arm(gateway: "Gateway", call: Call, name: str, arm: tuple[str, str] | None) -> None:

@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from ..embedding.vectors import CatalogVectors
 
 T = TypeVar("T")
-INDEXES_MAX: Final = 16
-"""Views searched at a time: one for each endpoint and for each set of rights. The one unused for longest goes first."""
+INDEXES_MAX: Final = 64
+"""Views searched at a time: one for each endpoint and for each set of rights. Those with the same tools share an index;
+the one unused for longest goes first."""
 WAITING_MAX: Final = 256
 """Searches under way or waiting; more are refused."""
 DEPTH: Final = 50
 """How far down each ranking counts."""
+NEED_CHARS: Final = 1000
+"""What of a request a model reads."""
 COVERED: Final = 5
 """Of how many it is known how likely each is the right one, if those before it are not."""
 
@@ -116,22 +119,26 @@ class Finder:
         if vectors is None or not index.entries:
             return []
         if index.rows is None:
-            if not index.is_made:
+            if not index.is_made and vectors.may_ask():
                 index.is_made = True
                 self._tasks.start(self._make(vectors, index))
             return []
-        asked = await vectors.query([need[:2000]])
+        asked = await vectors.query([need[:NEED_CHARS]])
         if asked is None or asked.shape[1] != index.rows.shape[1]:
             return []
-        alike = (index.rows @ asked[0]).tolist()
-        best = sorted(range(len(alike)), key=lambda place: -alike[place])[:DEPTH]
-        return [Scored(place, alike[place]) for place in best]
+        return await self._off_loop(index.alike, asked[0])
 
     async def _make(self, vectors: "CatalogVectors", index: "_Index") -> None:
-        if not vectors.is_loaded:
-            await vectors.load()
-        index.rows = await vectors.catalog([(entry.alias, *meanings_of(entry)) for entry in index.entries])
-        index.is_made = index.rows is not None
+        try:
+            if not vectors.is_loaded:
+                await vectors.load()
+            texts = await self._off_loop(index.texts)
+            if await vectors.make([text for _, *both in texts for text in both]):
+                index.rows = await self._off_loop(vectors.rows, texts)
+        except Exception as error:  # the last edge: words do without, and the next search tries again
+            self._on_problem(f"tools are found by words alone: {error!r}")
+        finally:
+            index.is_made = index.rows is not None
 
     def _opened(self, embeddings: Embeddings) -> "CatalogVectors | None":
         try:
@@ -141,11 +148,11 @@ class Finder:
             return None
 
     async def _let_go(self) -> None:
-        await self._tasks.close()
+        vectors, self._vectors = self._vectors, None
         self._indexes.clear()
-        if self._vectors is not None:
-            await self._vectors.close()
-            self._vectors = None
+        await self._tasks.close()
+        if vectors is not None:
+            await vectors.close()
 
 
 class _Index:
@@ -164,6 +171,17 @@ class _Index:
             self._words = ToolIndex(self.entries)
             self._words.learn()
         return self._words.ranked(need, DEPTH)
+
+    def texts(self) -> list[tuple[str, str, str]]:
+        """Of each tool its server's alias, and what a model reads of it."""
+        return [(entry.alias, *meanings_of(entry)) for entry in self.entries]
+
+    def alike(self, asked: "Vectors") -> list[Scored]:
+        """The ranking by meaning."""
+        assert self.rows is not None
+        scores = self.rows @ asked
+        best = (-scores).argsort()[:DEPTH].tolist()
+        return [Scored(place, float(scores[place])) for place in best]
 
     def covers(self, need: str, places: list[int]) -> dict[int, Cover]:
         """How much of a need some of its tools speak of."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 COPIES_MAX: Final = 64
 """Copies under way at a time."""
+AT_ONCE_BYTES: Final = 64 * 1024
+"""Of two results together, what is compared without leaving the event loop."""
 
 
 class Shadows:
@@ -64,6 +66,13 @@ async def shadowed(
     return reply
 
 
+async def _is_alike(one: Result, other: Result) -> bool:
+    """Whether two results say the same; large ones are read off the event loop."""
+    if len(bytes(one.raw)) + len(bytes(other.raw)) > AT_ONCE_BYTES:
+        return await asyncio.to_thread(is_alike, one, other)
+    return is_alike(one, other)
+
+
 async def _copy(
     gateway: "Gateway", view: TenantView, logical: Logical, choice: Choice, call: Call, reply: Result
 ) -> None:
@@ -76,7 +85,7 @@ async def _copy(
         record.arm = (key, target.label_of_arm)
         answered = await ask(gateway, target, bare, None, record)
         record.replied(answered)
-        gateway.compared(record.arm, isinstance(answered, Result) and is_alike(reply, answered))
+        gateway.compared(record.arm, isinstance(answered, Result) and await _is_alike(reply, answered))
     except CallError as error:
         record.failed(error)
         if target is not None and error.fault not in ("caller", "policy"):

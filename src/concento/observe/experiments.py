@@ -80,7 +80,14 @@ class Experiments:
             return
         arm = self._of(record.arm)
         if arm is not None:
-            arm.note(record.end != "ok", record.duration_s * 1000, record.reply_bytes)
+            took_s = record.started_s + record.duration_s - record.arm_s
+            arm.note(record.end != "ok", max(0.0, took_s) * 1000, record.reply_bytes)
+
+    def failed(self, name: tuple[str, str], took_s: float) -> None:
+        """Count a call of an arm that another stood in for."""
+        arm = self._of(name)
+        if arm is not None:
+            arm.note(True, took_s * 1000, 0)
 
     def compared(self, name: tuple[str, str], alike: bool) -> None:
         """Count whether a copy was answered alike."""

@@ -33,6 +33,7 @@ class Record:
 
     __slots__ = (
         "arm",
+        "arm_s",
         "attempts",
         "call",
         "code",
@@ -71,6 +72,8 @@ class Record:
         """The number under which the audit record has that it would be made."""
         self.arm: tuple[str, str] | None = None
         """Of an experiment: the logical tool's key, and the bound tool that was chosen."""
+        self.arm_s = now_s
+        """When that one was asked, in monotonic seconds."""
         self.lease: Lease | None = None
         """What its limits want back at the end."""
         self.notices: list[str] | None = None
@@ -117,19 +120,19 @@ class Records:
     def __init__(self, sinks: Sequence[Sink], clock: Clock | None = None) -> None:
         self._sinks = tuple(sinks)
         self._clock = clock or SystemClock()
-        self._monotonic = self._clock.monotonic
+        self.now = self._clock.monotonic
         self.wall = self._clock.wall
         self.in_flight = 0
 
     def open(self, call: Call) -> Record:
         """Begin the record of a call."""
         self.in_flight += 1
-        return Record(call, self._monotonic(), self._clock.wall())
+        return Record(call, self.now(), self._clock.wall())
 
     def close(self, record: Record) -> None:
         """The call ended: hand its record on."""
         self.in_flight -= 1
-        record.duration_s = self._monotonic() - record.started_s
+        record.duration_s = self.now() - record.started_s
         for sink in self._sinks:
             sink(record)
 

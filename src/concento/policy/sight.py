@@ -61,9 +61,13 @@ class Sight:
         """Whether a logical tool is meant to be seen."""
         return self._patterns is None or self._patterns.names(logical)
 
+    def shares(self, server: Server, own: str) -> bool:
+        """Whether something of a server belongs to the tenant, or is shared with it."""
+        return server.tenant == self._tenant or self._share.matches(server.alias, own)
+
     def permits(self, kind: Kind, server: Server, own: str, entry: Entry | None) -> bool:
         """Whether something of a server may be used, whatever the view's patterns say."""
-        if server.tenant != self._tenant and not self._share.matches(server.alias, own):
+        if not self.shares(server, own):
             return False
         return self._reach is None or self._reach.decide(item_of(_KIND[kind], server, own, entry)).verdict != "hidden"
 

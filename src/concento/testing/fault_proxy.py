@@ -33,6 +33,7 @@ class FaultProxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._refusing = False
+        self._cuts = 0
         self._spared: int | None = None
         self.delay_s = 0.0
         """How long each chunk waits, in either direction."""
@@ -71,6 +72,7 @@ class FaultProxy:
 
     def cut(self) -> None:
         """End all connections now, with a reset on both sides."""
+        self._cuts += 1
         for writer in [*self._open, *self._open.values()]:
             _reset(writer)
 
@@ -95,6 +97,7 @@ class FaultProxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        cuts = self._cuts
         if self._refusing:
             _reset(writer)
             return
@@ -102,6 +105,10 @@ class FaultProxy:
             there, to_there = await asyncio.open_connection(*self._target)
         except OSError:
             _reset(writer)
+            return
+        if self._cuts != cuts:  # it was cut while it was being made
+            _reset(writer)
+            _reset(to_there)
             return
         self._open[writer] = to_there
         try:

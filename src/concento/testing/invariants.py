@@ -59,7 +59,7 @@ async def _shrunk(trial: Trial[S], steps: Sequence[S], problem: str, most: int) 
     """
     trials, size = 0, max(1, len(steps) // 2)
     while True:
-        at = 0
+        at, before = 0, len(steps)
         while at < len(steps) and trials < most:
             fewer = [*steps[:at], *steps[at + size :]]
             trials += 1
@@ -68,6 +68,6 @@ async def _shrunk(trial: Trial[S], steps: Sequence[S], problem: str, most: int) 
                 at += size
             else:
                 steps, problem = fewer, found
-        if size == 1 or trials >= most:
+        if trials >= most or (size == 1 and len(steps) == before):
             return problem, steps, trials
-        size = max(1, size // 2)
+        size = max(1, size // 2)  # single steps until none can go: one may need another that went later

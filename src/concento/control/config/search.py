@@ -82,6 +82,8 @@ SEARCH: Final = Key(
 def build_search(root: Table, reader: Reader) -> Search:
     """How tools are found."""
     table = root.get(SEARCH) or EMPTY
+    if table[SURE] < table[FITS]:
+        reader.problems.add(table.place_of(SURE), "'sure' is below 'fits': what does not fit would be called")
     embeddings = table.get(EMBEDDINGS)
     return Search(table[FITS], table[SURE], None if embeddings is None else _embeddings(embeddings, reader))
 
