@@ -129,7 +129,7 @@ def _binding(hub: Hub, name: str, principal: Principal) -> tuple[Binding, bool]:
             if name in (entry.public, f"{entry.alias}.{entry.own}"):
                 return Binding(slice.server, entry.own, entry), False
     if name in whole.meta_tools:
-        raise Unanswerable(f"{name!r} is the hub's own: whoever is let in may call it, and what it calls is judged by name")
+        raise Unanswerable(f"{name!r} is the hub's own: whoever is let in may call it; ask about what it calls")
     nearest = whole.nearest("tools", name)
     hint = f"; nearest: {', '.join(nearest)}" if nearest else ""
     raise Unanswerable(f"there is no tool {name[:128]!r}{hint}")

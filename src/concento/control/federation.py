@@ -183,7 +183,7 @@ class Federation:
         if server is None:
             return
         inventory = _with_ttl(inventory, config.list_ttl_s)
-        await self._pinning.see(server, inventory)
+        self._pinning.see(server, inventory)
         health = replace(self._upstreams.get(key).health(), stale=False)
         self._put(self._build(config, server, inventory, health))
         if (known := self._known.get(key)) is not None:
@@ -205,6 +205,7 @@ class Federation:
 
     async def _keep(self, server: Server, inventory: Inventory) -> None:
         await self._store.put(SPACE, _store_key(server), msgspec.msgpack.encode(inventory))
+        await self._pinning.write(server.key)
 
     def _build(self, config: Config, server: Server, inventory: Inventory | None, health: Health) -> Slice:
         naming = Naming.of(config, server.tenant)

@@ -31,6 +31,7 @@ class Pinning:
         self._on_note = on_note
         self._pins: dict[str, dict[str, Pin]] = {}
         self._digests: dict[str, dict[str, str]] = {}
+        self._unwritten: set[str] = set()
 
     async def load(self) -> None:
         """Take what is kept."""
@@ -41,12 +42,25 @@ class Pinning:
         """What a server's tools have to be; None: whatever they are."""
         return None if server.trust == "open" else MappingProxyType(self._pins.get(server.key, {}))
 
-    async def see(self, server: Server, inventory: Inventory) -> None:
-        """Take note of what a server lists: with `pin` the first definition counts, with `open` changes are told."""
+    def see(self, server: Server, inventory: Inventory) -> None:
+        """Take note of what a server lists: with `pin` the first definition counts, with `open` changes are told.
+
+        It counts at once; `write` has it over a restart.
+        """
         if server.trust == "pin":
-            await self._pin_new(server.key, inventory)
+            self._pin_new(server.key, inventory)
         elif server.trust == "open":
-            await self._tell_changes(server.key, inventory)
+            self._tell_changes(server.key, inventory)
+
+    async def write(self, key: str) -> None:
+        """Keep what was seen of a server since it was last written."""
+        if key not in self._unwritten:
+            return
+        self._unwritten.discard(key)
+        if key in self._pins:
+            await self._store.put(PINS, key, msgspec.msgpack.encode(self._pins[key]))
+        if key in self._digests:
+            await self._store.put(DIGESTS, key, msgspec.msgpack.encode(self._digests[key]))
 
     async def approve(self, key: str, own: str, definition: bytes, by: str) -> None:
         """Let a tool be this from now on."""
@@ -54,16 +68,15 @@ class Pinning:
         await self._store.put(PINS, key, msgspec.msgpack.encode(pins))
         self._pins[key] = pins
 
-    async def _pin_new(self, key: str, inventory: Inventory) -> None:
+    def _pin_new(self, key: str, inventory: Inventory) -> None:
         known = self._pins.get(key, {})
         new = [item for item in inventory.tools.items if item.key not in known][: max(0, TOOLS_MAX - len(known))]
         if new:
             since_s = self._wall()
-            pins = {**known, **{item.key: Pin(canonical(item.raw), "", since_s) for item in new}}
-            await self._store.put(PINS, key, msgspec.msgpack.encode(pins))
-            self._pins[key] = pins
+            self._pins[key] = {**known, **{item.key: Pin(canonical(item.raw), "", since_s) for item in new}}
+            self._unwritten.add(key)
 
-    async def _tell_changes(self, key: str, inventory: Inventory) -> None:
+    def _tell_changes(self, key: str, inventory: Inventory) -> None:
         known = self._digests.get(key, {})
         seen = {item.key: digest(canonical(item.raw)) for item in inventory.tools.items[:TOOLS_MAX]}
         changed = [own for own, one in seen.items() if known.get(own, one) != one]
@@ -72,5 +85,5 @@ class Pinning:
             self._on_note(f"{key}: changed what it says of its tools {told}; `trust: pin` would hold them back")
         together = {**known, **seen}
         if together != known and len(together) <= TOOLS_MAX:
-            await self._store.put(DIGESTS, key, msgspec.msgpack.encode(together))
             self._digests[key] = together
+            self._unwritten.add(key)

@@ -6,8 +6,8 @@ import msgspec
 
 from ..model.call import Result
 
-_decode = msgspec.json.Decoder(float_hook=str).decode
-"""Numbers are compared as they are written: some are beyond a float."""
+_decode = msgspec.json.Decoder(float_hook=float).decode
+"""1 and 1.0 are alike, and so is all that is beyond a float."""
 
 
 def is_alike(one: Result, other: Result) -> bool:
