@@ -78,8 +78,18 @@ SHARED: Final = {
 }
 """Keys whose own keys are told elsewhere, and where."""
 
+SECRET: Final = '"${env:API_KEY}"'
+OF_TOKENS: Final = ("token_url", "client_id", "client_secret", "method", "scope", "resource")
+TOKENS: Final = {"token_url": '"https://login.example.com/token"', "client_id": "concento"}
+
 BESIDE: Final[dict[str, dict[str, str]]] = {
     "tls": {"cert": "hub.crt", "key": "hub.key", "client_ca": "agents-ca.crt"},
+    "tls.cert": {"key": "hub.key"},
+    "tls.key": {"cert": "hub.crt"},
+    "tls.ca": {},
+    **{f"credentials.basic.{name}": {"user": "hub", "password": SECRET} for name in ("user", "password")},
+    **{f"credentials.oauth.{name}": {**TOKENS, "client_secret": SECRET} for name in OF_TOKENS},
+    "credentials.oauth.private_key": TOKENS,
     "auth.jwt[]": {
         "name": "company",
         "issuer": "https://login.example.com",
@@ -199,7 +209,7 @@ def beside(steps: list[str], key: Key[Any]) -> dict[str, str]:
         return {"replicas": keys.REPLICAS.example}
     if key is keys.HASH_BY:
         return {"replicas": keys.REPLICAS.example, "balance": "hash"}
-    if key in keys.ONLY_WITH_URL or steps == [keys.CREDENTIALS.name]:
+    if key in keys.ONLY_WITH_URL or steps[:1] in ([keys.CREDENTIALS.name], [keys.SERVER_TLS.name]):
         return {"url": keys.URL.example}
     return {"command": keys.COMMAND.example}
 

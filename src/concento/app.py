@@ -232,6 +232,8 @@ class Hub:
         await self.gateway.shadows.close()
         await self.gateway.finder.close()
         self.means.parking.close()
+        for grant in self.means.grants.values():
+            await grant.close()
         await self.upstreams.close()
         self.watchdog.close()
         for key, era in self.means.eras.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from joserfc.jwk import ECKey
 from scripts import reference
 from scripts.reference import command_line, configuration, errors
 
@@ -90,6 +91,7 @@ def test_key_has_an_example_that_loads(
     monkeypatch.setattr("concento.policy.engines.Installed", lambda: {"acme-risk": lambda options: Agreeable()})
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "docs.key").write_text("a-key")
+    (tmp_path / "secrets" / "client.pem").write_text(ECKey.generate_key("P-256").as_pem(private=True).decode())
     assert key.example, f"give the key {path}.{key.name} an example"
     text = configuration.example_of(path, key)
     assert yaml.safe_load(text)

@@ -16,6 +16,7 @@ from .limiting import LimitRule
 from .logical import LogicalTool
 from .policy import Role, Rule
 from .search import Expose, Search
+from .showing import OAuthClient, ServerTls
 from .tenant import DEFAULT_TENANT, Tenant
 
 Isolation = Literal["shared", "principal", "session"]
@@ -88,6 +89,8 @@ class UrlReplica:
     headers: Mapping[str, str] = field(default_factory=_nothing, repr=False)
     transport: Literal["auto", "http", "sse"] = "auto"
     weight: int = 1
+    oauth: OAuthClient | None = None
+    tls: ServerTls | None = None
     as_written: str = field(default="", compare=False)
     """The URL as the file has it, references unresolved."""
 

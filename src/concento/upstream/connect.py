@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
+from ..credentials.client_credentials import ClientCredentials
 from ..model.call import NO_ABILITIES, Profile
 from ..model.config import ChildReplica, Replica, Server, UrlReplica
 from ..model.errors import BadReply, CallError, Unavailable
 from ..model.limits import PARKED_MAX
+from ..model.showing import OAuthClient, ServerTls
 from ..protocol.sse import Event
 from ..protocol.versions import Era
 from ..transport.http import HttpPool
@@ -54,6 +56,17 @@ class Means:
     parking: Parking
     eras: MutableMapping[str, Era] = field(default_factory=dict)
     ssl_context: ssl.SSLContext | None = None
+    grants: dict[OAuthClient, ClientCredentials] = field(default_factory=dict)
+    """One for each client, whoever and how many use it."""
+
+    def grant(self, client: OAuthClient | None, name: str) -> ClientCredentials | None:
+        """Where a client's tokens come from."""
+        if client is None:
+            return None
+        known = self.grants.get(client)
+        if known is None:
+            known = self.grants[client] = ClientCredentials(client, name)
+        return known
 
 
 class Connected:
@@ -140,10 +153,10 @@ async def _connect_url(server: Server, replica: UrlReplica, means: Means, listen
     pool = HttpPool(
         replica.url,
         name=server.alias,
-        ssl_context=means.ssl_context,
+        ssl_context=means.ssl_context if replica.tls is None else _tls(replica.tls, server.alias),
         connections_max=server.concurrency_max + PARKED_MAX + _STREAMS,
     )
-    wire = Wire(pool, target, dict(replica.headers), server.alias)
+    wire = Wire(pool, target, dict(replica.headers), server.alias, means.grant(replica.oauth, server.alias))
     try:
         async with asyncio.timeout(URL_WAIT_S):
             link = await _negotiate(server, replica, wire, means, listener, profile)
@@ -155,6 +168,18 @@ async def _connect_url(server: Server, replica: UrlReplica, means: Means, listen
         raise
     means.eras[replica_key(replica)] = link.welcome.era
     return link
+
+
+def _tls(tls: ServerTls, alias: str) -> ssl.SSLContext:
+    """How the server is judged and what it is shown, read anew for each connection pool. Errors: Unavailable."""
+    try:
+        context = ssl.create_default_context(cafile=None if tls.ca is None else str(tls.ca))
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        told = getattr(error, "strerror", None) or getattr(error, "reason", None) or "no certificate and key that fit"
+        raise Unavailable(f"The certificates for the server {alias!r} can't be used: {told}") from None
+    return context
 
 
 async def _negotiate(

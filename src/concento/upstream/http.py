@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
+from ..credentials.client_credentials import ClientCredentials
 from ..model.call import Failure, Reply, RequestId
 from ..model.errors import BadReply, CallError, Unavailable
 from ..protocol.jsonrpc import Push, parse_incoming
@@ -25,8 +26,18 @@ NOT_UNDERSTOOD: Final = frozenset({400, 401, 403, 404, 405, 406, 415})
 class Wire:
     """One URL of a server: the pool to its origin, the path, and the static header fields."""
 
-    def __init__(self, pool: HttpPool, target: str, headers: dict[str, str], alias: str) -> None:
+    def __init__(
+        self,
+        pool: HttpPool,
+        target: str,
+        headers: dict[str, str],
+        alias: str,
+        grant: ClientCredentials | None = None,
+    ) -> None:
         self.pool = pool
+        self._grant = grant
+        self.request = pool.request if grant is None else self._granted
+        """Send a request with a head that was made before: as the pool's own, with a token where one is needed."""
         self.target = target
         self.alias = alias
         self._headers = tuple(headers.items())
@@ -40,15 +51,25 @@ class Wire:
         self, fields: Iterable[tuple[str, str]], body: bytes, on_event: OnEvent | None = None, target: str | None = None
     ) -> Response:
         """POST one message."""
-        return await self.pool.request(self.head("POST", fields, target), body, on_event)
+        return await self.request(self.head("POST", fields, target), body, on_event)
 
     async def get(self, fields: Iterable[tuple[str, str]], on_event: OnEvent) -> Response:
         """Open an event stream; returns when it ends."""
-        return await self.pool.request(self.head("GET", fields), b"", on_event)
+        return await self.request(self.head("GET", fields), b"", on_event)
 
     async def delete(self, fields: Iterable[tuple[str, str]]) -> Response:
         """End a session."""
-        return await self.pool.request(self.head("DELETE", fields))
+        return await self.request(self.head("DELETE", fields), b"", None)
+
+    async def _granted(self, head: bytes, body: bytes = b"", on_event: OnEvent | None = None) -> Response:
+        """A request with the token. One that is refused is made once more with a new one: it was not carried out."""
+        assert self._grant is not None
+        shown = await self._grant.field()
+        response = await self.pool.request(head + shown, body, on_event)
+        if response.status != 401:
+            return response
+        fresh = await self._grant.renewed(shown)
+        return response if fresh == shown else await self.pool.request(head + fresh, body, on_event)
 
 
 Answering = Callable[[Push], CallError | None]

@@ -80,7 +80,7 @@ class ModernLink:
         body = self._writer.request(id, request)
         self._running += 1
         try:
-            response = await self._wire.pool.request(self._head(request), body, ask.hear)
+            response = await self._wire.request(self._head(request), body, ask.hear)
         except Unavailable as error:
             self._lose(error)
             raise

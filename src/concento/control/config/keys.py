@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, cast
 
 from ...model import limits
 from ...model.config import Address, Balance, Config, Isolation, Sandbox, Server, Start, Trust, UrlReplica
+from ...model.showing import ClientMethod
 from .auth import TLS
 from .kinds import (
     Choice,
@@ -101,10 +102,68 @@ BEARER: Final = Key(
     'A token, sent as `Authorization: Bearer …`. By reference: "${env:NAME}" or "${file:PATH}".',
     example='"${env:DOCS_TOKEN}"',
 )
+USER: Final = Key("user", Text("a name without :", r"[^:\x00-\x1f]+", references=True), "The user.", example="hub")
+PASSWORD: Final = Key(
+    "password", Text("a password", r"[^\x00-\x1f]+", references=True), "The password.", example='"${env:API_KEY}"'
+)
+BASIC: Final = Key(
+    "basic",
+    Keys("basic", USER, PASSWORD),
+    "A user and password, sent as `Authorization: Basic …`.",
+    example='{user: hub, password: "${env:API_KEY}"}',
+)
+TOKEN_URL: Final = Key(
+    "token_url",
+    Parsed(Text("a URL, such as https://login.example.com/oauth/token"), http_url),
+    "Where the authorization server gives tokens; https://, unless it is on this machine.",
+    required=True,
+    example="https://login.example.com/oauth/token",
+)
+CLIENT_ID: Final = Key(
+    "client_id",
+    Text("an id", r"[\x20-\x7e]+", references=True),
+    "The hub's id there.",
+    required=True,
+    example="concento",
+)
+CLIENT_SECRET: Final = Key(
+    "client_secret",
+    Text("a secret", r"[\x20-\x7e]+", references=True),
+    "The client's secret, by reference.",
+    example='"${env:API_KEY}"',
+)
+PRIVATE_KEY: Final = Key(
+    "private_key",
+    Text("a private key in PEM", references=True),
+    "In place of a secret, the private key that requests for tokens are signed with, by reference.",
+    example='"${file:secrets/client.pem}"',
+)
+CLIENT_METHOD: Final[Key[ClientMethod]] = Key(
+    "method",
+    Choice(("client_secret_basic", "client_secret_post")),
+    "Where the secret is shown: in a header field, or in the form.",
+    "client_secret_basic",
+    example="client_secret_post",
+)
+SCOPE: Final = Key(
+    "scope", Text("scopes with spaces between", r"[\x20-\x7e]+"), "Scopes to ask for.", example="tools:read"
+)
+RESOURCE: Final = Key(
+    "resource",
+    Parsed(Text("a URL"), http_url),
+    "Whom the token is for (RFC 8707); by default the server's `url`.",
+    example="https://docs.example.com/mcp",
+)
+OAUTH: Final = Key(
+    "oauth",
+    Keys("oauth", TOKEN_URL, CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY, CLIENT_METHOD, SCOPE, RESOURCE),
+    "Tokens that the hub gets in its own name (OAuth client credentials), and renews before they end.",
+    example='{token_url: "https://login.example.com/token", client_id: concento, client_secret: "${env:API_KEY}"}',
+)
 CREDENTIALS: Final = Key(
     "credentials",
-    Keys("credentials", BEARER),
-    "What the hub shows the server at `url`.",
+    Keys("credentials", BEARER, BASIC, OAUTH),
+    "What the hub shows the server at `url`: one of these.",
     example='{bearer: "${env:DOCS_TOKEN}"}',
 )
 WEIGHT: Final = Key(
@@ -181,9 +240,30 @@ SANDBOX: Final[Key[Table | None]] = Key(
     "have all the same, or `off`.",
     example="bubblewrap",
 )
+CA: Final = Key(
+    "ca",
+    Text("the path of a file", r"[^\x00]+", references=True),
+    "Certificates of those who may have signed the server's; by default those that this machine trusts.",
+    example="certs/servers-ca.crt",
+)
+CLIENT_CERT: Final = Key(
+    "cert",
+    Text("the path of a file", r"[^\x00]+", references=True),
+    "The certificate that the hub shows.",
+    example="certs/hub.crt",
+)
+CLIENT_KEY: Final = Key(
+    "key", Text("the path of a file", r"[^\x00]+", references=True), "Its private key.", example="certs/hub.key"
+)
+SERVER_TLS: Final = Key(
+    "tls",
+    Keys("tls toward a server", CA, CLIENT_CERT, CLIENT_KEY),
+    "How the certificate of an https:// `url` is judged, and which one the hub shows.",
+    example="{ca: certs/servers-ca.crt}",
+)
 _CHILD_KEYS: Final[tuple[Key[Any], ...]] = (COMMAND, ARGS, ENV, ENV_INHERIT, CWD, SANDBOX)
-_URL_KEYS: Final = (URL, TRANSPORT, HEADERS, CREDENTIALS)
-ONLY_WITH_URL: Final = (TRANSPORT, HEADERS, CREDENTIALS)
+_URL_KEYS: Final = (URL, TRANSPORT, HEADERS, CREDENTIALS, SERVER_TLS)
+ONLY_WITH_URL: Final = (TRANSPORT, HEADERS, CREDENTIALS, SERVER_TLS)
 
 REPLICA: Final = Keys("a replica", *_CHILD_KEYS, *_URL_KEYS, WEIGHT)
 REPLICAS: Final = Key(
@@ -313,7 +393,8 @@ ONLY_ON_STDIO: Final[tuple[Key[Any], ...]] = (START, IDLE_STOP_S)
 
 SERVER: Final = Keys(
     "a server",
-    *(COMMAND, ARGS, ENV, ENV_INHERIT, CWD, URL, TRANSPORT, HEADERS, CREDENTIALS, REPLICAS, BALANCE, HASH_BY),
+    *(COMMAND, ARGS, ENV, ENV_INHERIT, CWD, URL, TRANSPORT, HEADERS, CREDENTIALS, SERVER_TLS, REPLICAS),
+    *(BALANCE, HASH_BY),
     *(TOOLS, PREFIX, ISOLATION, STATEFUL, TIMEOUT_S, REQUIRED, CONCURRENCY_MAX, START, IDLE_STOP_S, SANDBOX),
     *(HEALTH_CHECK_S, TRUST_HINTS, TRUST, VALIDATE),
 )

@@ -12,6 +12,7 @@ from .kinds import EMPTY, Key, Placed, Reader, Table
 from .policy import VALIDATE
 from .sandbox import build_sandbox
 from .search import CAPABILITY, TAGS
+from .showing import authorization, build_oauth, build_server_tls
 
 T = TypeVar("T")
 
@@ -129,11 +130,15 @@ def _child(part: Table, server: Table, context: Context, *, beside: bool = False
 
 def _at_url(part: Table, server: Table, context: Context) -> UrlReplica:
     """A URL; what the replica itself does not say, the server says for all of them."""
+    url = part.get(keys.URL) or ""
+    credentials = part.get(keys.CREDENTIALS) or server.get(keys.CREDENTIALS) or EMPTY
     return UrlReplica(
-        part.get(keys.URL) or "",
+        url,
         headers=MappingProxyType(_headers(server, context) | _headers(part, context)),
         transport=_own_or(part, server, keys.TRANSPORT),
         weight=part[keys.WEIGHT],
+        oauth=build_oauth(credentials, url, context.reader),
+        tls=build_server_tls(part.get(keys.SERVER_TLS) or server.get(keys.SERVER_TLS), url, context.reader),
         as_written="".join(part.written(keys.URL)),
     )
 
@@ -148,11 +153,12 @@ def _headers(table: Table, context: Context) -> dict[str, str]:
         if field in fields:
             context.reader.problems.add(place, f"the header field {name!r} is given twice")
         fields[field] = value
-    bearer = (table.get(keys.CREDENTIALS) or EMPTY).get(keys.BEARER)
-    if bearer is not None:
+    credentials = table.get(keys.CREDENTIALS)
+    if credentials is not None:
         if "authorization" in fields:
             context.problem(table, keys.CREDENTIALS, "'credentials' and an Authorization header exclude each other")
-        fields["authorization"] = f"Bearer {bearer}"
+        if (shown := authorization(credentials, context.reader)) is not None:
+            fields["authorization"] = shown
     if "authorization" in fields:
         context.reader.references.keep_secret(fields["authorization"].rpartition(" ")[2])
     return fields

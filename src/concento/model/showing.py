@@ -1,0 +1,32 @@
+"""What the hub shows servers, as configured: beside static header fields, what has to be fetched or signed for."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+ClientMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
+"""How the hub proves itself to an authorization server. Source: OpenID Connect Core 9, RFC 6749 2.3, RFC 7523."""
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthClient:
+    """A client that gets tokens in its own name (OAuth client credentials, RFC 6749 4.4)."""
+
+    token_url: str
+    client_id: str
+    method: ClientMethod = "client_secret_basic"
+    secret: str = field(default="", repr=False)
+    """The client's secret, or its private key as PEM."""
+    scope: str = ""
+    resource: str = ""
+    """Whom the token is for (RFC 8707)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """How a server's certificate is judged, and what the hub shows it. Paths are absolute."""
+
+    ca: Path | None = None
+    """Who may have signed the server's; None: whom this machine trusts."""
+    cert: Path | None = None
+    key: Path | None = None
