@@ -6,9 +6,11 @@ changed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Final, Protocol
 
 from .catalog.logical import misfits
+from .catalog.lookalike import lookalikes
 from .catalog.patterns import Patterns
 from .catalog.slices import Slice
 from .catalog.view import Binding, TenantView
@@ -25,6 +27,7 @@ from .policy.sight import EVERYTHING, Sight, item_of
 
 _VIEWS_MAX: Final = 512
 """Views kept at a time: one for each endpoint, tenant and reach that is in use. The oldest go first."""
+_LOOKALIKES_MAX: Final = 20
 _ITEMS_MAX: Final = 50_000
 _KEPT_CHARS_MAX: Final = 1024
 """Longer names (URIs that callers choose) are not kept."""
@@ -124,6 +127,12 @@ class Snapshot:
             for note in misfits(tool, slices):
                 at = f" ({tool.place})" if tool.place else ""
                 yield f"the logical tool {key!r}{at} {note}"
+
+    def lookalike_notes(self) -> Iterator[str]:
+        """Tools of different servers that a reader may take for one another: for the operator."""
+        names = ((key, entry.own) for key, slice in self.slices.items() for entry in slice.tools)
+        for (key, own), (other_key, other) in islice(lookalikes(names), _LOOKALIKES_MAX):
+            yield f"{other_key}: its tool {other!r} looks like {own!r} of {key}; hide or rename one, if that is meant"
 
     # -- views
 

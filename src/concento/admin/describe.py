@@ -84,7 +84,9 @@ def servers(hub: Hub) -> dict[str, Any]:
     revision, replicas, how its children start and what they are kept in, counts, calls in flight, and the last lines of
     its standard error; and what logical tools leave out."""
     slices = hub.current.snapshot.slices.values()
-    return {"servers": [_server(hub, slice) for slice in slices], "notes": [*hub.current.snapshot.logical_notes()]}
+    snapshot = hub.current.snapshot
+    notes = [*snapshot.logical_notes(), *snapshot.lookalike_notes()]
+    return {"servers": [_server(hub, slice) for slice in slices], "notes": notes}
 
 
 def _server(hub: Hub, slice: Slice) -> dict[str, Any]:

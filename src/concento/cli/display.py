@@ -99,7 +99,7 @@ class Display:
                 self._sum_up(waiting)
             if snapshot is not seen:
                 seen = snapshot
-                self._note([*self._hub.notes, *snapshot.logical_notes()])
+                self._note([*self._hub.notes, *snapshot.logical_notes(), *snapshot.lookalike_notes()])
             await asyncio.sleep(POLL_S)
 
     def _note(self, notes: Iterable[str]) -> None:
