@@ -232,9 +232,9 @@ class Hub:
         await self.gateway.shadows.close()
         await self.gateway.finder.close()
         self.means.parking.close()
+        await self.upstreams.close()
         for grant in self.means.grants.values():
             await grant.close()
-        await self.upstreams.close()
         self.watchdog.close()
         for key, era in self.means.eras.items():
             await self.store.put(_ERAS, key, era.encode())
@@ -287,8 +287,9 @@ class Hub:
         return snapshot.knows(principal.tenant) and self.identity.is_alive(principal, now_s)
 
     def _note(self, note: str) -> None:
-        if len(self.notes) < NOTES_MAX:
-            self.notes[note] = None
+        if note not in self.notes and len(self.notes) >= NOTES_MAX:
+            del self.notes[next(iter(self.notes))]
+        self.notes[note] = None
 
     def _gauges(self) -> Iterator[Reading]:
         yield "concento_calls_in_flight", "Calls running now", {}, self.records.in_flight

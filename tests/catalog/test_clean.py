@@ -46,12 +46,25 @@ def test_what_is_clean_stays_byte_for_byte() -> None:
 def test_numbers_and_what_a_server_is_asked_by_stay_as_they_are() -> None:
     schema = '"inputSchema":{"maximum":1e400,"multipleOf":1.10}'
     raw = '{"name":"a\u200bb","uri":"x:\u200b","description":"c\u200bd",' + schema + "}"
-    assert cleaned(raw.encode()).decode() == raw.replace("c\u200bd", "cd")
+    assert cleaned(raw.encode()).decode() == raw.replace("c\u200bd", "cd").replace("x:\u200b", "x:")
+    assert cleaned(raw.encode(), "uri").decode() == raw.replace("c\u200bd", "cd").replace("a\u200bb", "ab")
 
 
 def test_what_may_hide_something_and_can_not_be_read_is_not_shown() -> None:
     assert cleaned('{"name":"x","description":"\u200b"'.encode()) == b"{}"
     assert cleaned(('{"name":"x","d":' + "[" * 5000 + '"\u200b"' + "]" * 5000 + "}").encode()) == b"{}"
+
+
+@pytest.mark.parametrize("depth", [60, 70, 400])
+def test_no_depth_is_too_deep_to_be_looked_at(depth: int) -> None:
+    raw = '{"name":"x","d":' + '{"a":' * depth + '"b\u200bc"' + "}" * depth + "}"
+    assert "\u200b" not in cleaned(raw.encode()).decode()
+
+
+@pytest.mark.parametrize("one", ["\ufe00", "\u180c", "\u3164", "\uffa0", "\u2028", "a\ufe0f", "\U000e0101", "\x1b[31m"])
+def test_whatever_is_drawn_as_nothing_is_taken_out(one: str) -> None:
+    assert clean_text(f"a{one}b") in ("ab", "aab")
+    assert clean_text("❤\ufe0f 1\ufe0f\u20e3") == "❤\ufe0f 1\ufe0f\u20e3"
 
 
 @given(st.text())
@@ -99,7 +112,18 @@ def test_searching_takes_no_longer_than_the_text_is() -> None:
     """Of texts made to be searched long, a hundred times as much is not ten thousand times the work."""
     import time
 
-    for text in ("never tell " * 9000, "ignore " * 14_000, "<" * 100_000, "before using " * 8000, "/." * 50_000):
+    for text in (
+        "0x" * 50_000,
+        "a-" * 50_000,
+        "a." * 50_000,
+        "send " * 20_000,
+        "x@" * 50_000,
+        "never tell " * 9000,
+        "ignore " * 14_000,
+        "<" * 100_000,
+        "before using " * 8000,
+        "/." * 50_000,
+    ):
         started = time.process_time()
         suspicions(json.dumps({"description": text}).encode())
         assert time.process_time() - started < 5
@@ -139,6 +163,32 @@ def test_whatever_an_agent_acts_on_is_pinned(change: dict[str, Any]) -> None:
     assert slice.tools == ()
     assert [(held.entry.own, held.why) for held in slice.held] == [("x", "changed"), ("y", "new")]
     assert sifted({"x": Pin(canonical(before.raw))}, before).held == ()
+
+
+def test_no_name_passes_for_a_path_nor_writes_a_line_of_its_own() -> None:
+    evil = {"x": {"description": "EVIL"}}
+    before = canonical(tool("x", inputSchema={"properties": {"x": {"description": "A path"}}}).raw)
+    after = canonical(
+        tool("x", inputSchema={"properties": evil, "properties.x.description": "A path", "o\r  + d": 1, "p\n": 2}).raw
+    )
+    lines = differences(before, after)
+    assert '+ inputSchema.properties.x.description: "EVIL"' in lines
+    assert '+ inputSchema."properties.x.description": "A path"' in lines
+    assert all(line.isprintable() for line in lines)
+
+
+def test_what_says_something_twice_is_left_out_where_it_has_to_be_approved() -> None:
+    twice = Item("x", b'{"name":"x","description":"evil","description":"good","inputSchema":{"type":"object"}}')
+    slice = sifted({"x": Pin(canonical(twice.raw))}, twice)
+    assert (slice.tools, slice.held) == ((), ())
+    assert any("says something twice" in note for note in slice.notes)
+
+
+def test_members_that_nobody_knows_are_pinned_too() -> None:
+    plain, more = tool("x"), tool("x", Description="EVIL")
+    assert sifted({"x": Pin(canonical(plain.raw))}, more).tools == ()
+    icons = tool("x", icons=[{"src": "https://x"}], _meta={"a": 1})
+    assert sifted({"x": Pin(canonical(plain.raw))}, icons).held == ()
 
 
 def test_what_differs_is_said_by_its_place() -> None:

@@ -13,13 +13,19 @@ def test_a_reviewer_sees_what_is_held_back_and_lets_it_through(tmp_path: Path) -
         refused = run("call", "s__echo", "text=hello", cwd=tmp_path)
         assert refused.returncode == 1
         shown = run("tools", "pending", cwd=tmp_path).stdout
-        assert "s__echo: new, approved by nobody yet" in shown
+        (known,) = run("tools", "pending", "--names", cwd=tmp_path).stdout.split()
+        assert known.startswith("s__echo@")
+        assert f"{known} of s: new, approved by nobody yet" in shown
         assert '+ name: "echo"' in shown
         nobody = run("tools", "approve", cwd=tmp_path)
         assert (nobody.returncode, "nobody is there to be asked" in nobody.stderr) == (2, True)
-        wrong = run("tools", "approve", "s__eco", "--yes", cwd=tmp_path)
+        bare = run("tools", "approve", "s__echo", cwd=tmp_path)
+        assert (bare.returncode, "says not which definition" in bare.stderr) == (2, True)
+        stale = run("tools", "approve", "s__echo@000000000000", cwd=tmp_path)
+        assert (stale.returncode, "is another definition" in stale.stderr) == (1, True)
+        wrong = run("tools", "approve", "s__eco@000000000000", cwd=tmp_path)
         assert (wrong.returncode, "held back are: s__echo" in wrong.stderr) == (1, True)
-        done = run("tools", "approve", "s__echo", "--yes", cwd=tmp_path)
+        done = run("tools", "approve", known, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (0, "approved 1 tool: s__echo\n")
         assert run("call", "s__echo", "text=hello", cwd=tmp_path).returncode == 0
         assert "no tool is held back" in run("tools", "pending", cwd=tmp_path).stderr

@@ -1,6 +1,7 @@
 """Tools that change behind their users' backs: held back until somebody looks. Through a whole hub, over restarts.
 Source: hardening T15, T16."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -151,3 +152,30 @@ async def test_hidden_characters_reach_no_agent_by_any_endpoint(tmp_path: Path) 
                 (one,) = (await agent.modern("tools/list")).result["tools"]
                 assert one["description"] == "Send commits"
         assert any("took hidden characters out of 'push'" in note for note in hub.hub.notes)
+
+
+async def test_approvals_at_the_same_time_all_count(tmp_path: Path) -> None:
+    async with one_server(tmp_path, PUSH, LOG, trust="approve") as (_, hub):
+        waiting = approvals.pending(hub.hub)["pending"]
+        async with asyncio.TaskGroup() as group:
+            for one in waiting:
+                group.create_task(approvals.approve(hub.hub, one["server"], one["tool"], one["hash"], OPERATOR))
+        assert await listed(hub) == ["s__push", "s__log"]
+
+
+async def test_what_could_not_be_kept_is_told_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with one_server(tmp_path, PUSH, trust="pin") as (server, hub):
+        store, put, full = hub.hub.store, hub.hub.store.put, [True]
+
+        async def fails(space: str, key: str, value: bytes) -> None:
+            if full[0] and space == "pins":
+                raise OSError("disk full")
+            await put(space, key, value)
+
+        monkeypatch.setattr(store, "put", fails)
+        await changes(server, hub, PUSH, LOG)
+        await until(lambda: any("could not be kept" in note for note in hub.hub.notes), "it is told")
+        full[0] = False
+        await changes(server, hub, PUSH, LOG, tool("third"))
+        kept = await store.items("pins")
+        assert b"third" in kept["s"]

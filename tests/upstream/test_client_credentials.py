@@ -11,7 +11,7 @@ from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from concento.credentials.client_credentials import RETRY_S, ClientCredentials, signing_key
+from concento.credentials.client_credentials import RETRY_S, YOUNG_S, ClientCredentials, signing_key
 from concento.model.errors import Unavailable
 from concento.model.showing import OAuthClient
 from concento.testing.clock import ManualClock
@@ -116,8 +116,11 @@ async def test_a_hundred_that_need_it_fetch_it_once_even_if_the_first_gives_up(e
 
 
 async def test_one_that_was_refused_is_renewed_once_for_all(endpoint: TokenEndpoint) -> None:
-    one = client(endpoint)
+    clock = ManualClock()
+    one = client(endpoint, clock)
     shown = await one.field()
+    assert await one.renewed(shown) == shown, "of a new one that is refused, another is as bad"
+    clock.advance(YOUNG_S)
     fresh = await asyncio.gather(*(one.renewed(shown) for _ in range(10)))
     assert set(fresh) == {b"Authorization: Bearer token-2\r\n"}
     assert len(endpoint.forms) == 2
@@ -198,3 +201,26 @@ def test_what_is_no_private_key_is_refused(pem: str) -> None:
 
 def test_a_client_tells_nobody_its_secret() -> None:
     assert SECRET not in repr(OAuthClient("https://x/", "hub", secret=SECRET))
+
+
+async def test_once_it_is_closed_nobody_gets_an_empty_field(endpoint: TokenEndpoint) -> None:
+    endpoint.gate = asyncio.Event()
+    one = client(endpoint)
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(failing(one)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        await one.close()
+    assert all("the hub is stopping" in task.result() for task in waiting)
+    assert "the hub is stopping" in await failing(one)
+    assert len(endpoint.forms) == 1
+
+
+async def failing(one: ClientCredentials) -> str:
+    with pytest.raises(Unavailable) as caught:
+        await one.field()
+    return caught.value.message
+
+
+async def test_an_answer_that_echoes_the_secret_is_not_told(endpoint: TokenEndpoint) -> None:
+    endpoint.answer = web.json_response({"error": "S3cretS3cret"}, status=400)
+    assert "S3cret" not in await failing(client(endpoint))

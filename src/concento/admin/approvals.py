@@ -1,7 +1,9 @@
 """Tools that wait for somebody to look at them, with what changed; and the word that lets one be shown. Audited."""
 
+from functools import lru_cache
 from typing import Any
 
+from ..catalog.clean import suspicions
 from ..catalog.pins import Held, differences
 from ..catalog.slices import Slice
 from ..model.principal import Principal
@@ -35,6 +37,11 @@ async def approve(hub: Hub, server: str, tool: str, hash: str, by: Principal) ->
     return told
 
 
+@lru_cache(maxsize=1024)
+def _suspicions(definition: bytes) -> tuple[str, ...]:
+    return tuple(suspicions(definition))
+
+
 def _told(slice: Slice, held: Held) -> dict[str, Any]:
     pin = held.pin
     return {
@@ -45,5 +52,5 @@ def _told(slice: Slice, held: Held) -> dict[str, Any]:
         "hash": held.digest,
         "approved_by": None if pin is None else pin.by or "first seen",
         "diff": differences(b"{}" if pin is None else pin.definition, held.definition),
-        "suspicions": list(held.suspicions),
+        "suspicions": list(_suspicions(held.definition)),
     }

@@ -148,7 +148,7 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
 
     async def pending(_: Request) -> Response:
         await describe.refresh(hub)
-        return JSONResponse(approvals.pending(hub))
+        return JSONResponse(await asyncio.to_thread(approvals.pending, hub))
 
     async def approve(request: Request) -> Response:
         fields = ("server", "tool", "hash")

@@ -17,36 +17,36 @@ _decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode()
 """Numbers stay as they are written, whatever a float can hold."""
 _HIDDEN: Final = (
     "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # C0 and C1, but for tab and line ends: terminals obey them
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e"  # drawn as nothing
-    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # zero width; order of writing
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufe00-\ufe0e"  # drawn as nothing
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"  # zero width; order of writing
     "\U000e0000-\U000e0fff"  # tags: a whole alphabet that nobody sees
-    "\U0001d173-\U0001d17a"
+    "\U0001d173-\U0001d17a\U0001bca0-\U0001bca3"
 )
-_HIDDEN_ONE: Final = re.compile(f"[{_HIDDEN}]|\x1b\\[[0-9;]*[A-Za-z]")
 _PICTURE: Final = "\U0001f000-\U0001faff\u2600-\u27bf"
 _JOINED: Final = re.compile(f"(?<=[{_PICTURE}\ufe0f])\u200d(?=[{_PICTURE}])")
 """A joiner between two pictures makes one of them: a family, a flag. It stays."""
-_MAY_HIDE: Final = re.compile(rb"\\u|\\b|\\f|[\xc2\xcd\xd8\xe1\xe2\xef\xf0\xf3\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_KEPT_AS_IT_IS: Final = frozenset({"name", "uri", "uriTemplate"})
-"""What a server is asked by: another spelling would be another thing."""
-_DEPTH_MAX: Final = 64
-_SEARCHED_CHARS: Final = 100_000
+_DRAWN: Final = f"0-9#*\u00a9\u00ae\u203c-\u3299{_PICTURE}"
+"""What U+FE0F after it has drawn as a picture; after anything else it hides something."""
+_HIDDEN_ONE: Final = re.compile(f"\x1b\\[[0-9;]{{0,32}}[A-Za-z]|[{_HIDDEN}]|(?<![{_DRAWN}])\ufe0f")
+_MAY_HIDE: Final = re.compile(rb"\\u|\\b|\\f|[\xc2\xcd\xd8\xe1\xe2\xe3\xef\xf0\xf3\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_SEARCHED_CHARS: Final = 20_000
 
 
-def cleaned(raw: bytes) -> bytes:
+def cleaned(raw: bytes, key: str = "name") -> bytes:
     """A definition without hidden characters; the very same bytes if it has none.
 
-    One that may have some and can't be read becomes an empty object: nobody can say what it would tell.
+    `key` is what the server is asked by, which stays: another spelling would be another thing. A definition that may
+    have hidden characters and can't be read becomes an empty object: nobody can say what it would tell.
     """
     if _MAY_HIDE.search(raw) is None:
         return raw
     try:
         value = _decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+        if not isinstance(value, dict) or not any(map(_has_hidden, _texts(value))):
+            return raw
+        return _encode({name: inner if name == key else _clean(inner) for name, inner in value.items()})
+    except (msgspec.DecodeError, RecursionError, ValueError):
         return b"{}"
-    if not isinstance(value, dict) or not any(_has_hidden(text) for text in _texts(value)):
-        return raw
-    return _encode({name: inner if name in _KEPT_AS_IT_IS else _clean(inner) for name, inner in value.items()})
 
 
 def clean_text(text: str) -> str:
@@ -71,24 +71,27 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _texts(value: Any, depth: int = 0) -> Iterator[str]:
-    """Every text within a value, names of members too."""
-    if isinstance(value, str):
-        yield value
-    elif depth > _DEPTH_MAX:
-        return
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner, depth + 1)
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield name
-            yield from _texts(inner, depth + 1)
+def _texts(value: Any) -> Iterator[str]:
+    """Every text within a value, names of members too; without recursion, since a server chose the depth."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, list):
+            left += reversed(one)
+        elif isinstance(one, dict):
+            for name, inner in one.items():
+                yield name
+                left.append(inner)
 
 
 # -- what is suspicious
 
-_SOMEWHERE: Final = r"(?:[\w.+-]+@[\w-]+\.\w+|0x[0-9a-z]{8,}|\b(?:https?|s3|ftp|postgres)://|\b[\w-]+\.[\w-]+\.\w{2,}/)"
+_SOMEWHERE: Final = (
+    r"(?:(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}\.\w|\b0x[0-9a-z]{8}|\b(?:https?|s3|ftp|postgres)://|"
+    r"\b[\w-]{1,64}\.[\w-]{1,64}\.\w{2,24}/)"
+)
 _TRICKS: Final[dict[str, tuple[str, ...]]] = {
     "tags that pretend to be the system's": (
         r"<\s*/?\s*(?:important|system|secret|instructions?|hidden|admin|assistant|critical|prompt)\b[^>]{0,40}>",

@@ -1,12 +1,13 @@
 """Whether a tool is what somebody approved: its definition in one form, a digest of that, and what differs. Pure.
 
-Pinned is what an agent acts on: name, title, description, both schemas, and annotations; wider annotations are a change
-like any. Source: hardening T16.
+Pinned is all that a definition says but icons and `_meta`: another member, or another spelling of one, is a change like
+any. Source: hardening T16.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -16,7 +17,9 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from .slices import Entry
 
-PINNED: Final = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
+NOT_PINNED: Final = frozenset({"icons", "_meta"})
+
+_WORD: Final = re.compile(r"[A-Za-z0-9_$-]+")
 
 Why = Literal["new", "changed"]
 """Why a tool waits: nobody approved it yet, or it is no more what was approved."""
@@ -43,7 +46,6 @@ class Held:
     why: Why
     definition: bytes
     pin: Pin | None = None
-    suspicions: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -59,7 +61,7 @@ def canonical(raw: bytes) -> bytes:
         return raw
     if not isinstance(members, dict):
         return raw
-    pinned = {name: members[name] for name in PINNED if name in members}
+    pinned = {name: value for name, value in members.items() if name not in NOT_PINNED}
     return msgspec.json.encode(pinned, order="deterministic")
 
 
@@ -69,15 +71,23 @@ def digest(definition: bytes) -> str:
 
 
 def differences(before: bytes, after: bytes) -> list[str]:
-    """What changed, as lines for a person: `- path: value` and `+ path: value`, values as JSON."""
+    """What changed, as lines for a person: `- path: value` and `+ path: value`, values as JSON.
+
+    Names that are no plain words are quoted, so that none can pass for a path, nor write a line of its own.
+    """
     old, new = dict(_leaves(_read(before))), dict(_leaves(_read(after)))
     lines = []
     for path in dict.fromkeys([*old, *new]):
         was, now = old.get(path), new.get(path)
         if was != now:
-            lines += [f"- {path}: {was}"] if was is not None else []
-            lines += [f"+ {path}: {now}"] if now is not None else []
+            lines += [f"- {_told(path)}: {was}"] if was is not None else []
+            lines += [f"+ {_told(path)}: {now}"] if now is not None else []
+    if not lines and before != after:
+        lines = [f"- {_shown(_read(before))}", f"+ {_shown(_read(after))}"]
     return lines
+
+
+_Path = tuple[str | int, ...]
 
 
 def _read(definition: bytes) -> Any:
@@ -87,12 +97,29 @@ def _read(definition: bytes) -> Any:
         return definition.decode(errors="replace")
 
 
-def _leaves(value: Any, path: str = "", depth: int = 0) -> Any:
-    if isinstance(value, Mapping) and value and depth < 32:
-        for name, inner in value.items():
-            yield from _leaves(inner, f"{path}.{name}" if path else name, depth + 1)
-    elif isinstance(value, list) and value and depth < 32:
-        for place, inner in enumerate(value):
-            yield from _leaves(inner, f"{path}[{place}]", depth + 1)
-    else:
-        yield path, json.dumps(value, ensure_ascii=False)
+def _leaves(value: Any) -> Iterator[tuple[_Path, str]]:
+    """Every value that has nothing in it, with its path; without recursion, since a server chose the depth."""
+    left: list[tuple[_Path, Any]] = [((), value)]
+    while left:
+        path, one = left.pop()
+        if isinstance(one, dict) and one:
+            left += [((*path, name), inner) for name, inner in reversed(one.items())]
+        elif isinstance(one, list) and one:
+            left += [((*path, place), inner) for place, inner in reversed([*enumerate(one)])]
+        else:
+            yield path, _shown(one)
+
+
+def _told(path: _Path) -> str:
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            name = step if _WORD.fullmatch(step) else json.dumps(step)
+            text += f".{name}" if text else name
+    return text or "(all)"
+
+
+def _shown(value: Any) -> str:
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in json.dumps(value, ensure_ascii=False))

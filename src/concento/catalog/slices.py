@@ -9,11 +9,12 @@ import msgspec
 from msgspec import Raw
 
 from ..model.config import Server
+from ..model.errors import CallError
 from ..model.inventory import Health, Inventory, Item, Kind
 from ..protocol.headers import ParamHeader
 from ..protocol.jsonrpc import raw, read_object, read_string
+from ..protocol.text import check_repeats
 from .annotations import KEY, InvalidAnnotation, param_headers
-from .clean import suspicions
 from .names import Naming, public_name
 from .pins import Held, Pin, Why, canonical
 from .uris import publish_template, publish_uri
@@ -131,17 +132,27 @@ def _sifted(
     shown: list[Entry] = []
     held: list[Held] = []
     for entry in tools:
+        if _says_twice(entry.own_raw):
+            notes.append(f"left out its tool {entry.own!r}: it says something twice, and nobody can tell which counts")
+            continue
         pin, definition = pins.get(entry.own), canonical(entry.own_raw)
         if pin is not None and pin.definition == definition:
             shown.append(entry)
             continue
         why: Why = "new" if pin is None else "changed"
-        held.append(Held(entry, why, definition, pin, tuple(suspicions(entry.own_raw))))
-        notes.append(f"holds back its tool {entry.own!r}, which {_WAITS[why]}; see `concento tools pending`")
+        held.append(Held(entry, why, definition, pin))
+    if held:
+        notes.append(f"holds back {len(held)} of its tools until they are approved; see `concento tools pending`")
     return tuple(shown), tuple(held)
 
 
-_WAITS: dict[Why, str] = {"new": "nobody approved yet", "changed": "is not what was approved"}
+def _says_twice(raw: bytes) -> bool:
+    """Whether a definition names a member twice, so that another reader may read another one."""
+    try:
+        check_repeats(raw)
+    except (CallError, RecursionError):
+        return True
+    return False
 
 
 def _tool(server: Server, item: Item, naming: Naming, notes: list[str]) -> Entry | None:

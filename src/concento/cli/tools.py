@@ -20,6 +20,7 @@ from .common import (
 from .talk import Talk, with_hub
 
 DESCRIPTION_CHARS = 100
+HASH_CHARS = 12
 
 
 class _Group(Defaulting):
@@ -64,9 +65,12 @@ def listed(config: str | None, search: str | None, as_json: bool) -> None:
 
 
 @command.command(name="pending")
+@click.option(
+    "--names", is_flag=True, help="Only what `approve` takes: a line for each, with the hash that was looked at."
+)
 @config_option
 @json_option
-def pending(config: str | None, as_json: bool) -> None:
+def pending(names: bool, config: str | None, as_json: bool) -> None:
     """Show the tools that are held back, what changed of each, and what looks suspicious.
 
     \b
@@ -78,33 +82,43 @@ def pending(config: str | None, as_json: bool) -> None:
         put_json(told)
         return
     for one in told["pending"]:
-        _show(one)
+        if names:
+            click.echo(_known_by(one))
+        else:
+            _show(one)
     if not told["pending"]:
         tell("no tool is held back")
 
 
 @command.command(name="approve")
-@click.argument("tools", nargs=-1, metavar="[TOOL]...", help="Public names; without any, all that are held back.")
-@click.option("--yes", is_flag=True, help="Do not ask: for what you have looked at already.")
+@click.argument("tools", nargs=-1, metavar="[NAME@HASH]...", help="As `pending` shows them; without any, it asks.")
 @config_option
 @json_option
-def approve(tools: tuple[str, ...], yes: bool, config: str | None, as_json: bool) -> None:
-    """Show what is held back, ask about each, and let agents see what is approved. It is in the audit record.
+def approve(tools: tuple[str, ...], config: str | None, as_json: bool) -> None:
+    """Let agents see what was held back: what is named by its hash, or what is shown and asked about now. It is in the
+    audit record.
 
     \b
     Example:
-      concento tools approve git__push
+      concento tools approve
+      concento tools approve git__push@3f9a0c2b71de
     """
-    if not yes and not sys.stdin.isatty():
-        raise click.UsageError("nobody is there to be asked; look with `concento tools pending`, then give --yes")
+    if not tools and not sys.stdin.isatty():
+        raise click.UsageError(
+            "nobody is there to be asked; name tools with their hash, as `concento tools pending` does"
+        )
+    for name in tools:
+        if "@" not in name:
+            raise click.UsageError(
+                f"{name!r} says not which definition; give NAME@HASH, as `concento tools pending` does"
+            )
 
     async def ask(talk: Talk) -> list[dict[str, Any]]:
-        waiting = {one["name"]: one for one in (await talk.pending())["pending"]}
-        if missing := [name for name in tools if name not in waiting]:
-            fail(f"{missing[0]!r} is not held back; held back are: {', '.join(waiting) or 'none'}")
+        waiting = (await talk.pending())["pending"]
+        chosen = [_named(name, waiting) for name in tools] if tools else waiting
         approved = []
-        for one in [waiting[name] for name in tools or waiting]:
-            if not yes:
+        for one in chosen:
+            if not tools:
                 _show(one)
                 if not click.confirm("Show it to agents?", err=True):
                     continue
@@ -118,14 +132,29 @@ def approve(tools: tuple[str, ...], yes: bool, config: str | None, as_json: bool
         click.echo(f"approved {counted(done, 'tool')}{': ' if done else ''}{', '.join(one['name'] for one in done)}")
 
 
+def _named(text: str, waiting: list[dict[str, Any]]) -> dict[str, Any]:
+    """The tool that is held back under that name, with the definition of that hash."""
+    name, _, hash = text.rpartition("@")
+    alike = [one for one in waiting if one["name"] == name]
+    found = [one for one in alike if len(hash) >= HASH_CHARS and one["hash"].startswith(hash)]
+    if len(found) == 1:
+        return found[0]
+    if alike:
+        fail(f"{name!r} is another definition than that of {hash[:64]!r} by now; look again: `concento tools pending`")
+    held = ", ".join(one["name"] for one in waiting) or "none"
+    fail(f"{name!r} is not held back; held back are: {held}")
+
+
+def _known_by(one: dict[str, Any]) -> str:
+    return f"{one['name']}@{one['hash'][:HASH_CHARS]}"
+
+
 def _show(one: dict[str, Any]) -> None:
     """What a reviewer looks at."""
-    why = (
-        "new, approved by nobody yet"
-        if one["why"] == "new"
-        else f"changed since it was approved ({one['approved_by']})"
-    )
-    click.secho(f"{one['name']}: {why}", bold=True)
+    why = "new, approved by nobody yet"
+    if one["why"] == "changed":
+        why = f"changed since it was approved ({one['approved_by']})"
+    click.secho(f"{_known_by(one)} of {one['server']}: {why}", bold=True)
     for suspicion in one["suspicions"]:
         click.secho(f"  ! {suspicion}", fg="red")
     for line in one["diff"]:

@@ -204,8 +204,8 @@ class Federation:
         return True
 
     async def _keep(self, server: Server, inventory: Inventory) -> None:
+        await self._pinning.write(server.key)  # first: what is shown after a restart has to be what was pinned
         await self._store.put(SPACE, _store_key(server), msgspec.msgpack.encode(inventory))
-        await self._pinning.write(server.key)
 
     def _build(self, config: Config, server: Server, inventory: Inventory | None, health: Health) -> Slice:
         naming = Naming.of(config, server.tenant)
@@ -276,7 +276,7 @@ def _with_ttl(inventory: Inventory, ttl_s: float) -> Inventory:
 
 
 def _store_key(server: Server) -> str:
-    names = "\0".join([server.key, *(replica_key(spec) for spec in server.replicas)])
+    names = "\0".join(["2", server.key, *(replica_key(spec) for spec in server.replicas)])
     return hashlib.sha256(names.encode()).hexdigest()[:32]
 
 

@@ -55,8 +55,8 @@ async def fetch_inventory(upstream: Upstream, replica: int, welcome: Welcome, no
         prompts=prompts,
         resources=resources,
         templates=templates,
-        capabilities=bytes(welcome.capabilities),
-        info=bytes(welcome.info),
+        capabilities=cleaned(bytes(welcome.capabilities), key=""),
+        info=cleaned(bytes(welcome.info), key=""),
         instructions=None if welcome.instructions is None else clean_text(welcome.instructions),
     )
 
@@ -105,5 +105,6 @@ async def _fetch_page(upstream: Upstream, replica: int, kind: Kind, cursor: str 
 
 def _item(kind: Kind, raw_item: Raw) -> Item:
     said = bytes(raw_item)
-    clean = cleaned(said)
-    return Item(read_string((read_object(raw_item) or {}).get(_KEY[kind])) or "", clean, clean is not said)
+    clean = cleaned(said, _KEY[kind])
+    known_by = read_string((read_object(clean) or {}).get(_KEY[kind])) or ""
+    return Item(known_by, clean, clean is not said)

@@ -1,6 +1,7 @@
 """What servers' tools were when they were approved, or first seen: kept with the state, so that a restart forgets
 nothing. Source: hardening T16."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -32,6 +33,7 @@ class Pinning:
         self._pins: dict[str, dict[str, Pin]] = {}
         self._digests: dict[str, dict[str, str]] = {}
         self._unwritten: set[str] = set()
+        self._writing = asyncio.Lock()
 
     async def load(self) -> None:
         """Take what is kept."""
@@ -53,20 +55,30 @@ class Pinning:
             self._tell_changes(server.key, inventory)
 
     async def write(self, key: str) -> None:
-        """Keep what was seen of a server since it was last written."""
-        if key not in self._unwritten:
-            return
-        self._unwritten.discard(key)
-        if key in self._pins:
-            await self._store.put(PINS, key, msgspec.msgpack.encode(self._pins[key]))
-        if key in self._digests:
-            await self._store.put(DIGESTS, key, msgspec.msgpack.encode(self._digests[key]))
+        """Keep what was seen of a server since it was last written. What can't be written is tried again next time."""
+        async with self._writing:
+            if key not in self._unwritten:
+                return
+            self._unwritten.discard(key)
+            try:
+                for space, known in ((PINS, self._pins.get(key)), (DIGESTS, self._digests.get(key))):
+                    if known is not None:
+                        await self._store.put(space, key, msgspec.msgpack.encode(known))
+            except Exception as error:  # whatever a store fails with: it has to be told, and tried again
+                self._unwritten.add(key)
+                self._on_note(f"{key}: what its tools were could not be kept ({error}); after a restart they are new")
 
     async def approve(self, key: str, own: str, definition: bytes, by: str) -> None:
         """Let a tool be this from now on."""
-        pins = {**self._pins.get(key, {}), own: Pin(definition, by, self._wall())}
-        await self._store.put(PINS, key, msgspec.msgpack.encode(pins))
-        self._pins[key] = pins
+        async with self._writing:
+            before = self._pins.get(key, {}).get(own)
+            self._pins[key] = {**self._pins.get(key, {}), own: Pin(definition, by, self._wall())}
+            try:
+                await self._store.put(PINS, key, msgspec.msgpack.encode(self._pins[key]))
+            except BaseException:
+                kept = {name: pin for name, pin in self._pins[key].items() if name != own}
+                self._pins[key] = kept if before is None else {**kept, own: before}
+                raise
 
     def _pin_new(self, key: str, inventory: Inventory) -> None:
         known = self._pins.get(key, {})

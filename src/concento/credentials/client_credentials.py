@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from joserfc.jwk import ECKey, RSAKey
 
 WAIT_S: Final = 10.0
+YOUNG_S: Final = 5.0
+"""A token that is refused is renewed only if it is older: of a new one that is refused, another is as bad."""
 EARLY_S: Final = 30.0
 """A token is renewed so long before it ends, or after half of its life if that is shorter."""
 ASSUMED_S: Final = 300.0
@@ -30,6 +32,10 @@ ASSERTION_S: Final = 120
 _BYTES_MAX: Final = 256 * 1024
 _TOKEN_CHARS_MAX: Final = 16_384
 _GONE_S: Final = 365 * 86_400.0
+
+
+class _NoToken(Exception):
+    """Why there is no token."""
 
 
 class _Granted(msgspec.Struct):
@@ -51,8 +57,11 @@ class ClientCredentials:
         self._now = now
         self._field = b""
         self._until_s = float("-inf")
-        self._failed: Unavailable | None = None
+        self._failed: str | None = None
+        """Why the last fetch brought nothing."""
+        self._fetched_s = float("-inf")
         self._failed_s = float("-inf")
+        self._closed = False
         self._fetching: asyncio.Task[None] | None = None
         self.fetches = 0
 
@@ -60,28 +69,32 @@ class ClientCredentials:
         """The header field that shows the token. Errors: Unavailable; nothing was sent to the server then."""
         if self._now() >= self._until_s:
             await self._fetch_once()
+        if not self._field:
+            raise self._unavailable("it was not waited for")
         return self._field
 
     async def renewed(self, refused: bytes) -> bytes:
         """The field after a server refused one: new, unless somebody fetched it meanwhile. Errors: Unavailable."""
-        if self._field == refused:
+        if self._field == refused and self._now() - self._fetched_s >= YOUNG_S:
             self._until_s = float("-inf")
         return await self.field()
 
     async def close(self) -> None:
-        """Stop fetching."""
+        """Stop fetching; whoever asks from now on is told so."""
+        self._closed, self._field, self._until_s = True, b"", float("-inf")
+        self._failed = "the hub is stopping"
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
 
     async def _fetch_once(self) -> None:
-        if self._failed is not None and self._now() - self._failed_s < RETRY_S:
-            raise self._failed
+        if self._failed is not None and (self._closed or self._now() - self._failed_s < RETRY_S):
+            raise self._unavailable(self._failed)
         if self._fetching is None:
             self._fetching = asyncio.get_running_loop().create_task(self._fetch())
         await asyncio.wait([self._fetching])  # who stops waiting must not stop it for the others
         if self._failed is not None:
-            raise self._failed
+            raise self._unavailable(self._failed)
 
     async def _fetch(self) -> None:
         self.fetches += 1
@@ -90,11 +103,12 @@ class ClientCredentials:
             granted = await self._ask()
             lasts_s = _seconds(granted.expires_in)
             self._field = b"Authorization: Bearer %b\r\n" % granted.access_token.encode("ascii")
-            self._until_s = self._now() + max(lasts_s - EARLY_S, lasts_s / 2)
-        except Unavailable as error:
-            self._failed, self._failed_s = error, self._now()
+            self._fetched_s = self._now()
+            self._until_s = self._fetched_s + max(lasts_s - EARLY_S, lasts_s / 2)
+        except _NoToken as error:
+            self._failed, self._failed_s = str(error), self._now()
         except Exception as error:  # the last edge: everybody waits for this, and must hear of whatever went wrong
-            self._failed, self._failed_s = self._unavailable(type(error).__name__), self._now()
+            self._failed, self._failed_s = type(error).__name__, self._now()
         finally:
             self._fetching = None
 
@@ -115,16 +129,16 @@ class ClientCredentials:
                     said += await answer.content.read(_BYTES_MAX - len(said))
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError, OSError):
-            raise self._unavailable("it can't be reached") from None
+            raise _NoToken("it can't be reached") from None
         if status != 200:
-            raise self._unavailable(f"it answered with the status {status}{_reason(said)}")
+            raise _NoToken(f"it answered with the status {status}{_reason(said)}")
         try:
             granted = msgspec.json.decode(said, type=_Granted)
         except (msgspec.DecodeError, RecursionError):
-            raise self._unavailable("its answer holds no token") from None
+            raise _NoToken("its answer holds no token") from None
         token = granted.access_token
         if granted.token_type.lower() != "bearer" or not 0 < len(token) <= _TOKEN_CHARS_MAX or not _is_plain(token):
-            raise self._unavailable("its answer holds no bearer token")
+            raise _NoToken("its answer holds no bearer token")
         return granted
 
     def _proof(self) -> tuple[dict[str, str], dict[str, str]]:
@@ -176,13 +190,21 @@ def _seconds(expires_in: float | str | None) -> float:
         return ASSUMED_S
 
 
+_ERRORS: Final = """
+invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope invalid_target
+server_error temporarily_unavailable
+"""
+_CODES: Final = frozenset(_ERRORS.split())
+"""Of RFC 6749 and 8707. What else a server writes may be anything, even what it was sent."""
+
+
 def _reason(said: bytes) -> str:
-    """The error code of an answer, as far as it is one of those that the standard has: no text of the server's."""
+    """The error code of an answer, if it is one that the standards have."""
     try:
         error = msgspec.json.decode(said, type=_Refused).error
     except (msgspec.DecodeError, RecursionError):
         return ""
-    return f" ({error})" if error.replace("_", "").isalnum() and len(error) <= 64 else ""
+    return f" ({error})" if error in _CODES else ""
 
 
 def _is_plain(token: str) -> bool:

@@ -175,8 +175,8 @@ def _tls(tls: ServerTls, alias: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=None if tls.ca is None else str(tls.ca))
         if tls.cert is not None:
-            context.load_cert_chain(tls.cert, tls.key)
-    except (OSError, ssl.SSLError) as error:
+            context.load_cert_chain(tls.cert, tls.key, password=lambda: b"")
+    except (OSError, ssl.SSLError, ValueError) as error:
         told = getattr(error, "strerror", None) or getattr(error, "reason", None) or "no certificate and key that fit"
         raise Unavailable(f"The certificates for the server {alias!r} can't be used: {told}") from None
     return context

@@ -68,7 +68,7 @@ def build_oauth(credentials: Table, url: str, reader: Reader) -> OAuthClient | N
         method,
         secret or key or "",
         table.get(keys.SCOPE) or "",
-        table.get(keys.RESOURCE) or url,
+        table.get(keys.RESOURCE) or url.partition("?")[0],
     )
 
 
@@ -90,8 +90,8 @@ def build_server_tls(table: Table | None, url: str, reader: Reader) -> ServerTls
         try:
             context = ssl.create_default_context(cafile=None if ca is None else str(ca))
             if cert is not None and key is not None:
-                context.load_cert_chain(cert, key)
-        except (OSError, ssl.SSLError):
+                context.load_cert_chain(cert, key, password=lambda: b"")  # one with a passphrase is no use here
+        except (OSError, ssl.SSLError, ValueError):
             reader.problems.add(table.place, "these are no certificates, or the key is not that of the certificate")
     return tls
 
