@@ -382,3 +382,15 @@ async def test_a_tenant_reads_nothing_of_what_is_not_shared_with_it(start: Start
 
 
 EVERYBODY = MappingProxyType({"all": Role("all", ("*",))})
+
+
+@pytest.mark.parametrize(("strategy", "orders"), [("fanout", [1, 1]), ("shadow", [1, None])])
+async def test_other_strategies_tell_their_route_too(
+    start: Start, stack: AsyncExitStack, strategy: str, orders: list[int | None]
+) -> None:
+    one = logical("a.search", "b.search", strategy=strategy, repeatable=True)
+    at_home = await house(start, stack, [serving(), serving()], one)
+    params = {"name": "web_search", "arguments": {"query": "x"}, "_meta": {"dev.concento/route": True}}
+    route = (await at_home.agent.modern("tools/call", params)).result["_meta"]["dev.concento/route"]
+    assert route["strategy"] == strategy
+    assert [candidate["order"] for candidate in route["candidates"]] == orders

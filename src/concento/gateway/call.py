@@ -26,7 +26,7 @@ from .fanout import all_of
 from .once import Once
 from .promotions import Promotions
 from .resolve import RESOLVE, Resolve, Target, task_target, tool_target, unknown_method
-from .route import one_of
+from .route import candidates, is_told, one_of
 from .search import Finder
 from .shadow import Shadows, shadowed
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
@@ -145,10 +145,16 @@ class Gateway:
         """What the server answers, or for a logical tool one of its servers, or all. Errors: any `CallError`."""
         if target.binding.logical is None:
             return await ask(self, target, call, notify, record)
-        if target.binding.logical.tool.strategy == "fanout":
-            return await all_of(self, view, target, call, record)
-        if target.binding.logical.tool.strategy == "shadow":
-            return await shadowed(self, view, target, call, notify, record)
+        strategy = target.binding.logical.tool.strategy
+        if strategy in ("fanout", "shadow"):
+            before = candidates(self, target, call) if is_told(call) else None
+            if strategy == "fanout":
+                reply = await all_of(self, view, target, call, record)
+            else:
+                reply = await shadowed(self, view, target, call, notify, record)
+            return (
+                reply if before is None else with_meta(reply, meta.ROUTE, {"strategy": strategy, "candidates": before})
+            )
         return await one_of(self, view, target, call, notify, record)
 
     @contextmanager

@@ -46,8 +46,7 @@ async def one_of(
     choices = logical.choices
     tool = logical.tool
     key = owned(tool.tenant, tool.name)
-    is_told = meta.ROUTE in call.meta and call.meta[meta.ROUTE] == _TRUE
-    candidates = _candidates(gateway, target, call) if is_told else []
+    before = candidates(gateway, target, call) if is_told(call) else None
     turn = gateway.turns[key] = gateway.turns.get(key, -1) + 1
     if call.state is None:
         share, weights = 0.0, logical.weights
@@ -78,9 +77,9 @@ async def one_of(
                     record.arm = None  # it counts once it is answered
                 elif tool.feedback:
                     _keep_arm(gateway, call, tool.name, record.arm)
-                if is_told:
+                if before is not None:
                     asked.append({"tool": f"{binding.alias}.{binding.own}", "outcome": "answered"})
-                    route = {"strategy": tool.strategy, "candidates": candidates, "asked": asked}
+                    route = {"strategy": tool.strategy, "candidates": before, "asked": asked}
                     reply = with_meta(reply, meta.ROUTE, route)
                 return reply
             except CallError as error:
@@ -99,7 +98,12 @@ async def one_of(
     raise failed
 
 
-def _candidates(gateway: "Gateway", target: Target, call: Call) -> list[dict[str, Any]]:
+def is_told(call: Call) -> bool:
+    """Whether a caller wants to know how its call is routed."""
+    return meta.ROUTE in call.meta and call.meta[meta.ROUTE] == _TRUE
+
+
+def candidates(gateway: "Gateway", target: Target, call: Call) -> list[dict[str, Any]]:
     """How it looked before anybody was asked, of what this caller may use: no more of a server than whether it is well,
     since others use it, too, and nothing of what the operator adds to arguments."""
     reach = gateway.current.snapshot.reach(call.principal)

@@ -34,8 +34,8 @@ NOTICES: Final = "dev.concento/notices"
 """On results: what the caller should know beside, such as a quota that is nearly used up."""
 
 ROUTE: Final = "dev.concento/route"
-"""On a call of a logical tool with `failover`, `balance` or `split`, `true`: tell how it was routed. On its result: the
-strategy; the candidates, whether each was well, its order and why; and who was asked, each with how it ended."""
+"""On a call of a logical tool, `true`: tell how it was routed. On its result: the strategy; the candidates, whether
+each was well, its order and why; and, where one answers for all, who was asked, each with how it ended."""
 BRANCHES: Final = "dev.concento/branches"
 """On results of a tool that asks several servers at once: how each of them ended."""
 ORIGINS: Final = "dev.concento/origins"
