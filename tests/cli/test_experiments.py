@@ -54,6 +54,10 @@ def test_what_a_logical_tool_leaves_out_is_said_wherever_one_looks(tmp_path: Pat
         assert shown.startswith("other  (failover over s.echo, t.eco (not there))")
         listed = json.loads(run("tools", "--json", cwd=tmp_path).stdout)["tools"]
         assert {tool["name"]: tool["server"] for tool in listed}["other"] == "s, t"
+        unconnected = run("check", cwd=tmp_path)
+        assert (unconnected.returncode, f"{note} (as its servers were last listed" in unconnected.stderr) == (2, True)
+        connected = run("check", "--connect", cwd=tmp_path)
+        assert (connected.returncode, note in connected.stderr) == (2, True)
         process.terminate()
         assert process.stderr is not None
         assert f"! {note}" in process.stderr.read()

@@ -1,5 +1,6 @@
 """`concento check`: is the configuration right, and, if asked, do its servers answer?"""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from types import MappingProxyType
@@ -33,7 +34,13 @@ def command(config: str | None, connect: bool, as_json: bool) -> None:
         told = with_hub(configuration, lambda talk: talk.servers(), own=True)
         show(told, as_json)
         is_wrong = any(note.startswith("the logical tool") for note in told["notes"])
-        raise SystemExit(is_wrong or any(server["state"] != "ready" for server in told["servers"]))
+        if is_wrong:
+            raise SystemExit(2)
+        raise SystemExit(any(server["state"] != "ready" for server in told["servers"]))
+    if misfits := asyncio.run(_misfits(configuration)):
+        for misfit in misfits:
+            tell(f"{misfit} (as its servers were last listed; `--connect` asks them)")
+        raise SystemExit(2)
     notes = list(_notes(configuration))
     for note in notes:
         tell(note)
@@ -51,6 +58,20 @@ def command(config: str | None, connect: bool, as_json: bool) -> None:
         click.echo(f"  servers: {', '.join(configuration.servers) or 'none'}")
         if configuration.views:
             click.echo(f"  views: {', '.join(configuration.views)}")
+
+
+async def _misfits(configuration: Config) -> list[str]:
+    """What logical tools do not fit together with, by the schemas that are known of an earlier run."""
+    if not configuration.tools or configuration.state_db is None or not configuration.state_db.is_file():
+        return []
+    from ..control.federation import last_known
+    from ..store.sqlite import SqliteStore
+
+    store = await SqliteStore.open(configuration.state_db)
+    try:
+        return list((await last_known(configuration, store)).logical_notes())
+    finally:
+        await store.close()
 
 
 def _notes(configuration: Config) -> Iterator[str]:

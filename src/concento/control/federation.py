@@ -280,6 +280,17 @@ def _store_key(server: Server) -> str:
     return hashlib.sha256(names.encode()).hexdigest()[:32]
 
 
+async def last_known(config: Config, store: Store) -> Snapshot:
+    """What servers offered when they were last listed, as far as that is kept; nothing is started or asked."""
+    kept = await store.items(SPACE)
+    slices = {}
+    for key, server in config.servers.items():
+        inventory = _restore(kept.get(_store_key(server)))
+        naming = Naming.of(config, server.tenant)
+        slices[key] = build_slice(server, inventory, Health("starting", None, inventory is not None), naming=naming)
+    return Snapshot(config, slices)
+
+
 def _restore(kept: bytes | None) -> Inventory | None:
     if kept is None:
         return None
