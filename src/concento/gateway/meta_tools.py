@@ -22,7 +22,7 @@ from ..catalog.slices import Entry
 from ..catalog.view import Binding, TenantView, chosen
 from ..model import meta
 from ..model.call import Call, Notify, Reply, Result
-from ..model.errors import CallError, Unavailable
+from ..model.errors import CallError
 from ..model.search import FEEDBACK, FIND_TOOLS, USE_CAPABILITY
 from ..observe.record import Record
 from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_once, read_string
@@ -108,14 +108,14 @@ async def _find(gateway: "Gateway", view: TenantView, call: Call, notify: Notify
     told = {"fits": True, "message": message, "tools": tools, "omitted": omitted}
     scores = [round(one.score, 3) for one in finding.ranking.order[: len(tools)]]
     about = {"likely": round(likely, 3), "scores": scores, "tokensOfAll": view.tokens_of_all}
-    return with_meta(_said(told), meta.SEARCH, about)
+    return _said(told, {meta.SEARCH: about})
 
 
 def _nothing(gateway: "Gateway", view: TenantView, finding: Finding, order: Sequence[int]) -> Reply:
     nearest = [_short(view, finding.entries[place]) for place in order[:_NEAREST]]
     message = "Nothing fits." + (" These are the nearest." if nearest else "") + _missing(view)
     about = {"likely": round(finding.ranking.likelihood(order), 3), "tokensOfAll": view.tokens_of_all}
-    return with_meta(_said({"fits": False, "message": message, "tools": nearest}), meta.SEARCH, about)
+    return _said({"fits": False, "message": message, "tools": nearest}, {meta.SEARCH: about})
 
 
 def _missing(view: TenantView) -> str:
@@ -221,7 +221,7 @@ def _problem(
     bindings = _bindings(binding)
     if not any(_may_call(gateway, view, one, call) for one in bindings):
         return "you may see it, but not call it so"
-    return None if any(_is_well(gateway, one) for one in bindings) else "its server is not well"
+    return None if any(gateway.upstreams.is_well(one.server.key) for one in bindings) else "its server is not well"
 
 
 def _may_call(gateway: "Gateway", view: TenantView, binding: Binding, call: Call) -> bool:
@@ -236,13 +236,6 @@ def _may_call(gateway: "Gateway", view: TenantView, binding: Binding, call: Call
 def _bindings(binding: Binding) -> list[Binding]:
     logical = binding.logical
     return [binding] if logical is None else [chosen(logical, choice) for choice in logical.choices]
-
-
-def _is_well(gateway: "Gateway", binding: Binding) -> bool:
-    try:
-        return gateway.upstreams.get(binding.server.key).is_well
-    except Unavailable:
-        return False
 
 
 def _only_reads(gateway: "Gateway", view: TenantView, entry: Entry) -> bool:
@@ -285,13 +278,13 @@ async def _fresh(gateway: "Gateway", view: TenantView, call: Call) -> TenantView
     return gateway.current.snapshot.view(call.endpoint, call.principal) or view
 
 
-def _said(value: dict[str, Any], *, failed: bool = False) -> Result:
-    """A result for those that read structured content, and for those that read text."""
+def _said(value: dict[str, Any], about: dict[str, Any] | None = None, *, failed: bool = False) -> Result:
+    """A result for those that read structured content, and for those that read text, with its `_meta`."""
     text = _encode(value).decode()
     result: dict[str, Any] = {"resultType": "complete", "content": [{"type": "text", "text": text}]}
-    return Result(
-        Raw(_encode(result | ({"isError": True} if failed else {"structuredContent": value}))), "complete", failed
-    )
+    result |= {"isError": True} if failed else {"structuredContent": value}
+    result |= {} if about is None else {"_meta": about}
+    return Result(Raw(_encode(result)), "complete", failed)
 
 
 _Answer = Callable[["Gateway", TenantView, Call, Notify | None, Record], Awaitable[Reply]]

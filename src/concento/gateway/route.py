@@ -14,7 +14,7 @@ from ..catalog.view import TenantView, chosen
 from ..model import meta
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
 from ..model.config import owned
-from ..model.errors import CallError, Unavailable
+from ..model.errors import CallError
 from ..model.logical import Sticky
 from ..observe.record import Record
 from ..routing.order import may_follow, only, order, share_of
@@ -132,7 +132,4 @@ def _whose(call: Call, sticky: Sticky) -> str:
 
 
 def _is_well(gateway: "Gateway", choices: Sequence[Choice], place: int) -> bool:
-    try:
-        return gateway.upstreams.get(choices[place].server.key).is_well
-    except Unavailable:
-        return False
+    return gateway.upstreams.is_well(choices[place].server.key)

@@ -84,6 +84,11 @@ class Upstreams:
             raise Unavailable(f"The server {key!r} was removed")
         return upstream
 
+    def is_well(self, key: str) -> bool:
+        """Whether a server is there and can be expected to answer."""
+        upstream = self._by_key.get(key)
+        return upstream is not None and upstream.is_well
+
     def apply(self, servers: Mapping[str, Server], start_wait_s: float, drain_s: float = 30.0) -> None:
         """Make these the servers: start new ones, replace changed ones, let removed ones end with their last call."""
         for key, upstream in list(self._by_key.items()):
