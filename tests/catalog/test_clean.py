@@ -81,8 +81,8 @@ def test_nine_of_ten_tricks_are_found_and_of_real_definitions_less_than_one_in_a
     """S17: at least 90 % of the corpus, at most 1 % of 419 definitions of public servers."""
     poisoned = list(samples(TRICKS))
     assert len(poisoned) >= 100
-    found = [name for name, raw in poisoned if suspicions(raw)]
-    assert len(found) / len(poisoned) >= 0.9, sorted({name for name, _ in poisoned} - set(found))
+    caught = [name for name, raw in poisoned if suspicions(raw)]
+    assert len(caught) / len(poisoned) >= 0.9, sorted({name for name, _ in poisoned} - set(caught))
     wrongly = [raw[:80] for raw in CLEAN if suspicions(raw)]
     assert len(wrongly) / len(CLEAN) <= 0.01, wrongly
 
@@ -91,16 +91,18 @@ WRITTEN_BY_OTHERS = json.loads((Path(__file__).parent / "poison.json").read_byte
 """Texts whose authors had not seen what is searched for: one set to tune on, another to report on."""
 
 
-def share(texts: list[str]) -> float:
-    return sum(bool(suspicions(json.dumps({"description": text}).encode())) for text in texts) / len(texts)
+def found(texts: list[str]) -> int:
+    return sum(bool(suspicions(json.dumps({"description": text}).encode())) for text in texts)
 
 
 def test_of_texts_in_words_of_their_own_about_half_are_found_and_few_harmless_ones() -> None:
     """What docs/approve.md says. A search for words is no judge of meaning: who writes anew gets half of it past."""
     held_out = WRITTEN_BY_OTHERS["held out"]
-    assert share(held_out["poisoned"]) >= 0.5
-    assert share(held_out["harmless"]) <= 0.03
-    assert share(WRITTEN_BY_OTHERS["tuned on"]["poisoned"]) >= 0.7
+    blunt, subtle = held_out["poisoned"][:66], held_out["poisoned"][66:]
+    assert [found(blunt), found(subtle), len(subtle)] == [38, 2, 14]
+    assert [found(held_out["harmless"]), len(held_out["harmless"])] == [2, 80]
+    tuned_on = WRITTEN_BY_OTHERS["tuned on"]["poisoned"]
+    assert found(tuned_on) / len(tuned_on) >= 0.7
 
 
 @given(st.text(max_size=2000))
@@ -205,3 +207,6 @@ def test_what_differs_is_said_by_its_place() -> None:
         "+ inputSchema.properties.a.enum[0]: 1",
     ]
     assert differences(before, before) == []
+    new = differences(b"{}", before)
+    assert [line[0] for line in new] == ["+"] * len(new)
+    assert '+ description: "d"' in new

@@ -106,7 +106,7 @@ def _leaves(value: Any) -> Iterator[tuple[_Path, str]]:
             left += [((*path, name), inner) for name, inner in reversed(one.items())]
         elif isinstance(one, list) and one:
             left += [((*path, place), inner) for place, inner in reversed([*enumerate(one)])]
-        else:
+        elif path or one != {}:
             yield path, _shown(one)
 
 
