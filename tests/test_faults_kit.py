@@ -67,6 +67,17 @@ async def test_stalled_bytes_arrive_when_it_is_healed() -> None:
             assert await call
 
 
+async def test_what_passes_can_be_made_late() -> None:
+    async with spoiled() as (_, proxy, agent):
+        await said(agent)
+        proxy.delay_s = 0.2
+        before_s = asyncio.get_running_loop().time()
+        await said(agent)
+        assert asyncio.get_running_loop().time() - before_s >= 0.39, "there and back"
+        proxy.heal()
+        assert proxy.delay_s == 0
+
+
 async def test_a_reply_can_be_cut_in_its_middle() -> None:
     async with spoiled() as (server, proxy, agent):
         await said(agent)

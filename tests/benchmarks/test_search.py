@@ -41,4 +41,4 @@ def test_meaning_finds_more_again() -> None:
     plain, words = measure.plainly("held-out"), asyncio.run(measure.found("held-out"))
     meaning = asyncio.run(measure.found("held-out", measure.model()))
     assert gain(meaning, plain) >= gain(words, plain) + 5
-    assert "| words and meaning |" in report(plain, words, meaning, measure.Speed(1.0, 2.0, 3.0))
+    assert "| words and meaning |" in report("held-out", plain, words, meaning, measure.Speed(1.0, 2.0, 3.0))

@@ -1,9 +1,11 @@
 """`concento tools pending` and `approve`, of a hub that runs."""
 
 import json
+import os
 from pathlib import Path
 
-from tests.cli.test_cli import run, serving, write_config
+from tests.cli.terminal import terminal
+from tests.cli.test_cli import CONCENTO, run, serving, write_config
 
 
 def test_a_reviewer_sees_what_is_held_back_and_lets_it_through(tmp_path: Path) -> None:
@@ -34,6 +36,21 @@ def test_a_reviewer_sees_what_is_held_back_and_lets_it_through(tmp_path: Path) -
     recorded = json.loads(run("audit", "query", "--json", cwd=tmp_path).stdout)["entries"]
     (change,) = [entry for entry in recorded if entry["kind"] == "changed"]
     assert (change["method"], change["name"], change["subject"]) == ("tools/approve", "s.echo", "operator")
+
+
+def test_who_is_there_is_asked_of_each(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    config.write_text(config.read_text() + "defaults: {trust: approve}\n")
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    with serving(config):
+        for said, done in (("n", "approved 0 tools"), ("y", "approved 1 tool: s__echo")):
+            assert run("call", "s__echo", "text=hello", cwd=tmp_path).returncode == 1
+            with terminal([CONCENTO, "tools", "approve"], tmp_path, env) as person:
+                asked = person.wait(r"Show it to agents\? \[y/N\]: ")
+                assert '+ name: "echo"' in asked
+                person.type(f"{said}\n")
+                person.wait(f"{done}\r?\n")
+        assert run("call", "s__echo", "text=hello", cwd=tmp_path).returncode == 0
 
 
 def test_the_list_is_where_it_was(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import Counter
 from contextlib import AsyncExitStack
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import asks, garbage, hang, legacy_mcp, reset
 from concento.testing.raw_agent import RawAgent
 from concento.testing.waiting import until
+from concento.upstream.circuit import BASE_S, FAILURES_MAX, JITTER
 
 READS = {"readOnlyHint": True}
 
@@ -299,6 +301,22 @@ async def test_it_is_explained_who_would_be_asked(start: Start, stack: AsyncExit
     places = {candidate["tool"]: (candidate["visible"], candidate["order"]) for candidate in told["candidates"]}
     assert places == {"a.search": (False, None), "b.search": (True, 1), "c.search": (True, 2)}
     assert at_home.executed() == [0, 0, 0]
+
+
+async def test_it_is_explained_why_one_is_passed_over(start: Start, stack: AsyncExitStack) -> None:
+    one = logical("a.search", "b.search", repeatable=True)
+    at_home = await house(start, stack, [serving(on_call=reset), serving()], one)
+    for _ in range(FAILURES_MAX):
+        assert (await at_home.call()).status == 200
+    told = answer(at_home.hub.hub, Question("web_search", "alice"))
+    first, second = told["candidates"]
+    (replica,) = first["replicas"]
+    assert (first["well"], replica["circuit"], replica["failures"]) == (False, "open", FAILURES_MAX)
+    assert 0 < replica["open_s"] <= BASE_S * (1 + JITTER)
+    assert re.fullmatch(
+        r"its server is not well \(its breaker is open for \d+ s more\), so that the others go first", first["why"]
+    )
+    assert (second["well"], second["order"]) == (True, 1)
 
 
 async def test_who_answered_is_recorded(start: Start, stack: AsyncExitStack) -> None:
