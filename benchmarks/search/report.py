@@ -4,18 +4,19 @@ from collections.abc import Callable, Sequence
 
 from concento.model.search import Search
 
+from .labelled import Half
 from .measure import Found, Speed
 
 RANKINGS = ("plain BM25 over descriptions", "words (default)", "words and meaning")
 LEVELS = (0.5, 0.7, 0.8, 0.9)
 
 
-def report(plain: Sequence[Found], words: Sequence[Found], meaning: Sequence[Found], speed: Speed) -> str:
-    """The whole page. All figures are of requests that nothing was tuned on."""
+def report(half: Half, plain: Sequence[Found], words: Sequence[Found], meaning: Sequence[Found], speed: Speed) -> str:
+    """The whole page, of one half of the requests: nothing was tuned on the one that is held out."""
     rankings = dict(zip(RANKINGS, (plain, words, meaning), strict=True))
     return f"""# How well tools are found
 
-Made by `python -m benchmarks.search`, of the held-out half of the requests. How they were made: [README.md](README.md).
+Made by `python -m benchmarks.search`, of the {half} half of the requests. How they were made: [README.md](README.md).
 
 ## The right tool among the first
 

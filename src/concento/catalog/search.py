@@ -121,8 +121,8 @@ class ToolIndex:
         return known
 
     def learn(self) -> None:
-        """Know the words that stand for others by heart, so that no search has to ask for many. Costs about 40 µs a
-        tool."""
+        """Know the words that stand for others by heart, so that no search has to ask for many. Costs about as
+        much as building it."""
         for word in every_word():
             self._scores(word)
 

@@ -44,7 +44,7 @@ class SentenceModel:
             raise NotEmbedded(f"the sentence model in {directory} can't be used: {error!r}") from error
 
     def encode(self, texts: Sequence[str]) -> "Vectors":
-        """The vectors of some texts, a few at a time. It keeps a processor busy: about 15 ms for 100 words."""
+        """The vectors of some texts, a few at a time. It keeps a processor busy: tens of milliseconds a text."""
         by_length = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # so that little is padded
         made: list[Any] = [None] * len(texts)
         for start in range(0, len(texts), _AT_ONCE):
