@@ -4,9 +4,9 @@ Lists and `server/discover` are answered here from the view; everything else is 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from ..catalog.view import TenantView, chosen
 from ..model import meta
@@ -26,7 +26,7 @@ from .fanout import all_of
 from .once import Once
 from .promotions import Promotions
 from .resolve import RESOLVE, Resolve, Target, task_target, tool_target, unknown_method
-from .route import candidates, is_told, one_of
+from .route import one_of, with_route
 from .search import Finder
 from .shadow import Shadows, shadowed
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
@@ -121,8 +121,6 @@ class Gateway:
                 lambda: self._routed(view, target, call, notify, record),
                 lambda: self._check(view, target, call, record),
             )
-        if target.binding.logical is None:
-            return await ask(self, target, call, notify, record)
         return await self._routed(view, target, call, notify, record)
 
     def _check(self, view: TenantView, target: Target, call: Call, record: Record) -> None:
@@ -139,23 +137,18 @@ class Gateway:
         assert refused is not None
         raise refused
 
-    async def _routed(
+    def _routed(
         self, view: TenantView, target: Target, call: Call, notify: Notify | None, record: Record
-    ) -> Reply:
+    ) -> Coroutine[Any, Any, Reply]:
         """What the server answers, or for a logical tool one of its servers, or all. Errors: any `CallError`."""
-        if target.binding.logical is None:
-            return await ask(self, target, call, notify, record)
-        strategy = target.binding.logical.tool.strategy
-        if strategy in ("fanout", "shadow"):
-            before = candidates(self, target, call) if is_told(call) else None
-            if strategy == "fanout":
-                reply = await all_of(self, view, target, call, record)
-            else:
-                reply = await shadowed(self, view, target, call, notify, record)
-            return (
-                reply if before is None else with_meta(reply, meta.ROUTE, {"strategy": strategy, "candidates": before})
-            )
-        return await one_of(self, view, target, call, notify, record)
+        logical = target.binding.logical
+        if logical is None:
+            return ask(self, target, call, notify, record)
+        if logical.tool.strategy == "fanout":
+            return with_route(self, target, call, all_of(self, view, target, call, record))
+        if logical.tool.strategy == "shadow":
+            return with_route(self, target, call, shadowed(self, view, target, call, notify, record))
+        return one_of(self, view, target, call, notify, record)
 
     @contextmanager
     def recorded(self, call: Call) -> Iterator[Record]:

@@ -9,13 +9,14 @@ from typing import Final
 from msgspec import Raw, Struct, structs
 
 from ..catalog import rewrite
+from ..catalog.logical import Logical
 from ..catalog.slices import Entry
 from ..catalog.view import Binding, TenantView
 from ..model.call import Call, Reply, Request, Result
 from ..model.errors import InvalidParams, MethodNotFound, Quarantined, Unavailable
 from ..model.extensions import SKILLS, not_bridged
 from ..model.inventory import Kind
-from ..model.logical import Bound, ResultMap
+from ..model.logical import Adapter, Bound, ResultMap
 from ..model.policy import ItemKind
 from ..model.task import TASKS_EXTENSION, TaskRef
 from ..protocol.headers import check_params, mirror_params
@@ -78,8 +79,9 @@ def tool_target(view: TenantView, call: Call, binding: Binding) -> Target:
     """What a tool's server is asked. Errors: InvalidParams, where header fields and arguments contradict."""
     bound: Bound | None = None
     if binding.logical is not None:
-        bound = next(one.bound for one in binding.logical.choices if one.entry is binding.entry)
-        call = _as_bound(call, bound)
+        bound = _bound(binding.logical, binding)
+        if bound.adapter is not None:
+            call = structs.replace(call, params={**call.params, "arguments": _adapted(call, bound.adapter)})
     headers: tuple[tuple[str, str], ...] = ()
     entry = binding.entry
     if isinstance(entry, Entry) and entry.params:
@@ -91,14 +93,20 @@ def tool_target(view: TenantView, call: Call, binding: Binding) -> Target:
     return target if bound is None or bound.result is None else structs.replace(target, result=bound.result)
 
 
-def _as_bound(call: Call, bound: Bound) -> Call:
-    """A call of a logical tool with the arguments that this one of its tools takes."""
-    if bound.adapter is None:
-        return call
+def _bound(logical: Logical, binding: Binding) -> Bound:
+    """Which of a logical tool's it is."""
+    for choice in logical.choices:
+        if choice.entry is binding.entry:
+            return choice.bound
+    raise AssertionError("a choice is one of its logical tool's")
+
+
+def _adapted(call: Call, adapter: Adapter) -> Raw:
+    """The arguments of a call of a logical tool as one of its tools takes them."""
     arguments = read_once(call.params.get("arguments", EMPTY_OBJECT))
     if arguments is None:
         raise InvalidParams("The arguments must be an object")
-    return structs.replace(call, params={**call.params, "arguments": adapted(arguments, bound.adapter)})
+    return adapted(arguments, adapter)
 
 
 def _prompt(view: TenantView, call: Call) -> Target:

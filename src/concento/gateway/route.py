@@ -3,7 +3,7 @@
 Each is asked as if the caller had named its tool: policy, limits, arguments and the audit record look at every one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,7 +46,7 @@ async def one_of(
     choices = logical.choices
     tool = logical.tool
     key = owned(tool.tenant, tool.name)
-    before = candidates(gateway, target, call) if is_told(call) else None
+    before = _candidates(gateway, target, call) if _is_told(call) else None
     turn = gateway.turns[key] = gateway.turns.get(key, -1) + 1
     if call.state is None:
         share, weights = 0.0, logical.weights
@@ -98,12 +98,22 @@ async def one_of(
     raise failed
 
 
-def is_told(call: Call) -> bool:
+async def with_route(gateway: "Gateway", target: Target, call: Call, reply: Awaitable[Reply]) -> Reply:
+    """The reply of several servers, for a caller that wants to know it with how they were before they were asked."""
+    if not _is_told(call):
+        return await reply
+    before = _candidates(gateway, target, call)
+    logical = target.binding.logical
+    assert logical is not None
+    return with_meta(await reply, meta.ROUTE, {"strategy": logical.tool.strategy, "candidates": before})
+
+
+def _is_told(call: Call) -> bool:
     """Whether a caller wants to know how its call is routed."""
     return meta.ROUTE in call.meta and call.meta[meta.ROUTE] == _TRUE
 
 
-def candidates(gateway: "Gateway", target: Target, call: Call) -> list[dict[str, Any]]:
+def _candidates(gateway: "Gateway", target: Target, call: Call) -> list[dict[str, Any]]:
     """How it looked before anybody was asked, of what this caller may use: no more of a server than whether it is well,
     since others use it, too, and nothing of what the operator adds to arguments."""
     reach = gateway.current.snapshot.reach(call.principal)
