@@ -14,6 +14,7 @@ from tests.hub.conftest import Running, at, config
 
 from concento.admin import approvals
 from concento.admin.access import OPERATOR
+from concento.admin.describe import servers as servers_told
 from concento.admin.trials import NoSuchThing
 from concento.app import Hub
 from concento.model.config import Address, Config
@@ -142,6 +143,8 @@ async def test_a_logical_tool_does_without_what_is_held_back(tmp_path: Path) -> 
         await changes(servers[0], hub, POISONED)
         assert "result" in await called(hub, "send")
         assert [len(one.hits("tools/call")) for one in servers] == [1, 1]
+        told = servers_told(hub.hub)["notes"]
+        assert any(note.endswith("leaves out s.push, which is held back until it is approved") for note in told), told
 
 
 async def test_hidden_characters_reach_no_agent_by_any_endpoint(tmp_path: Path) -> None:

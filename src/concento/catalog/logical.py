@@ -130,6 +130,9 @@ def _known(tool: LogicalTool, slices: Mapping[str, Slice]) -> tuple[list[Choice]
         if entry is not None:
             there.append(Choice(bound, slice.server, entry))
             continue
+        if any(held.entry.own == bound.own for held in slice.held):
+            notes.append(f"leaves out {bound.alias}.{bound.own}, which is held back until it is approved")
+            continue
         near = difflib.get_close_matches(bound.own, [entry.own for entry in slice.tools][:_NEAREST_OF_MAX], 1)
         hint = f"; did you mean {bound.alias}.{near[0]}?" if near else ""
         notes.append(f"leaves out {bound.alias}.{bound.own}, which the server does not offer{hint}")
