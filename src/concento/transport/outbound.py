@@ -1,0 +1,131 @@
+"""HTTP off the data path: bounded in time and size, no redirect followed, and guarded where others say what is asked.
+
+A host is resolved once, all of its addresses are judged, and the connection goes to one of those that were: a name that
+means another address a moment later changes nothing. Source: hardening T19.
+"""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ..model.outbound import Reach, is_loopback
+
+if TYPE_CHECKING:
+    from aiohttp.abc import ResolveResult
+
+BYTES_MAX: Final = 256 * 1024
+WAIT_S: Final = 10.0
+
+
+class NotFetched(Exception):
+    """Why there is no answer. The text says no more of the other side than a status or a kind of failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. Header fields by lower-case name; of one that came twice, the last."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+async def fetch(
+    url: str,
+    reach: Reach | None,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    form: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    wait_s: float = WAIT_S,
+    bytes_max: int = BYTES_MAX,
+) -> Answer:
+    """Ask a URL. `reach`: where it may lead; None, if the operator wrote it. Errors: NotFetched."""
+    import aiohttp  # here: many a hub never asks anything, and starts without it
+    from yarl import URL
+
+    try:
+        parsed = URL(url)
+        host, port = parsed.host or "", parsed.port
+    except ValueError:
+        raise NotFetched("it is no URL") from None
+    if parsed.scheme not in ("http", "https") or not host or port is None:
+        raise NotFetched("it is no http or https URL")
+    if parsed.user is not None or parsed.password is not None:
+        raise NotFetched("it has a user or a password in it")
+    try:
+        async with asyncio.timeout(wait_s):
+            pinned = None if reach is None else await _judged(host, port, parsed.scheme, reach)
+            connector = aiohttp.TCPConnector(resolver=_resolver(pinned), use_dns_cache=False)
+            async with (
+                aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+                session.request(
+                    method,
+                    parsed,
+                    data=body if form is None else dict(form),
+                    headers={"Accept-Encoding": "identity", **(headers or {})},
+                    allow_redirects=False,
+                ) as reply,
+            ):
+                said = b""
+                while len(said) <= bytes_max and (more := await reply.content.read(bytes_max + 1 - len(said))):
+                    said += more
+                told = {name.lower(): value for name, value in reply.headers.items()}
+                status = reply.status
+    except TimeoutError:
+        raise NotFetched(f"it did not answer within {wait_s:g} s") from None
+    except (aiohttp.ClientError, OSError, ValueError):
+        raise NotFetched("it can't be reached") from None
+    if len(said) > bytes_max:
+        raise NotFetched(f"it answered with more than {bytes_max} bytes")
+    return Answer(status, told, said)
+
+
+async def _judged(host: str, port: int, scheme: str, reach: Reach) -> "list[ResolveResult]":
+    """The addresses of a host, all of which may be asked. Errors: NotFetched, OSError."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise NotFetched("its host is no name") from None
+    places: list[ResolveResult] = []
+    for family, _, proto, _, address in found:
+        literal = str(address[0])
+        if not reach.allows(host, literal):
+            raise NotFetched(
+                "it leads to an address that the hub is not sent to by others; `outbound.allow` says what is allowed"
+            )
+        if scheme == "http" and not is_loopback(literal):
+            raise NotFetched("it is not https")
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        places.append(
+            {"hostname": host, "host": literal, "port": port, "family": family, "proto": proto, "flags": flags}
+        )
+    if not places:
+        raise NotFetched("its host has no address")
+    return places
+
+
+def _resolver(pinned: "list[ResolveResult] | None") -> Any:
+    """Gives the addresses that were judged; None leaves resolving to the library.
+
+    The library asks no resolver for an address written as such: what is judged is then what is asked.
+    """
+    if pinned is None:
+        return None
+    judged = pinned
+    from aiohttp.abc import AbstractResolver
+
+    class Pinned(AbstractResolver):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> "list[ResolveResult]":
+            return [place for place in judged if family in (socket.AF_UNSPEC, place["family"])]
+
+        async def close(self) -> None:
+            pass
+
+    return Pinned()
