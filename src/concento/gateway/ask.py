@@ -19,6 +19,7 @@ from ..upstream.server import Upstream
 from . import affinity, inputs
 from .deliver import deliver
 from .meant import chosen_before
+from .own_questions import asking, with_answers
 from .resolve import RESOLVE, Target
 from .task_refs import publish_created
 from .told import with_meta
@@ -52,6 +53,10 @@ async def ask(
     upstream = gateway.upstreams.get(target.binding.server.key)
     attempts = _planned(upstream, target, call) if replica is None else (replica,)
     request, handle = target.request, None
+    if call.state is not None:
+        call, answered = with_answers(call, target.alias, gateway.seal, gateway.wall())
+        if answered:
+            request = structs.replace(request, answers=None)
     if meta.SESSION in call.meta:
         call, handle = affinity.in_session(upstream, call, gateway.seal)
         request = structs.replace(request, meta=call.meta)
@@ -106,7 +111,7 @@ def abandon(gateway: "Gateway", call: Call) -> None:
                 call = chosen_before(call, gateway.seal)
             binding = resolve(view, call).binding
             if (logical := binding.logical) is not None:
-                binding = chosen(logical, logical.choices[inputs.asking(logical, call, gateway.seal)])
+                binding = chosen(logical, logical.choices[asking(logical, call, gateway.seal)])
             held = inputs.open_state(call, call.state or "", binding.alias, gateway.seal, gateway.wall())
             if held.state is not None:
                 gateway.upstreams.parking.abandon(held.state)

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Raw, Struct
 
-from ..catalog.logical import Logical
 from ..model import meta
 from ..model.call import INPUT_REQUIRED, Call, Result
 from ..model.errors import BadReply, InvalidParams
@@ -69,6 +68,12 @@ def state_of(reply: Result) -> str | None:
     return read_string((read_object(reply.raw) or {}).get("requestState"))
 
 
+def asker(call: Call, seal: Seal) -> str | None:
+    """The alias of the server whose question a call answers; None if its state is none of theirs."""
+    text = seal.open(call.state or "", context_of(call), chars_max=SEALED_CHARS_MAX)
+    return None if text is None else _held.decode(text).alias
+
+
 def open_state(call: Call, state: str, alias: str, seal: Seal, now_s: float) -> Held:
     """What was held of an earlier round of this call. Errors: InvalidParams."""
     text = seal.open(state, context_of(call), chars_max=SEALED_CHARS_MAX)
@@ -78,13 +83,6 @@ def open_state(call: Call, state: str, alias: str, seal: Seal, now_s: float) -> 
     if now_s > held.until_s:
         raise InvalidParams(f"The requestState has expired: it is good for {INPUT_WAIT_S:g} s")
     return held
-
-
-def asking(logical: Logical, call: Call, seal: Seal) -> int:
-    """The place of the server whose question a call of a logical tool answers; of another call any: it is refused."""
-    text = seal.open(call.state or "", context_of(call), chars_max=SEALED_CHARS_MAX)
-    alias = None if text is None else _held.decode(text).alias
-    return next((place for place, choice in enumerate(logical.choices) if choice.server.alias == alias), 0)
 
 
 def checked(question: Raw, call: Call, alias: str) -> Raw:

@@ -18,9 +18,9 @@ from ..model.errors import CallError
 from ..model.logical import Sticky
 from ..observe.record import Record
 from ..routing.order import may_follow, only, order, share_of
-from . import inputs
 from .ask import ask
 from .budget import is_repeatable
+from .own_questions import asking
 from .planned import candidates_of
 from .resolve import Target, tool_target
 from .told import with_meta
@@ -57,7 +57,7 @@ async def one_of(
         well = partial(_is_well, gateway, choices)
         places = order(logical.groups, weights, well, tool.strategy, turn, share)
     else:
-        places = iter((inputs.asking(logical, call, gateway.seal),))
+        places = iter((asking(logical, call, gateway.seal),))
     failed: CallError | None = None
     repeated = 0
     asked: list[dict[str, Any]] = []
