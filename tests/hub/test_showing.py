@@ -47,7 +47,7 @@ async def test_every_request_bears_the_token_and_none_of_the_callers(
 async def test_a_token_that_is_refused_is_renewed_and_the_call_runs_once(
     start: Start, endpoint: TokenEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("concento.credentials.client_credentials.YOUNG_S", 0.0)
+    monkeypatch.setattr("concento.credentials.token.YOUNG_S", 0.0)
     refused: list[str] = []
 
     async def judges(exchange: Exchange) -> Any:

@@ -11,7 +11,9 @@ from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from concento.credentials.client_credentials import RETRY_S, YOUNG_S, ClientCredentials, signing_key
+from concento.credentials.client_credentials import ClientCredentials
+from concento.credentials.token import RETRY_S, YOUNG_S
+from concento.credentials.token_endpoint import signing_key
 from concento.model.errors import Unavailable
 from concento.model.showing import OAuthClient
 from concento.testing.clock import ManualClock
@@ -69,6 +71,8 @@ async def endpoint() -> AsyncIterator[TokenEndpoint]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     one.url = f"http://127.0.0.1:{runner.addresses[0][1]}/token"
     yield one
+    if one.gate is not None:
+        one.gate.set()  # else the server waits a minute for who waits here
     await runner.cleanup()
 
 

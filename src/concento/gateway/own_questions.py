@@ -1,7 +1,7 @@
 """Questions that the hub itself asks a caller, before a server is asked: to open a page, or whether something is meant.
 
 The caller gets them as it gets a server's: `input_required`, with a state that is sealed for this call and comes back
-with the answer. What was answered stays answered over the rounds of the call. A server's own questions begin when all of
+with the answer. What was answered stays so over the rounds of the call. A server's own questions begin when all of
 the hub's are answered, so a state is either one of the hub's or one of a server's.
 Source: specification 2026-07-28, basic/patterns/mrtr; hardening T13.
 """

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-ClientMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
+ClientMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
 """How the hub proves itself to an authorization server. Source: OpenID Connect Core 9, RFC 6749 2.3, RFC 7523."""
 
 

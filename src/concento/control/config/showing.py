@@ -50,7 +50,7 @@ def build_oauth(credentials: Table, url: str, reader: Reader) -> OAuthClient | N
     if len(table.given(keys.CLIENT_SECRET, keys.PRIVATE_KEY)) != 1:
         problems.add(table.place, "'oauth' needs either 'client_secret' or 'private_key'")
     if key is not None:
-        from ...credentials.client_credentials import signing_key  # brings in much; few configurations need it
+        from ...credentials.token_endpoint import signing_key  # brings in much; few configurations need it
 
         if table.given(keys.CLIENT_METHOD):
             problems.add(table.place_of(keys.CLIENT_METHOD), "'method' has no effect with 'private_key'")
