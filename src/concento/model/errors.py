@@ -203,3 +203,16 @@ class NeedsScope(Forbidden):
     def __init__(self, message: str, scopes: tuple[str, ...] = (), *, outcome: Outcome | None = None) -> None:
         super().__init__(message, outcome=outcome, data={"requiredScopes": list(scopes)})
         self.scopes = scopes
+
+
+class NeedsAccount(CallError):
+    """The server wants to know the user, and the user has not connected an account there, or granted too little."""
+
+    code = -31008
+    fault = "caller"
+    remedy = "Open the page that the message names, connect your account, and repeat the call."
+
+    def __init__(self, message: str, scopes: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.scopes = scopes
+        """Those that the server asked for."""
