@@ -19,13 +19,14 @@ from ..model.errors import CallError, NeedsAccount
 from ..model.outbound import Reach
 from ..model.principal import Principal
 from ..model.showing import OAuthClient
-from .challenge import Challenge, read_challenge
+from .challenge import NO_CHALLENGE, Challenge, read_challenge
 from .token import Token
 from .token_endpoint import Granted, NoToken, ask_token, revoke
 from .vault import Place, Vault
 
 TOKENS_MAX: Final = 10_000
 """Accounts whose tokens are held in memory; others are read from the vault when they are needed."""
+HEARD_WAIT_S: Final = 5.0
 KIND: Final = "account"
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -141,32 +142,34 @@ class ListingToken(Token):
         super().__init__(name, accounts.clock.monotonic)
         self._accounts = accounts
         self._place = Place(KIND, tenant, server, "")
+        self._shown: UserToken | None = None
+        """Whose was shown last."""
 
     async def field(self) -> bytes:
         """The header field, or nothing. Errors: Unavailable."""
         for token in self._accounts.connected(self._place.server):
             try:
-                return await token.field()
+                field = await token.field()
             except NeedsAccount:
                 continue
+            self._shown = token
+            return field
+        self._shown = None
         return b""
 
     async def renewed(self, refused: bytes) -> bytes:
-        """What to show after a token was refused: the same user's new one, or another user's."""
-        for token in self._accounts.connected(self._place.server):
-            try:
-                if await token.field() == refused:
-                    return await token.renewed(refused)
-            except NeedsAccount:
-                continue
+        """What to show after a token was refused: the same user's new one, else another user's, else nothing."""
+        if self._shown is not None:
+            with suppress(NeedsAccount):
+                return await self._shown.renewed(refused)
         return await self.field()
 
     def refused(self, status: int, header: str) -> CallError | None:
         """That nobody has connected an account yet, or that whoever has may not see the lists."""
+        if self._shown is not None:
+            return self._shown.refused(status, header)
         challenge = read_challenge(header)
         self._accounts.heard(self._place, challenge)
-        if any(True for _ in self._accounts.connected(self._place.server)):
-            return NeedsAccount(f"The server {self._name!r} refuses the accounts that are connected", challenge.scopes)
         told = "its tools are listed once somebody has connected an account there"
         return NeedsAccount(f"The server {self._name!r} wants to know its users: {told}", challenge.scopes)
 
@@ -178,13 +181,14 @@ class Accounts:
         self.vault = vault
         self.clock = clock
         self.reach = reach
-        self.on_change: Callable[[Place, bool], None] = lambda place, connected: None
-        """Called when an account was connected, or is none any more."""
+        self.on_change: Callable[[Place, bool, bool], None] = lambda place, connected, relist: None
+        """Called when an account was connected, or is none any more, and whether lists are asked otherwise now."""
         self._tokens: WeakValueDictionary[Place, UserToken] = WeakValueDictionary()
         """Every one that somebody holds: there are never two of one account, which would spoil each other's refresh."""
         self._recent: OrderedDict[Place, UserToken] = OrderedDict()
         self._holders: dict[str, dict[Place, None]] = {}
         """Of each server: whose accounts are connected, the latest last."""
+        self._heard = asyncio.Event()
         self._challenges: dict[str, Challenge] = {}
         """Of each server: what it last asked for of whoever showed nothing."""
 
@@ -220,24 +224,31 @@ class Accounts:
     def heard(self, place: Place, challenge: Challenge) -> None:
         """A server said what it wants."""
         self._challenges[place.server] = challenge
+        self._heard.set()
+        self._heard = asyncio.Event()
 
-    def challenge(self, token: UserToken) -> Challenge:
-        """What a server wants of a user, as far as it has said."""
-        return token.challenge or self._challenges.get(token.place.server) or Challenge()
+    async def challenge(self, token: UserToken) -> Challenge:
+        """What a server wants of a user. Where it was not asked anything yet, that is waited for a little."""
+        if token.challenge is not None:
+            return token.challenge
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARD_WAIT_S):
+                while token.place.server not in self._challenges:
+                    await self._heard.wait()
+        return self._challenges.get(token.place.server, NO_CHALLENGE)
 
-    async def keep(self, token: UserToken, account: Account) -> None:
-        """Keep an account, and use it."""
+    async def keep(self, token: UserToken, account: Account, *, anew: bool = False) -> None:
+        """Keep an account, and use it. `anew`: its user has just connected it."""
         was_connected = token.is_connected
         token.take(account)
         await self.vault.put(token.place, _encode(account))
         holders = self._holders.setdefault(token.place.server, {})
-        if token.is_connected and not was_connected:
-            holders.pop(token.place, None)
+        holders.pop(token.place, None)
+        is_first = not holders
+        if token.is_connected:
             holders[token.place] = None
-        elif not token.is_connected:
-            holders.pop(token.place, None)
-        if token.is_connected != was_connected:
-            self.on_change(token.place, token.is_connected)
+        if anew or token.is_connected != was_connected:
+            self.on_change(token.place, token.is_connected, is_first or not token.is_connected)
 
     async def disconnect(self, token: UserToken) -> bool:
         """Forget an account, and have it forgotten by whom it was granted at. Returns whether there was one."""
@@ -248,7 +259,7 @@ class Accounts:
         token.drop()
         self._holders.get(token.place.server, {}).pop(token.place, None)
         await self.vault.delete(token.place)
-        self.on_change(token.place, False)
+        self.on_change(token.place, False, True)
         if account.revoke_url is not None:
             kept = ((account.refresh_token, "refresh_token"), (account.access_token, "access_token"))
             for text, kind in kept:

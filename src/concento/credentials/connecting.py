@@ -143,7 +143,7 @@ class Connecting:
         if link.server is not None:
             return link.server
         site, reach = link.site, self._reach(link)
-        challenge = self.accounts.challenge(link.token)
+        challenge = await self.accounts.challenge(link.token)
         try:
             resource = await discover_resource(site.url, challenge, reach)
             issuer = site.user.issuer or resource.issuers[0]
@@ -240,7 +240,7 @@ class Connecting:
         token = link.token
         token.connected_s = [*token.connected_s, self._now()][-CONNECTED_MAX:]
         token.challenge = None
-        await self.accounts.keep(token, account)
+        await self.accounts.keep(token, account, anew=True)
         self._end(link, None)
         return link
 

@@ -10,16 +10,17 @@ from msgspec import structs
 from ..catalog.view import chosen
 from ..model import meta
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
-from ..model.errors import CallError
+from ..model.errors import CallError, NeedsAccount
 from ..model.task import TASK
 from ..observe.record import Record
 from ..routing.plan import plan
 from ..upstream.parking import no_longer_awaited
 from ..upstream.server import Upstream
 from . import affinity, inputs
+from .accounts import opened, to_connect
 from .deliver import deliver
 from .meant import chosen_before
-from .own_questions import asking, with_answers
+from .own_questions import NOTHING, asking, with_answers
 from .resolve import RESOLVE, Target
 from .task_refs import publish_created
 from .told import with_meta
@@ -52,11 +53,13 @@ async def ask(
             await written
     upstream = gateway.upstreams.get(target.binding.server.key)
     attempts = _planned(upstream, target, call) if replica is None else (replica,)
-    request, handle = target.request, None
+    request, handle, answered = target.request, None, NOTHING
     if call.state is not None:
         call, answered = with_answers(call, target.alias, gateway.seal, gateway.wall())
         if answered:
             request = structs.replace(request, answers=None)
+            await opened(gateway, upstream.server, call, answered)
+    plain = call
     if meta.SESSION in call.meta:
         call, handle = affinity.in_session(upstream, call, gateway.seal)
         request = structs.replace(request, meta=call.meta)
@@ -70,7 +73,10 @@ async def ask(
         request = structs.replace(request, state=held.state)
         if held.replica < len(upstream.replicas):
             attempts = (held.replica, *(one for one in attempts if one != held.replica))
-    reply = await deliver(gateway, upstream, attempts, partition, target.binding, request, call, notify, record)
+    try:
+        reply = await deliver(gateway, upstream, attempts, partition, target.binding, request, call, notify, record)
+    except NeedsAccount as needed:
+        return to_connect(gateway, upstream.server, plain, answered, needed)
     if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
         reply = _with_questions(gateway, reply, call, target.alias, record.replica)
     elif isinstance(reply, Result) and reply.kind == TASK:
