@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from .control.federation import Federation
-from .credentials.accounts import Accounts
+from .credentials.accounts import Accounts, Change
 from .credentials.connecting import Connecting, Site
 from .credentials.vault import KEY_BYTES, Place, Vault
 from .front.agent import AgentFront
@@ -88,7 +88,7 @@ class Hub:
         self.watchdog = Watchdog()
         self.vault = Vault(store, self._note)
         self.accounts = Accounts(self.vault, clock, self._reach)
-        self.connecting = Connecting(self.accounts)
+        self.connecting = Connecting(self.accounts, self._note)
         self.means = Means(self.watchdog, Parking(clock.monotonic), eras, accounts=self.accounts)
         self.upstreams = Upstreams(self.means, clock)
         self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
@@ -317,14 +317,15 @@ class Hub:
         site, config = self.connecting.site(server), self.current.snapshot.config
         return config.outbound if site is None else config.outbound.near(site.url)
 
-    def _account_changed(self, place: Place, connected: bool, relist: bool) -> None:
+    def _account_changed(self, place: Place, change: Change, relist: bool) -> None:
         """Have the links of a user follow what they connected, and have it in the audit record."""
+        gone = change == "disconnected"
         self._tasks.start(
-            self.upstreams.account_changed(place.server, place.tenant, place.holder, connected=connected, relist=relist)
+            self.upstreams.account_changed(place.server, place.tenant, place.holder, gone=gone, relist=relist)
         )
         if self.audit is not None:
             by = Principal(subject=place.holder, tenant=place.tenant, proof="local")
-            self.audit.changed(by, "accounts/connect" if connected else "accounts/disconnect", place.server, "")
+            self.audit.changed(by, f"accounts/{change}", place.server, "")
 
     def _is_alive(self, principal: Principal, now_s: float) -> bool:
         """Whether somebody who was let in would be let in now."""

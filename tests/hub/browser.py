@@ -29,8 +29,8 @@ class Page:
 class Browser:
     """Keeps cookies, follows redirects one by one, and presses the one button of a page."""
 
-    def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+    def __init__(self, cookies: dict[str, str] | None = None) -> None:
+        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), cookies=cookies)
 
     async def __aenter__(self) -> "Browser":
         return self
@@ -38,10 +38,12 @@ class Browser:
     async def __aexit__(self, *exc: object) -> None:
         await self._session.close()
 
-    async def open(self, url: str, method: str = "GET", form: dict[str, str] | None = None) -> Page:
-        """Go to an address and wherever it leads."""
+    async def open(self, url: str, method: str = "GET", form: dict[str, str] | None = None, until: str = "\0") -> Page:
+        """Go to an address and wherever it leads; stop before one that begins with `until`."""
         went: list[str] = []
         for _ in range(HOPS_MAX):
+            if url.startswith(until):
+                return Page(url, 0, "", went)
             went.append(url)
             async with self._session.request(method, url, data=form, allow_redirects=False) as reply:
                 if reply.status not in (302, 303, 307):
@@ -49,10 +51,10 @@ class Browser:
                 url, method, form = urljoin(url, reply.headers["Location"]), "GET", None
         raise AssertionError(f"it never ends: {went}")
 
-    async def press(self, page: Page) -> Page:
-        """Press the button of a page's form."""
+    async def press(self, page: Page, until: str = "\0") -> Page:
+        """Press the button of a page's form; as `open`."""
         fields = dict(re.findall(r'<input type=hidden name=(\w+) value="([^"]*)"', page.text))
-        return await self.open(page.url, "POST", fields)
+        return await self.open(page.url, "POST", fields, until)
 
     async def connect(self, url: str) -> Page:
         """Open a link and go on to the end."""

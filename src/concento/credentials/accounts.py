@@ -8,7 +8,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Literal
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -29,6 +29,8 @@ TOKENS_MAX: Final = 10_000
 HEARD_WAIT_S: Final = 5.0
 KIND: Final = "account"
 _encode = msgspec.msgpack.Encoder().encode
+Change = Literal["connected", "ended", "disconnected"]
+"""What happened to an account: `ended` is the authorization server's word, `disconnected` the user's or operator's."""
 
 
 class Account(Struct, frozen=True):
@@ -181,8 +183,8 @@ class Accounts:
         self.vault = vault
         self.clock = clock
         self.reach = reach
-        self.on_change: Callable[[Place, bool, bool], None] = lambda place, connected, relist: None
-        """Called when an account was connected, or is none any more, and whether lists are asked otherwise now."""
+        self.on_change: Callable[[Place, Change, bool], None] = lambda place, change, relist: None
+        """Called when an account changed, with whether lists have to be asked otherwise now."""
         self._tokens: WeakValueDictionary[Place, UserToken] = WeakValueDictionary()
         """Every one that somebody holds: there are never two of one account, which would spoil each other's refresh."""
         self._recent: OrderedDict[Place, UserToken] = OrderedDict()
@@ -248,7 +250,8 @@ class Accounts:
         if token.is_connected:
             holders[token.place] = None
         if anew or token.is_connected != was_connected:
-            self.on_change(token.place, token.is_connected, is_first or not token.is_connected)
+            change: Change = "connected" if token.is_connected else "ended"
+            self.on_change(token.place, change, is_first or not token.is_connected)
 
     async def disconnect(self, token: UserToken) -> bool:
         """Forget an account, and have it forgotten by whom it was granted at. Returns whether there was one."""
@@ -259,16 +262,20 @@ class Accounts:
         token.drop()
         self._holders.get(token.place.server, {}).pop(token.place, None)
         await self.vault.delete(token.place)
-        self.on_change(token.place, False, True)
-        if account.revoke_url is not None:
-            kept = ((account.refresh_token, "refresh_token"), (account.access_token, "access_token"))
-            for text, kind in kept:
-                if text:
-                    try:
-                        await revoke(account.client, account.revoke_url, text, kind, self.reach(token.place.server))
-                    except NoToken:
-                        continue  # it ends by itself; here it is gone
+        self.on_change(token.place, "disconnected", True)
+        await self._revoke(account, token.place)
         return True
+
+    async def _revoke(self, account: Account, place: Place) -> None:
+        """Have an account forgotten where it was granted, if that can be done there. Here it is gone already."""
+        if account.revoke_url is None:
+            return
+        for text, kind in ((account.refresh_token, "refresh_token"), (account.access_token, "access_token")):
+            if text:
+                try:
+                    await revoke(account.client, account.revoke_url, text, kind, self.reach(place.server))
+                except NoToken as problem:
+                    self.vault.tell(f"{place.server}: what a user granted could not be revoked there: {problem}")
 
 
 def renewed(account: Account, granted: Granted, now_s: float) -> Account:

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
@@ -71,8 +71,9 @@ class Link:
 class Connecting:
     """All links, and what they become."""
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, tell: Callable[[str], None] = lambda problem: None) -> None:
         self.accounts = accounts
+        self._tell = tell
         self._now = accounts.clock.monotonic
         self._secret = secrets.token_bytes(32)
         self._sites: dict[str, Site] = {}
@@ -151,6 +152,7 @@ class Connecting:
                 raise NotDiscovered(f"it does not name {issuer!r} as an authorization server of its")
             server = await discover_issuer(issuer, reach)
         except NotDiscovered as problem:
+            self._tell(f"{site.key}: accounts can't be connected: {problem}")
             raise self._failed(link, f"{site.alias} can't be connected: {problem}") from None
         account = await link.token.load()
         wanted = (
@@ -176,6 +178,7 @@ class Connecting:
                 *(accounts.vault, self._reach(link), accounts.clock.wall()),
             )
         except NotDiscovered as problem:
+            self._tell(f"{link.site.key}: accounts can't be connected: {problem}")
             raise self._failed(link, f"{link.site.alias} can't be connected: {problem}") from None
         self._started.pop(link.state, None)
         link.browser, link.state, link.verifier = _digest(cookie), secrets.token_urlsafe(32), secrets.token_urlsafe(48)
@@ -223,6 +226,9 @@ class Connecting:
         except NoToken as problem:
             if problem.code == "invalid_client":  # it has forgotten the hub: register anew next time
                 await self.accounts.vault.delete(place_of(link.token.place, server.issuer, self.base_url))
+            self._tell(
+                f"{link.site.key}: an account could not be connected: the token endpoint gave no token: {problem}"
+            )
             raise self._failed(link, f"{alias} was not connected: its authorization server gave no token.") from None
         now_s = self.accounts.clock.wall()
         scopes = link.scopes if granted.scope is None else tuple(granted.scope.split())

@@ -58,7 +58,7 @@ class Vault:
 
     def __init__(self, store: Store, tell: Callable[[str], None] = lambda problem: None) -> None:
         self._store = store
-        self._tell = tell
+        self.tell = tell
         self._keys: dict[str, AESGCM] = {}
         self._key_id = ""
 
@@ -87,10 +87,10 @@ class Vault:
             nonce, text = sealed.text[:_NONCE_BYTES], sealed.text[_NONCE_BYTES:]
             value = aead.decrypt(nonce, text, _context(place, sealed.key_id))
         except KeyError:
-            self._tell("what users granted was sealed with a key that `vault.keys` no longer has; they have to connect")
+            self.tell("what users granted was sealed with a key that `vault.keys` no longer has; they have to connect")
             return None
         except (msgspec.DecodeError, InvalidTag, ValueError):
-            self._tell("what is kept in the vault was altered; whoever granted it has to connect again")
+            self.tell("what is kept in the vault was altered; whoever granted it has to connect again")
             return None
         if sealed.key_id != self._key_id:
             await self.put(place, value)

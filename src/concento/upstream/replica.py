@@ -282,6 +282,10 @@ class ReplicaLinks:
             self.isolated[partition] = making
         try:
             return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            if not making.cancelled():
+                raise
+            raise Unavailable("The link was closed before it was made", retry_after_s=1.0) from None
         except ConcentoError:
             if self.isolated.get(partition) is making:
                 del self.isolated[partition], self.used_s[partition]

@@ -273,14 +273,14 @@ class Upstream:
         for replica in self.replicas:
             await replica.reap()
 
-    async def account_changed(self, tenant: str, subject: str, *, connected: bool, relist: bool) -> None:
-        """A user connected an account, or has none any more: then what was held for them is closed.
+    async def account_changed(self, tenant: str, subject: str, *, gone: bool, relist: bool) -> None:
+        """A user's account is another now. `gone`: what was held for them is closed.
 
         `relist`: lists may be asked with another account from now on.
         """
         for replica in self.replicas:
             replica.account_changed(relist=relist)
-            for partition in [] if connected else list(replica.isolated):
+            for partition in list(replica.isolated) if gone else []:
                 if partition.startswith(owner_prefix(tenant, subject)):
                     await replica.drop(partition)
 
