@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import shlex
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import click
@@ -76,6 +77,13 @@ class Agreeable:
         return True
 
 
+def keys_of_hsm() -> list[bytes]:
+    """The keys of a device."""
+    return [bytes(range(32))]
+
+
+HSM = EntryPoint("acme-hsm", f"{__name__}:keys_of_hsm", "concento.vault_keys")
+
 KEYS = [
     (path, key)
     for path, table in configuration.tables()
@@ -89,8 +97,10 @@ def test_key_has_an_example_that_loads(
     path: str, key: Key[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("concento.policy.engines.Installed", lambda: {"acme-risk": lambda options: Agreeable()})
+    monkeypatch.setattr("concento.control.config.vault.entry_points", lambda group: EntryPoints([HSM]))
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "docs.key").write_text("a-key")
+    (tmp_path / "secrets" / "vault.key").write_text(bytes(range(32)).hex())
     (tmp_path / "secrets" / "client.pem").write_text(ECKey.generate_key("P-256").as_pem(private=True).decode())
     assert key.example, f"give the key {path}.{key.name} an example"
     text = configuration.example_of(path, key)

@@ -21,7 +21,7 @@ from ..model.tenant import DEFAULT_TENANT
 from .http import Exchange
 from .parser import HttpRequest
 
-_COOKIE: Final = "concento_connect"
+_COOKIE: Final = "concento-connect"
 _FORM_BYTES_MAX: Final = 4096
 _FIELDS_MAX: Final = 20
 _STYLE: Final = """

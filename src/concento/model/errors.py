@@ -212,7 +212,7 @@ class NeedsAccount(CallError):
     fault = "caller"
     remedy = "Open the page that the message names, connect your account, and repeat the call."
 
-    def __init__(self, message: str, scopes: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, scopes: tuple[str, ...] = (), *, outcome: Outcome | None = None) -> None:
+        super().__init__(message, outcome=outcome)
         self.scopes = scopes
         """Those that the server asked for."""

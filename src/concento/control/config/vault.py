@@ -17,27 +17,27 @@ KEY: Final = Key(
     "key",
     _SECRET,
     "The key that tokens are sealed with: 32 random bytes, as `openssl rand -base64 32` prints them.",
-    example='"${file:secrets/docs.key}"',
+    example='"${file:secrets/vault.key}"',
 )
 KEYS: Final = Key(
     "keys",
     Items(_SECRET, "the key in use first, then those that were in use before"),
     "Instead of `key`, to change it: the first one seals, all of them open.",
-    example='["${env:API_KEY}"]',
+    example='["${file:secrets/vault.key}"]',
 )
 PROVIDER: Final = Key(
     "provider",
     Text("the name of an entry point", r"[A-Za-z0-9_.-]{1,64}"),
     "Instead of `key`: an installed package that gives the keys, by its entry point in the group "
     "`concento.vault_keys`.",
-    example="hsm",
+    example="acme-hsm",
 )
 VAULT: Final = Key(
     "vault",
     Keys("vault", KEY, KEYS, PROVIDER),
     "How the tokens that users grant are sealed. Without it, and without `auth`, with a key that is made and kept with "
     "the hub's state.",
-    example='{key: "${file:secrets/docs.key}"}',
+    example='{key: "${file:secrets/vault.key}"}',
 )
 
 
