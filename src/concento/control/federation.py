@@ -19,6 +19,7 @@ from ..model.clock import Clock, SystemClock
 from ..model.config import Config, Server
 from ..model.errors import CallError, NeedsAccount
 from ..model.inventory import KINDS, WELL, Health, Inventory, Kind, ServerState
+from ..model.principal import Principal
 from ..snapshot import Current, Snapshot
 from ..store.contract import Store
 from ..upstream.connect import replica_key
@@ -224,10 +225,11 @@ class Federation:
 
     # -- for whoever is about to read
 
-    async def refresh(self, view: TenantView, kind: Kind) -> None:
+    async def refresh(self, view: TenantView, kind: Kind, caller: Principal) -> None:
         """Wait, at most `start_wait_s`, for lists of the view that were never known or are past their lifetime.
 
-        A server that sleeps is woken to be listed for the first time, and never again for that.
+        A server that sleeps is woken to be listed for the first time, and never again for that. One that takes only
+        what callers' tokens are exchanged for is listed for the first of them.
         """
         now, wait_s = self._clock.wall(), self._current.snapshot.config.start_wait_s
         waits: list[asyncio.Task[None]] = []
@@ -238,7 +240,8 @@ class Federation:
                 if slice.health.state == "asleep":
                     with suppress(CallError):
                         self._upstreams.get(key).wake()
-                if known is not None and slice.health.state in ("starting", "asleep"):
+                may_list = slice.server.exchange is not None and self._upstreams.offer(key, caller)
+                if known is not None and (may_list or slice.health.state in ("starting", "asleep")):
                     waits.append(self._tasks.start(_until(known, wait_s)))
             elif slice.health.state == "ready" and self._is_old(slice.inventory, kind, now):
                 waits.append(self._start((key, kind), self._fetch_one(key, kind)))

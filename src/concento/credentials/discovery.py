@@ -20,7 +20,6 @@ _URL_CHARS_MAX: Final = 2048
 _PRM: Final = "/.well-known/oauth-protected-resource"
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
 _OIDC: Final = "/.well-known/openid-configuration"
-ID_JAG_PROFILE: Final = "urn:ietf:params:oauth:grant-profile:id-jag"
 
 
 class NotDiscovered(Exception):
@@ -78,8 +77,8 @@ async def discover_resource(url: str, challenge: Challenge, reach: Reach) -> Res
     raise NotDiscovered(f"its protected-resource metadata can't be had: {problem}")
 
 
-async def discover_issuer(issuer: str, reach: Reach) -> AuthorizationServer:
-    """What an authorization server says of itself. Errors: NotDiscovered."""
+async def discover_issuer(issuer: str, reach: Reach, *, has_pages: bool = True) -> AuthorizationServer:
+    """What an authorization server says of itself; `has_pages`: people are sent there. Errors: NotDiscovered."""
     parts = urlsplit(issuer)
     if parts.query or parts.fragment or len(issuer) > _URL_CHARS_MAX:
         raise NotDiscovered("its authorization server has no proper name")
@@ -94,22 +93,22 @@ async def discover_issuer(issuer: str, reach: Reach) -> AuthorizationServer:
         except NotDiscovered as error:
             problem = problem or str(error)
             continue
-        return _described(issuer, told)
+        return _described(issuer, told, has_pages=has_pages)
     raise NotDiscovered(f"the metadata of its authorization server can't be had: {problem}")
 
 
-def _described(issuer: str, told: dict[str, Any]) -> AuthorizationServer:
+def _described(issuer: str, told: dict[str, Any], *, has_pages: bool) -> AuthorizationServer:
     if told.get("issuer") != issuer:
         raise NotDiscovered("the metadata of its authorization server is of another issuer")
-    if "S256" not in _texts(told.get("code_challenge_methods_supported")):
+    if has_pages and "S256" not in _texts(told.get("code_challenge_methods_supported")):
         raise NotDiscovered("its authorization server does not say that it takes PKCE with S256")
     authorize_url, token_url = told.get("authorization_endpoint"), told.get("token_endpoint")
-    if not is_safe_page(authorize_url) or not is_safe_page(token_url):
+    if not is_safe_page(token_url) or (has_pages and not is_safe_page(authorize_url)):
         raise NotDiscovered("its authorization server names no endpoints with https")
     register_url, revoke_url = told.get("registration_endpoint"), told.get("revocation_endpoint")
     return AuthorizationServer(
         issuer,
-        authorize_url,
+        authorize_url if is_safe_page(authorize_url) else "",
         token_url,
         register_url if is_safe_page(register_url) else None,
         revoke_url if is_safe_page(revoke_url) else None,

@@ -123,7 +123,11 @@ def _assertion(client: OAuthClient) -> str:
     from joserfc import jwt
 
     now_s = int(time.time())
-    claims: dict[str, Any] = {"iss": client.client_id, "sub": client.client_id, "aud": client.token_url}
+    claims: dict[str, Any] = {
+        "iss": client.client_id,
+        "sub": client.client_id,
+        "aud": client.issuer or client.token_url,
+    }
     claims |= {"jti": secrets.token_urlsafe(16), "iat": now_s, "exp": now_s + ASSERTION_S}
     key, algorithm = signing_key(client.secret)
     return jwt.encode({"alg": algorithm}, claims, key, algorithms=[algorithm])

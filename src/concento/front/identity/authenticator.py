@@ -93,7 +93,8 @@ class Authenticator:
             return NoTokens()
         from .tokens import Tokens
 
-        return Tokens(auth.issuers, self._clock, None if isinstance(self._tokens, NoTokens) else self._tokens)
+        before = None if isinstance(self._tokens, NoTokens) else self._tokens
+        return Tokens(auth.issuers, self._clock, before, keeps=auth.keeps_tokens)
 
     @property
     def is_on(self) -> bool:
