@@ -11,9 +11,10 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from tests.front.issuer import EC, ED, NEXT, RSA, OwnIssuer, own_issuer, published
 
 from concento.front.identity import jwks
-from concento.front.identity.jwks import BYTES_MAX, IssuerKeys, KeysUnavailable, is_safe_url, usable
+from concento.front.identity.jwks import IssuerKeys, KeysUnavailable, is_safe_url, usable
 from concento.testing.clock import ManualClock
 from concento.testing.http_server import Conn, Hit
+from concento.transport.outbound import BYTES_MAX
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 OAUTH = "/.well-known/oauth-authorization-server"
@@ -361,6 +362,8 @@ async def test_keys_that_moved_are_found_again() -> None:
         ("http://127.0.0.2/keys", False),
         ("http://localhost.evil.example/", False),
         ("http://localhost@evil.example/", False),
+        ("https://user:secret@login.example.com/", False),
+        ("https://login.example.com/\nkeys", False),
         ("ftp://localhost/", False),
         ("//localhost/", False),
         ("http://[::1", False),
