@@ -336,6 +336,16 @@ async def test_keys_are_fetched_from_nowhere_that_is_not_safe(where: object) -> 
         assert issuer.asked == [OAUTH, OIDC]
 
 
+async def test_metadata_that_name_a_place_inside_are_not_followed_and_the_remedy_is_told() -> None:
+    async with own_issuer() as issuer:
+        issuer.answers[OAUTH] = ok(metadata(issuer, jwks_uri="https://10.0.0.1/keys"))
+        keys, _ = keys_of(issuer, jwks_url=None)
+        await keys.look()
+        assert keys.problem is not None
+        assert "an address that is not public" in keys.problem
+        assert "`outbound.allow`" in keys.problem
+
+
 async def test_keys_that_moved_are_found_again() -> None:
     async with own_issuer() as issuer, own_issuer() as elsewhere:
         issuer.answers[OAUTH] = ok(metadata(issuer))
