@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from ...model.auth import ALGORITHMS, Issuer
 from ...model.clock import Clock
+from ...model.outbound import PUBLIC, Reach
 from ...model.principal import Principal
 from ...model.tenant import DEFAULT_TENANT
 from .jwks import IssuerKeys
@@ -56,16 +57,21 @@ class _Taken:
 
 
 class Tokens:
-    """The tokens of some issuers. An issuer that `before` took just so keeps its keys, and what it proved holds on."""
+    """The tokens of some issuers. An issuer that `before` took just so keeps its keys, and what it proved holds on.
 
-    def __init__(self, issuers: Iterable[Issuer], clock: Clock, before: "Tokens | None" = None) -> None:
+    `reach`: where issuers may say that their keys are.
+    """
+
+    def __init__(
+        self, issuers: Iterable[Issuer], clock: Clock, before: "Tokens | None" = None, reach: Reach = PUBLIC
+    ) -> None:
         kept = {} if before is None else before._issuers
         self._issuers: dict[str, _Taken] = {}
         for issuer in issuers:
             taken = kept.get(issuer.issuer)
             if taken is None or taken.issuer != issuer:
                 taken = _Taken(issuer, clock)
-            taken.keys.on_withdrawn = self._forget
+            taken.keys.on_withdrawn, taken.keys.reach = self._forget, reach
             self._issuers[issuer.issuer] = taken
         self._terms = frozenset(taken.term for taken in self._issuers.values())
         self._verified: dict[bytes, _Verified] = {}
