@@ -184,7 +184,7 @@ class Hub:
                 raise StartError(f"the policy of {tenant!r} can't be used: {error}") from None
         self.hosts.allow(config.hosts)
         self._secrets.known = config.secrets
-        await self.identity.configure(config.auth, config.base_url)
+        await self.identity.configure(config.auth, config.base_url, config.outbound)
         if self.audit is not None:
             self.audit.configure(config.audit)
         self.vault.use(config.vault_keys or (await kept_key(self.store, "vault"),))

@@ -6,7 +6,7 @@ Source: RFC 9728, RFC 8414, OpenID Connect Discovery; specification 2026-07-28, 
 """
 
 from typing import Any, Final, TypeGuard
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -53,7 +53,7 @@ class AuthorizationServer(Struct, frozen=True):
 
 async def discover_resource(url: str, challenge: Challenge, reach: Reach) -> Resource:
     """What a server at a URL says of itself. Errors: NotDiscovered."""
-    parts = urlsplit(url)
+    parts = _split(url)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     places = [f"{origin}{_PRM}{path}", f"{origin}{_PRM}"] if path else [f"{origin}{_PRM}"]
     if challenge.metadata_url is not None:
@@ -79,7 +79,7 @@ async def discover_resource(url: str, challenge: Challenge, reach: Reach) -> Res
 
 async def discover_issuer(issuer: str, reach: Reach, *, has_pages: bool = True) -> AuthorizationServer:
     """What an authorization server says of itself; `has_pages`: people are sent there. Errors: NotDiscovered."""
-    parts = urlsplit(issuer)
+    parts = _split(issuer)
     if parts.query or parts.fragment or len(issuer) > _URL_CHARS_MAX:
         raise NotDiscovered("its authorization server has no proper name")
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
@@ -121,7 +121,10 @@ def _described(issuer: str, told: dict[str, Any], *, has_pages: bool) -> Authori
 
 def covers(resource: str, url: str) -> bool:
     """Whether a token for a resource may be shown at a URL: the same, or a part of it."""
-    wide, narrow = urlsplit(resource), urlsplit(url)
+    try:
+        wide, narrow = _split(resource), _split(url)
+    except NotDiscovered:
+        return False
     if wide.fragment or wide.query not in ("", narrow.query):
         return False
     if (wide.scheme.lower(), wide.netloc.lower()) != (narrow.scheme.lower(), narrow.netloc.lower()):
@@ -143,6 +146,13 @@ def is_safe_page(url: Any) -> TypeGuard[str]:
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise NotDiscovered("what it names is no URL") from None
+
+
 async def _get(url: str, reach: Reach) -> dict[str, Any]:
     try:
         answer = await fetch(url, reach, headers={"Accept": "application/json"})
@@ -152,7 +162,7 @@ async def _get(url: str, reach: Reach) -> dict[str, Any]:
         raise NotDiscovered(f"it answered with the status {answer.status}")
     try:
         return msgspec.json.decode(answer.body, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise NotDiscovered("it did not answer with a JSON object") from None
 
 

@@ -73,7 +73,7 @@ async def ask_token(
     said = await _post(client, client.token_url, form, reach)
     try:
         granted = msgspec.json.decode(said, type=Granted)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise NoToken("its answer holds no token") from None
     if is_bearer and granted.token_type.lower() != "bearer":
         raise NoToken("its answer holds no bearer token")
@@ -152,7 +152,7 @@ def _code(said: bytes) -> str:
     """The error code of an answer, if it is one that the standards have."""
     try:
         error = msgspec.json.decode(said, type=_Refused).error
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return ""
     return error if error in _CODES else ""
 

@@ -19,6 +19,7 @@ from msgspec import Struct, structs
 
 from ...model.auth import ALGORITHMS, Issuer
 from ...model.clock import Clock
+from ...model.outbound import PUBLIC, Reach
 from ...model.principal import Principal
 from ...model.secret import Secret
 from ...model.tenant import DEFAULT_TENANT
@@ -59,11 +60,17 @@ class _Taken:
 class Tokens:
     """The tokens of some issuers. An issuer that `before` took just so keeps its keys, and what it proved holds on.
 
-    With `keeps`, whoever is found has the token that they showed.
+    `reach`: where issuers may say that their keys are. With `keeps`, whoever is found has the token that they showed.
     """
 
     def __init__(
-        self, issuers: Iterable[Issuer], clock: Clock, before: "Tokens | None" = None, *, keeps: bool = False
+        self,
+        issuers: Iterable[Issuer],
+        clock: Clock,
+        before: "Tokens | None" = None,
+        reach: Reach = PUBLIC,
+        *,
+        keeps: bool = False,
     ) -> None:
         self._keeps = keeps
         kept = {} if before is None else before._issuers
@@ -72,7 +79,7 @@ class Tokens:
             taken = kept.get(issuer.issuer)
             if taken is None or taken.issuer != issuer:
                 taken = _Taken(issuer, clock)
-            taken.keys.on_withdrawn = self._forget
+            taken.keys.on_withdrawn, taken.keys.reach = self._forget, reach
             self._issuers[issuer.issuer] = taken
         self._terms = frozenset(taken.term for taken in self._issuers.values())
         self._verified: dict[bytes, _Verified] = {}
