@@ -9,6 +9,7 @@ from msgspec import structs
 
 from ..catalog.view import chosen
 from ..model import meta
+from ..model.attempt import SHORT_S, kind_of
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
 from ..model.errors import CallError, NeedsAccount
 from ..model.task import TASK
@@ -46,11 +47,13 @@ async def ask(
     Errors: any `CallError`.
     """
     if not is_admitted:
-        objection = gateway.gate.admit(target, call, record)
+        objection = _judged(gateway, target, call, record)
         if objection is not None:
             return objection
         if (written := gateway.gate.intent(record)) is not None:
+            began_s = gateway.records.now()
             await written
+            record.waited("audit", began_s, gateway.records.now())
     upstream = gateway.upstreams.get(target.binding.server.key)
     attempts = _planned(upstream, target, call) if replica is None else (replica,)
     request, handle, answered = target.request, None, NOTHING
@@ -84,6 +87,20 @@ async def ask(
     else:
         reply = target.publish(reply)
     return reply if handle is None else with_meta(reply, meta.SESSION, handle)
+
+
+def _judged(gateway: "Gateway", target: Target, call: Call, record: Record) -> Result | None:
+    """What the gate says; a refusal, and a decision that takes long, are noted. Errors: as the gate's."""
+    now = gateway.records.now
+    began_s = now()
+    try:
+        objection = gateway.gate.admit(target, call, record)
+    except CallError as error:
+        record.waited("policy", began_s, now(), kind_of(error))
+        raise
+    if objection is not None or now() - began_s > SHORT_S:
+        record.waited("policy", began_s, now(), None if objection is None else "invalid")
+    return objection
 
 
 def _planned(upstream: Upstream, target: Target, call: Call) -> Sequence[int]:

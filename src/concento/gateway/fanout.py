@@ -29,9 +29,9 @@ _SHOWN_CHARS = 256
 class _Branch:
     """One server's part: its record, and how it ended."""
 
-    def __init__(self, choice: Choice, call: Call, started_s: float, wall_s: float) -> None:
+    def __init__(self, choice: Choice, record: Record) -> None:
         self.choice = choice
-        self.record = Record(call, started_s, wall_s)
+        self.record = record
         self.reply: Reply | None = None
         self.error: CallError | None = None
         self.ended_s: float | None = None
@@ -40,6 +40,15 @@ class _Branch:
     def succeeded(self) -> bool:
         """Whether it has a result that its tool does not call an error."""
         return isinstance(self.reply, Result) and not self.reply.failed
+
+    def close(self) -> None:
+        """Have its record say how it ended."""
+        assert self.ended_s is not None
+        self.record.duration_s = self.ended_s - self.record.started_s
+        if self.error is not None:
+            self.record.failed(self.error)
+        elif self.reply is not None:
+            self.record.replied(self.reply)
 
     def told(self, now_s: float) -> dict[str, Any]:
         """How it ended, for the caller."""
@@ -67,7 +76,7 @@ async def all_of(gateway: "Gateway", view: TenantView, target: Target, call: Cal
         raise InvalidParams("A tool that asks several servers at once asks its caller nothing; leave out the state")
     call = structs.replace(call, profile=NO_ABILITIES)
     clock, fanout = gateway.deadlines, logical.tool.fanout
-    branches = [_Branch(choice, call, clock.now(), record.wall_s) for choice in logical.choices]
+    branches = [_Branch(choice, record.branch(call, clock.now())) for choice in logical.choices]
     running = [
         asyncio.create_task(_ask(gateway, view, logical, one, call))  # noqa: TID251 - all end below
         for one in branches
@@ -84,6 +93,9 @@ async def all_of(gateway: "Gateway", view: TenantView, target: Target, call: Cal
         record.server = ",".join(sorted({branch.choice.server.key for branch in branches if branch.record.attempts}))
         record.tool = logical.tool.name
         for branch in branches:
+            if branch.ended_s is None:
+                branch.record.cancelled()
+                branch.record.duration_s = clock.now() - branch.record.started_s
             record.intent = branch.record.intent or record.intent
             record.rule = record.rule or branch.record.rule
             for notice in branch.record.notices or ():
@@ -135,3 +147,4 @@ async def _ask(gateway: "Gateway", view: TenantView, logical: Logical, branch: _
     except CallError as error:
         branch.error = error
     branch.ended_s = gateway.deadlines.now()
+    branch.close()
