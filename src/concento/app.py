@@ -45,6 +45,7 @@ from .observe.audit import AuditLog
 from .observe.experiments import Experiments
 from .observe.metrics import Metrics, Reading
 from .observe.record import Record, Records, Sink
+from .observe.traces import Tracing
 from .policy.decide import policy_of
 from .policy.limits import WRITES_MAX, Limits
 from .protocol.versions import Era
@@ -97,7 +98,10 @@ class Hub:
         self.audit = audit
         self._secrets = secrets
         self.experiments = Experiments()
-        self.records = Records([metrics, self.experiments, *sinks, *([] if audit is None else [audit])], clock)
+        self.tracing = Tracing(clock.monotonic, self._note)
+        self.records = Records(
+            [metrics, self.experiments, self.tracing, *sinks, *([] if audit is None else [audit])], clock, self.tracing
+        )
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
         gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent)
@@ -150,10 +154,12 @@ class Hub:
         keep: bool = True,
         access_log: Callable[[], AccessLog] | None = None,
         audit: bool = False,
+        export: bool = False,
     ) -> "Hub":
         """Make a hub for a configuration and begin to connect its servers.
 
-        `keep`: use the state folder. `audit`: record calls as the configuration says; one process at a time may.
+        `keep`: use the state folder. `audit`: keep records of calls, as configured; one process at a time may.
+        `export`: send traces to a collector, if the environment names one.
         """
         store: Store = MemoryStore()
         if keep and config.state_db is not None:
@@ -167,7 +173,11 @@ class Hub:
         await hub.limits.load()
         await hub.gateway.promotions.load()
         await hub.experiments.load(store)
+        await hub.tracing.kept.load(store)
+        hub.tracing.kept.is_written = audit
         await hub.accounts.load()
+        if export:
+            hub.tracing.begin_export()
         await hub.configure(config)
         await hub.gateway.tasks.recover()
         hub._tasks.start(hub._reap())
@@ -187,6 +197,7 @@ class Hub:
         await self.identity.configure(config.auth, config.base_url, config.outbound)
         if self.audit is not None:
             self.audit.configure(config.audit)
+        self.tracing.configure(config.traces)
         self.vault.use(config.vault_keys or (await kept_key(self.store, "vault"),))
         self.connecting.configure(_sites(config), self._base_url(config))
         await self.federation.configure(config)
@@ -269,6 +280,8 @@ class Hub:
             await self.store.put(_ERAS, key, era.encode())
         await self.limits.flush()
         await self.experiments.flush(self.store)
+        await self.tracing.kept.flush(self.store, float("inf"))
+        await asyncio.to_thread(self.tracing.close)
         await self.keys.flush()
         await self.identity.close()
         if self.audit is not None:
@@ -294,6 +307,7 @@ class Hub:
                 await self.keys.flush()
                 await self.limits.flush(WRITES_MAX)
                 await self.experiments.flush(self.store)
+                await self.tracing.kept.flush(self.store, self.records.now())
             except Exception as error:  # the last edge: a store that fails once must not end this for good
                 self._note(f"the state store failed: {error}")
             is_alive = partial(self._is_alive, now_s=time.time())
@@ -351,6 +365,7 @@ class Hub:
         if self.audit is not None:
             yield from self.audit.readings()
         yield from self.limits.readings()
+        yield from self.tracing.readings()
         yield "concento_streams", "Listen streams open now", {}, len(self.listening)
         if self.listener is not None:
             yield "concento_connections", "Agents' connections open now", {}, self.listener.connections

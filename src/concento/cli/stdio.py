@@ -40,7 +40,7 @@ async def _serve(config: Config) -> None:
     import signal
     from dataclasses import replace
 
-    hub = await Hub.create(replace(config, start_wait_s=max(config.start_wait_s, START_WAIT_S)))
+    hub = await Hub.create(replace(config, start_wait_s=max(config.start_wait_s, START_WAIT_S)), export=True)
     tasks = Tasks("stdio")
     try:
         agent = tasks.start(StdioAgent(hub.gateway, hub.listening).serve())

@@ -39,13 +39,14 @@ LABELS: Final[Mapping[str, str]] = {
     "outcome": "`ok`; `tool_error`: the tool ran and said that it failed; `error`: no result came; `refused`: the "
     "request was at fault, or not allowed; `cancelled`: the agent gave up",
     "status": "the HTTP status that was answered",
+    "reason": "why a trace was kept: `error`, `slow`, or `sampled`, as its caller or the configuration wants",
     "limit": "a limit, by its name",
     "tenant": "whose limit it is; empty for the operator's",
 }
 """What labels mean, for the reference."""
 
 Reading = tuple[str, str, dict[str, str], float]
-"""One gauge: name, help, labels, value."""
+"""One gauge: name, help, labels, value. A name that ends in `_total` is a counter's."""
 
 Labels = tuple[str, str | None, str | None]
 """Method, server, tool."""
@@ -122,11 +123,12 @@ class Metrics(Collector):
         yield from self._collect_gauges()
 
     def _collect_gauges(self) -> Iterable[Metric]:
-        families: dict[str, GaugeMetricFamily] = {}
+        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
         for read in self._gauges:
             for name, help, labels, value in read():
                 family = families.get(name)
                 if family is None:
-                    family = families[name] = GaugeMetricFamily(name, help, labels=list(labels))
+                    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+                    family = families[name] = kind(name, help, labels=list(labels))
                 family.add_metric(list(labels.values()), value)
         return families.values()
