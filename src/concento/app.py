@@ -173,12 +173,12 @@ class Hub:
         await hub.limits.load()
         await hub.gateway.promotions.load()
         await hub.experiments.load(store)
-        await hub.tracing.kept.load(store)
-        hub.tracing.kept.is_written = audit
         await hub.accounts.load()
         if export:
             hub.tracing.begin_export()
         await hub.configure(config)
+        await hub.tracing.kept.load(store)
+        hub.tracing.kept.is_written = audit
         await hub.gateway.tasks.recover()
         hub._tasks.start(hub._reap())
         hub._tasks.start(hub._keep_up())

@@ -27,7 +27,7 @@ from ..model.config import Address
 from ..model.errors import StartError
 from ..model.tenant import DEFAULT_TENANT
 from ..upstream.tasks import Tasks
-from . import approvals, describe, explain, trials
+from . import approvals, describe, explain, traces, trials
 from .access import AdminAccess
 from .describe import Hub
 
@@ -51,6 +51,8 @@ INDEX = """Concento {version}
 /api/v1/approvals          tools that are held back, with what changed; POST lets one be shown
 /api/v1/experiments        how the arms of experiments do; POST …/TOOL/promote, /rollback, /resume ends or resumes one
 /api/v1/explain            ?tool=NAME&subject=WHO: whether they see it and may call it, and why
+/api/v1/traces             recent calls that failed, were slow or were sampled; ?outcome=error&server=NAME&min_ms=100
+/api/v1/traces/ID          what the calls of one trace spent their time on
 /metrics                   Prometheus metrics
 /health/live, /health/ready
 /openapi.json              this API, described
@@ -165,6 +167,16 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
     async def resume(request: Request) -> Response:
         return await _changed(request, (), lambda by: trials.resume(hub, request.path_params["tool"], by))
 
+    async def recent(request: Request) -> Response:
+        try:
+            return JSONResponse(await asyncio.to_thread(traces.traces, hub, dict(request.query_params)))
+        except traces.Unreadable as error:
+            return JSONResponse({"error": str(error)}, 422)
+
+    async def trace(request: Request) -> Response:
+        found = await asyncio.to_thread(traces.trace, hub, request.path_params["id"].lower())
+        return JSONResponse(found) if found is not None else JSONResponse({"error": "no such trace is kept"}, 404)
+
     async def metrics(_: Request) -> Response:
         return Response(hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -191,6 +203,8 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         Route("/api/v1/experiments/{tool:path}/rollback", rollback, methods=["POST"]),
         Route("/api/v1/experiments/{tool:path}/resume", resume, methods=["POST"]),
         Route("/api/v1/explain", explained),
+        Route("/api/v1/traces", recent),
+        Route("/api/v1/traces/{id}", trace),
         Route("/metrics", metrics),
         Route("/health/live", live),
         Route("/health/ready", ready),
@@ -254,6 +268,7 @@ def _openapi() -> dict[str, Any]:
         {"name": one, "in": "query", "required": one in ("tool", "subject"), "schema": text}
         for one in ("tool", "subject", "agent", "tenant", "role", "scope", "args", "address")
     ]
+    wanted = [{"name": one, "in": "query", "schema": text} for one in traces.PARAMETERS]
     name = {"name": "name", "in": "path", "required": True, "schema": text}
     return {
         "openapi": "3.1.0",
@@ -272,6 +287,8 @@ def _openapi() -> dict[str, Any]:
             "/api/v1/experiments/{tool}/rollback": post("Give all calls to the first arm", {}),
             "/api/v1/experiments/{tool}/resume": post("Let the configured weights decide again", {}),
             "/api/v1/explain": get("Whether somebody sees a tool and may call it, by which rule and limits", *asked),
+            "/api/v1/traces": get("Recent calls that failed, were slow or were sampled, newest first", *wanted),
+            "/api/v1/traces/{id}": get("The calls of one trace, with their spans", {**name, "name": "id"}),
             "/metrics": get("Prometheus metrics"),
             "/health/live": get("Whether the process runs"),
             "/health/ready": get("Whether it takes calls"),

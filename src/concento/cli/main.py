@@ -25,6 +25,7 @@ VERBS: Final[Mapping[str, str]] = {
     "inspect": "Show one tool: definition, server, how to call it.",
     "call": "Call a tool.",
     "explain": "Say whether somebody sees a tool and may call it.",
+    "traces": "Show recent calls, and what each spent its time on.",
     "experiments": "Show how the arms of split tools do.",
     "key": "Make, list, revoke, rotate and derive API keys.",
     "policy": "Test policies against a table of expected decisions.",

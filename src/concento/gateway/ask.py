@@ -12,6 +12,7 @@ from ..model import meta
 from ..model.attempt import SHORT_S, kind_of
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
 from ..model.errors import CallError, NeedsAccount
+from ..model.limits import INPUT_WAIT_S
 from ..model.task import TASK
 from ..observe.record import Record
 from ..routing.plan import plan
@@ -71,6 +72,8 @@ async def ask(
         attempts = affinity.steady(attempts, [one.usable for one in upstream.readings()], partition)
     if call.state is not None:
         held = inputs.open_state(call, call.state, target.alias, gateway.seal, gateway.wall())
+        if held.asked is not None:
+            record.goes_on_from(held.asked, gateway.wall() - (held.until_s - INPUT_WAIT_S))
         if held.parked and held.state not in gateway.upstreams.parking:
             raise no_longer_awaited()
         request = structs.replace(request, state=held.state)
@@ -81,7 +84,7 @@ async def ask(
     except NeedsAccount as needed:
         return to_connect(gateway, upstream.server, plain, answered, needed)
     if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
-        reply = _with_questions(gateway, reply, call, target.alias, record.replica)
+        reply = _with_questions(gateway, reply, call, target.alias, record)
     elif isinstance(reply, Result) and reply.kind == TASK:
         reply = publish_created(reply, target.binding, record.replica, call.principal, gateway.seal)
     else:
@@ -112,12 +115,12 @@ def _planned(upstream: Upstream, target: Target, call: Call) -> Sequence[int]:
     return plan(upstream.readings(), balance, upstream.turn(), upstream.weights, random.random(), key)
 
 
-def _with_questions(gateway: "Gateway", reply: Result, call: Call, alias: str, replica: int) -> Result:
+def _with_questions(gateway: "Gateway", reply: Result, call: Call, alias: str, record: Record) -> Result:
     """The server's questions as the caller gets them. What can't be asked of it is given up at the server, too."""
     state = inputs.state_of(reply)
     parked = state in gateway.upstreams.parking
     try:
-        return inputs.seal_questions(reply, call, alias, replica, gateway.seal, gateway.wall(), parked=parked)
+        return inputs.seal_questions(reply, call, alias, record, gateway.seal, gateway.wall(), parked=parked)
     except CallError:
         if state is not None and parked:
             gateway.upstreams.parking.abandon(state)

@@ -48,6 +48,7 @@ class Record:
         "duration_s",
         "end",
         "failed_as",
+        "input_wait_s",
         "intent",
         "lease",
         "links",
@@ -85,6 +86,8 @@ class Record:
         self.branches: list[Record] | None = None
         """Of a call to several servers at once: the parts of it, which have this one's trace."""
         self.links: list[Origin] | None = None
+        self.input_wait_s: float | None = None
+        """How long its caller took to answer what was asked, before it began."""
         self.server: str | None = None
         self.tool: str | None = None
         self.attempts = 0
@@ -166,6 +169,11 @@ class Record:
         self.trace_id, self.parent = f"{random.getrandbits(128) or 1:032x}", None
         self.sampled = original.sampled
         self.link(original.trace_id, f"{original.span:016x}")
+
+    def goes_on_from(self, asked: Origin, after_s: float) -> None:
+        """An earlier call was answered with questions; this one brings the answers, so many seconds after."""
+        self.link(*asked)
+        self.input_wait_s = max(0.0, after_s)
 
     def link(self, trace: str, span: str) -> None:
         """It has to do with a span elsewhere, which is not its parent."""

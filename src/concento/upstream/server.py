@@ -125,6 +125,11 @@ class Upstream:
         """Calls that have a place right now."""
         return self._places.taken
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait in line for a place."""
+        return self._places.waiting
+
     def health(self) -> Health:
         """Ready as soon as one replica is, else asleep if one may be woken; else the first replica's condition."""
         by_state = {replica.state: replica for replica in reversed(self.replicas)}

@@ -123,6 +123,8 @@ class _Maker:
             attributes[names.CLIENT_ADDRESS] = call.address
         if record.attempts > 1:
             attributes[names.ATTEMPTS] = record.attempts
+        if record.input_wait_s is not None:
+            attributes[names.INPUT_WAIT] = int(record.input_wait_s * 1000)
         _add_end(attributes, record.failed_as, record.code)
         links = [] if record.links is None else list(record.links)
         if (linked := read_parent(call.link)) is not None:
