@@ -49,6 +49,9 @@ class Account(Struct, frozen=True):
     since_s: float = 0.0
     """When the user connected it."""
 
+    def __repr__(self) -> str:
+        return f"Account(issuer={self.issuer!r}, scopes={self.scopes!r})"
+
 
 _decode = msgspec.msgpack.Decoder(Account).decode
 
