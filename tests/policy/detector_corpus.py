@@ -334,7 +334,24 @@ def _positives() -> Iterator[Sample]:
         yield Sample("ip-address", text.format(value), value)
 
 
-POSITIVES: Final = tuple(_positives())
+def _nested() -> Iterator[Sample]:
+    """JSON within JSON, as servers say it that answer with a text: what escapes end with is not of the value."""
+    values = {
+        "github-token": "gh" + "p_" + _some(_ALNUM, 36),
+        "aws-key": "AK" + "IA" + _some("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16),
+        "slack-token": "xo" + "xb-" + _digits(12) + "-" + _some(_ALNUM, 24),
+        "email": "nina@example.com",
+        "credit-card": _luhn("4", 16),
+        "us-ssn": "321-45-" + "6789",
+        "iban": _iban("DE", _digits(18)),
+        "phone": "+14155550132",
+    }
+    for detector, value in values.items():
+        yield Sample(detector, '{"log": "one\\n' + value + '\\ntwo"}', value)
+        yield Sample(detector, '{"from": "\\u003c' + value + '\\u003e"}', value)
+
+
+POSITIVES: Final = (*_positives(), *_nested())
 
 
 def _negatives() -> Iterator[str]:

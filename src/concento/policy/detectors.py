@@ -59,8 +59,16 @@ class Detector:
 
 # -- the table
 
+
+def _not_after(characters: str, taken: str = "") -> str:
+    """That none of these stands before what was `taken`; letters of an escape, in JSON within JSON, do not count."""
+    escaped = "|".join(rf"(?<=\\{escape}{taken})" for escape in ("[nrt]", "u[0-9A-Fa-f]{4}"))
+    return rf"(?:(?<![{characters}]{taken})|{escaped})"
+
+
+_START: Final = _not_after("A-Za-z0-9_-")
+_WORD: Final = _not_after("A-Za-z0-9")
 _END: Final = r"(?![A-Za-z0-9_-])"
-_START: Final = r"(?<![A-Za-z0-9_-])"
 
 
 def _secret(
@@ -93,7 +101,7 @@ _TABLE: Final = (
         "aws-key",
         "access key ids of AWS, and secret keys under their name",
         "AKIA ASIA ecret_access_key ECRET_ACCESS_KEY ecretAccessKey",
-        r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z2-7]{16}(?![A-Za-z0-9])|"
+        _WORD + r"(?:AKIA|ASIA)[A-Z2-7]{16}(?![A-Za-z0-9])|"
         r"""(?i:ecret_?access_?key)[\\"']{0,3}\s{0,3}[=:]\s{0,3}[\\"']{0,3}(?P<it>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])""",
         anchored=True,
     ),
@@ -108,7 +116,7 @@ _TABLE: Final = (
         "account keys, shared access keys and signatures, and client secrets of Azure",
         "AccountKey= SharedAccessKey= Q~ sig=",
         r"(?:AccountKey|SharedAccessKey)=(?P<key>[A-Za-z0-9+/]{43,88}={0,2})",
-        r"(?<![A-Za-z0-9_~.-])[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}(?![A-Za-z0-9_~.-])",
+        _not_after("A-Za-z0-9_~.-") + r"[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}(?![A-Za-z0-9_~.-])",
         r"[?&]sig=(?P<key>[A-Za-z0-9%/+]{43,64}={0,2})",
     ),
     _token(
@@ -127,7 +135,7 @@ _TABLE: Final = (
         "slack-token",
         "tokens of Slack, and the URLs of its incoming webhooks",
         "xox xapp- hooks.slack.com/",
-        r"(?<![A-Za-z0-9])(?:xox[abeprs]-|xapp-[0-9]-)[A-Za-z0-9-]{20,255}|"
+        _WORD + r"(?:xox[abeprs]-|xapp-[0-9]-)[A-Za-z0-9-]{20,255}|"
         r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]{20,128}",
         anchored=True,
     ),
@@ -162,7 +170,7 @@ _TABLE: Final = (
         "telegram-token",
         "tokens of bots at Telegram",
         ":AA",
-        rf"(?<![A-Za-z0-9])[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{33}}{_END}",
+        rf"{_WORD}[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{33}}{_END}",
     ),
     _secret(
         "jwt",
@@ -208,14 +216,18 @@ _TABLE: Final = (
     _personal(
         "phone",
         "telephone numbers with a country code, in the forms of North America, or after a word such as `phone`",
-        r"\+(?<![\w+./-]\+)[1-9][0-9]{0,2}(?:[ .-]?\(?[0-9]{1,4}+\)?){2,6}+(?![0-9])",
-        r"[0-9(](?<![\w+./-].)(?:[0-9]{0,4}\)?(?:[ ./-]{1,2}\(?[0-9]{2,8}\)?){1,5}+)(?![0-9A-Za-z_-])",
+        r"\+" + _not_after(r"\w+./-", r"\+") + r"[1-9][0-9]{0,2}(?:[ .-]?\(?[0-9]{1,4}+\)?){2,6}+(?![0-9])",
+        r"[0-9(]"
+        + _not_after(r"\w+./-", ".")
+        + r"(?:[0-9]{0,4}\)?(?:[ ./-]{1,2}\(?[0-9]{2,8}\)?){1,5}+)(?![0-9A-Za-z_-])",
         judge=phone,
     ),
     _personal(
         "credit-card",
         "card numbers, by issuer, length and check digit",
-        r"[0-9](?<![\w.-].)[0-9]{3}(?:([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}|([ -])[0-9]{6}\2[0-9]{4,5}|"
+        r"[0-9]"
+        + _not_after(r"\w.-", ".")
+        + r"[0-9]{3}(?:([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}|([ -])[0-9]{6}\2[0-9]{4,5}|"
         r"[0-9]{15}|[0-9]{10,12})"
         r"(?![0-9A-Za-z_]|[.-][0-9])",
         judge=card_span,
@@ -223,13 +235,13 @@ _TABLE: Final = (
     _personal(
         "iban",
         "international bank account numbers, by country, length and check digits",
-        r"[A-Z](?<![A-Za-z0-9].)[A-Z][0-9]{2}(?:[ -]?[A-Z0-9]){11,30}+",
+        r"[A-Z]" + _not_after("A-Za-z0-9", ".") + r"[A-Z][0-9]{2}(?:[ -]?[A-Z0-9]){11,30}+",
         judge=iban_span,
     ),
     _personal(
         "us-ssn",
         "social security numbers of the USA, written with dashes",
-        r"[0-8](?<![\w-].)[0-9]{2}(?<!000|666)-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w-])",
+        r"[0-8]" + _not_after(r"\w-", ".") + r"[0-9]{2}(?<!000|666)-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w-])",
         hints="-",
     ),
     Detector(
@@ -238,9 +250,11 @@ _TABLE: Final = (
         "IPv4 and IPv6 addresses other than loopback; in no group, since much of what servers say has some",
         (".", ":"),
         (
-            re.compile(r"[0-9](?<![\w.].)[0-9]{0,2}(?:\.[0-9]{1,3}){3}(?![\w.]{0,8}[0-9])"),
+            re.compile(r"[0-9]" + _not_after(r"\w.", ".") + r"[0-9]{0,2}(?:\.[0-9]{1,3}){3}(?![\w.]{0,8}[0-9])"),
             re.compile(
-                r"[0-9A-Fa-f](?<![\w:.].)[0-9A-Fa-f]{0,3}+:(?:[0-9A-Fa-f]{0,4}+:){1,6}+[0-9A-Fa-f]{0,4}+(?![\w:])"
+                r"[0-9A-Fa-f]"
+                + _not_after(r"\w:.", ".")
+                + r"[0-9A-Fa-f]{0,3}+:(?:[0-9A-Fa-f]{0,4}+:){1,6}+[0-9A-Fa-f]{0,4}+(?![\w:])"
             ),
         ),
         ip_address,

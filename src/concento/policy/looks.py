@@ -107,13 +107,19 @@ _FILES: Final = frozenset(
 )
 
 
+_ESCAPE: Final = re.compile(r"[nrt]|u[0-9A-Fa-f]{4}")
+"""What follows a backslash in JSON within JSON: it is not of the address."""
+
+
 def email(match: re.Match[str]) -> Span | None:
-    """An address, but for what only has its form: a picture's file name, the user of a repository."""
-    if match["end"].lower() in _FILES or (
-        match["user"] == "git" and match.string[match.end() : match.end() + 1] == ":"
-    ):
+    """An address, but for what only has its form: a picture's file name, the user of a URL or of a repository."""
+    text, begin, end = match.string, match.start(), match.end()
+    if match["end"].lower() in _FILES or text[max(0, begin - 2) : begin] == "//":
         return None
-    return match.span()
+    if match["user"] == "git" and text[end : end + 1] == ":":
+        return None
+    escape = _ESCAPE.match(text, begin) if text[max(0, begin - 1) : begin] == "\\" else None
+    return (begin if escape is None else escape.end(), end)
 
 
 _AMERICA: Final = re.compile(r"(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[-.])[2-9][0-9]{2}[-.][0-9]{4}")
