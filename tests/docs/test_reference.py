@@ -20,7 +20,7 @@ from concento.model.errors import CallError
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
-ENV = {**os.environ, "DOCS_TOKEN": "a-token", "API_KEY": "a-key"}
+ENV = {**os.environ, "DOCS_TOKEN": "a-token", "API_KEY": "a-key", "SIGNING_SECRET": "0123456789abcdef"}
 PAGES = reference.pages()
 
 
@@ -57,7 +57,9 @@ def test_every_key_is_there_at_its_place() -> None:
     shown |= {("defaults", *place) for place in of_server if ("defaults", place[0]) in shown}
     shown |= {("admin", *place) for place in shown if place[0] == "tls"}
     shown |= {("policies", "unless", *place[2:]) for place in shown if place[:2] == ("policies", "when")}
-    of_tenants = ("servers", "tools", "views", "roles", "policies", "limits")
+    conditions = [place[2:] for place in shown if place[:2] == ("policies", "when")]
+    shown |= {("guards", when, *place) for place in conditions for when in ("when", "unless")}
+    of_tenants = ("servers", "tools", "views", "roles", "policies", "limits", "guards")
     shown |= {("tenants", *place) for place in shown if place[0] in of_tenants}
     assert shown == schema_places(json_schema())
 
