@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Raw, structs
+from msgspec import UNSET, Raw, structs
 
 from ..catalog.clean import clean_text
 from ..model.call import INPUT_REQUIRED, Call, Failure, Notify, Reply, Result
@@ -18,6 +18,7 @@ from ..model.guards import Side, Webhook
 from ..model.limits import REASON_CHARS_MAX
 from ..observe.record import Record
 from ..policy.guards import CompiledGuard
+from ..policy.hints import may_destroy
 from ..policy.item import Item
 from ..policy.redaction import Unreadable
 from ..policy.results import objection
@@ -107,9 +108,8 @@ class Guarded:
         return question(call, target.alias, _CONFIRMED, message, answered, self._gateway.seal, self._gateway.wall())
 
     def _asks_user(self, guard: CompiledGuard) -> bool:
-        hints = self._item.annotations
         if guard.guard.confirm == "destructive":
-            return hints.get("readOnlyHint") is not True and hints.get("destructiveHint") is not False
+            return may_destroy(self._item.annotations)
         return guard.guard.confirm == "always"
 
     def _searched(self, target: Target) -> Target:
@@ -144,7 +144,7 @@ class Guarded:
             if verdict.action == "deny":
                 told = f"The guard {guard.name!r} does not allow this call: {_reason(verdict)}"
                 raise self._refused(guard, Forbidden(told), "arguments")
-            if "arguments" not in said or verdict.arguments is None:
+            if "arguments" not in said or verdict.arguments is UNSET:
                 raise self._unasked(guard, "it answered with arguments, and there are none to replace", "before")
             target = with_params(target, {**target.request.params, "arguments": verdict.arguments})
             self._did(guard, "replaced", "arguments")
@@ -225,7 +225,7 @@ class Guarded:
             return reply
         if verdict.action == "deny":
             raise self._withheld(guard, f"must not leave: {_reason(verdict)}")
-        if verdict.result is None or not content.is_whole(reply, self._call.method):
+        if verdict.result is UNSET or not content.is_whole(reply, self._call.method):
             raise self._unasked(guard, "it answered with a result in place of what is none", "after")
         self._did(guard, "replaced", "result")
         return content.replaced(reply, verdict.result)

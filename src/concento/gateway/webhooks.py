@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from ..model.errors import CallError
 from ..model.guards import Webhook
@@ -40,8 +40,8 @@ class Verdict(Struct, frozen=True):
 
     action: Literal["allow", "deny", "replace"]
     reason: str = ""
-    arguments: Raw | None = None
-    result: Raw | None = None
+    arguments: Raw | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
 
 
 _decode = msgspec.json.Decoder(Verdict).decode
@@ -122,7 +122,7 @@ def _read(answer: bytes, phase: str) -> Verdict:
         answer.decode()
         verdict = _decode(answer)
         replaced = verdict.arguments if phase == "before" else verdict.result
-        if verdict.action == "replace" and (replaced is None or read_once(replaced) is None):
+        if verdict.action == "replace" and (replaced is UNSET or read_once(replaced) is None):
             raise ValueError
     except (ValueError, RecursionError, CallError):
         raise NotAsked("it answered with something that is no verdict") from None

@@ -10,6 +10,7 @@ from ..model.guards import Guard
 from ..model.policy import Rule
 from ..model.principal import Principal
 from .conditions import Facts
+from .guard_texts import does
 from .item import Item, ItemKey
 from .redaction import Search
 from .rule import CompiledRule
@@ -49,9 +50,13 @@ class CompiledGuard:
         excuse = self._rule.excuse(item) if counts and excused else False
         return counts and excuse is not True and self._rule.failing(item, facts, excuse is None) is None
 
-    def depends(self) -> str:
-        """What of a call it looks at, for people; empty if nothing."""
-        return ", ".join([*self._rule.looks_at(), *(what for what, _ in self._rule.excuses)])
+    def told(self, item: Item, facts: Facts, roles_of: RolesOf) -> str:
+        """What it does to such a call, in a line for people."""
+        looks_at = ", ".join([*self._rule.looks_at(), *(what for what, _ in self._rule.excuses)])
+        depends = f", by {looks_at} of the call" if looks_at else ""
+        if not self.holds(item, facts, roles_of):
+            return f"{self.name}: does not hold here{depends}"
+        return f"{self.name}: {does(self.guard, item)}{depends}"
 
     def _counts(self, principal: Principal, roles_of: RolesOf) -> tuple[bool, bool]:
         """Whether it counts for a principal, and whether `unless` may hold: for a delegated key as for its parent."""
@@ -91,6 +96,10 @@ class Guards:
                     self._about.clear()
                 self._about[item.key] = known
         return known
+
+    def told(self, item: Item, facts: Facts) -> list[str]:
+        """What each of them does to a call, or that it does not hold for it. Errors: CallError, as of `holding`."""
+        return [guard.told(item, facts, self._roles_of) for guard in self.about(item)]
 
     def holding(self, item: Item, facts: Facts) -> tuple[CompiledGuard, ...]:
         """Those that hold for a call. Errors: CallError, if what they look at can't be read."""
