@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.policy.detector_corpus import NEGATIVES, POSITIVES
-from tests.policy.detectors import measured, without
+from tests.policy.detectors import measured, rows, without
 
 from concento.policy.detectors import DETECTORS, GROUPS
 
@@ -20,6 +21,14 @@ def test_every_detector_finds_what_is_published() -> None:
     rates = measured()
     assert {name: len(rate.missed) for name, rate in rates.items() if rate.missed} == MISSED
     assert {name: len(rate.false) for name, rate in rates.items() if rate.false} == FALSE
+
+
+def test_the_page_has_the_rates_that_are_measured() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guards.md").read_text()
+    shown = [line for line in page.splitlines() if re.match(r"\| `[a-z-]+` \|.* of \d+ \|$", line)]
+    assert shown == rows()
+    assert f"Measured on {len(POSITIVES)} samples" in page
+    assert f"and {len(NEGATIVES)} texts" in page
 
 
 def test_the_corpus_is_as_large_as_is_published() -> None:
