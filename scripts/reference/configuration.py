@@ -94,6 +94,8 @@ BESIDE: Final[dict[str, dict[str, str]]] = {
     **{f"credentials.basic.{name}": {"user": "hub", "password": SECRET} for name in ("user", "password")},
     **{f"credentials.oauth.{name}": {**TOKENS, "client_secret": SECRET} for name in OF_TOKENS},
     "credentials.oauth.private_key": TOKENS,
+    "credentials.user.client_secret": {"client_id": "concento"},
+    "credentials.user.method": {"client_id": "concento", "client_secret": SECRET},
     "auth.jwt[]": {
         "name": "company",
         "issuer": "https://login.example.com",

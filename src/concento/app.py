@@ -8,10 +8,15 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 from .control.federation import Federation
+from .credentials.accounts import Accounts, Change
+from .credentials.connecting import Connecting, Site
+from .credentials.vault import KEY_BYTES, Place, Vault
 from .front.agent import AgentFront
+from .front.connect import ConnectPages
 from .front.http import HttpListener
 from .front.identity.authenticator import Authenticator
 from .front.identity.hosts import Hosts
@@ -27,9 +32,10 @@ from .gateway.promotions import Promotions
 from .model import limits
 from .model.auth import Tls
 from .model.clock import SystemClock
-from .model.config import Address, Config
+from .model.config import Address, Config, UrlReplica
 from .model.errors import StartError
 from .model.inventory import WELL
+from .model.outbound import Reach
 from .model.principal import Principal
 from .model.seal import Seal
 from .model.tenant import DEFAULT_TENANT
@@ -80,7 +86,10 @@ class Hub:
         """Configurations that were refused since the start; the last good one stayed."""
         self.current = Current(Snapshot(Config(), {}))
         self.watchdog = Watchdog()
-        self.means = Means(self.watchdog, Parking(clock.monotonic), eras)
+        self.vault = Vault(store, self._note)
+        self.accounts = Accounts(self.vault, clock, self._reach)
+        self.connecting = Connecting(self.accounts, self._note)
+        self.means = Means(self.watchdog, Parking(clock.monotonic), eras, accounts=self.accounts)
         self.upstreams = Upstreams(self.means, clock)
         self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
         self.audit = audit
@@ -91,7 +100,17 @@ class Hub:
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
         gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent)
         self.gateway = Gateway(
-            *(self.current, gate, self.upstreams, self.records, self.deadlines, self.federation, seal, store),
+            *(
+                self.current,
+                gate,
+                self.upstreams,
+                self.records,
+                self.deadlines,
+                self.federation,
+                seal,
+                store,
+                self.connecting,
+            ),
             compared=self.experiments.compared,
             judged=self.experiments.judged,
             arm_failed=self.experiments.failed,
@@ -109,13 +128,16 @@ class Hub:
             SseSessions(self.sessions),
             self.hosts,
             self.identity,
+            ConnectPages(self.connecting),
             self.is_ready,
             None if audit is None else audit.refused,
         )
         self.listener: HttpListener | None = None
+        self._bound: Address | None = None
         self._certificates: list[Certificates] = []
         self._sinks = sinks
         self._tasks = Tasks("the hub")
+        self.accounts.on_change = self._account_changed
         metrics.read_gauges(self._gauges)
 
     @classmethod
@@ -138,11 +160,12 @@ class Hub:
         sinks: list[Sink] = [access_log()] if access_log is not None else []
         secrets = Secrets(config.secrets)
         log = await _audit_log(config, secrets) if audit else None
-        hub = cls(store, eras, Seal(await _seal_key(store)), sinks, Metrics(), secrets, log)
+        hub = cls(store, eras, Seal(await kept_key(store, "seal")), sinks, Metrics(), secrets, log)
         await hub.keys.load()
         await hub.limits.load()
         await hub.gateway.promotions.load()
         await hub.experiments.load(store)
+        await hub.accounts.load()
         await hub.configure(config)
         await hub.gateway.tasks.recover()
         hub._tasks.start(hub._reap())
@@ -162,6 +185,8 @@ class Hub:
         await self.identity.configure(config.auth, config.base_url)
         if self.audit is not None:
             self.audit.configure(config.audit)
+        self.vault.use(config.vault_keys or (await kept_key(self.store, "vault"),))
+        self.connecting.configure(_sites(config), self._base_url(config))
         await self.federation.configure(config)
         await self.gateway.finder.configure(config.search)
         self.limits.configure({"": config.limits, **{tenant.name: tenant.limits for tenant in config.tenants.values()}})
@@ -172,6 +197,8 @@ class Hub:
         listener = HttpListener(self.front.admit, self.front.serve, meet=self.identity.meet)
         bound = await listener.start(address, self.tls(config.tls))
         self.listener = listener
+        self._bound = bound
+        self.connecting.base_url = self._base_url(config)
         return bound
 
     def tls(self, tls: Tls | None) -> ssl.SSLContext | None:
@@ -282,6 +309,25 @@ class Hub:
             await asyncio.sleep(KEEP_UP_S)
             await self.identity.refresh()
 
+    def _base_url(self, config: Config) -> str:
+        """The hub's own URL, with the port that it was given."""
+        return config.base_url if self._bound is None else replace(config, listen=self._bound).base_url
+
+    def _reach(self, server: str) -> Reach:
+        """Where a server may send the hub."""
+        site, config = self.connecting.site(server), self.current.snapshot.config
+        return config.outbound if site is None else config.outbound.near(site.url)
+
+    def _account_changed(self, place: Place, change: Change, relist: bool) -> None:
+        """Have the links of a user follow what they connected, and have it in the audit record."""
+        gone = change == "disconnected"
+        self._tasks.start(
+            self.upstreams.account_changed(place.server, place.tenant, place.holder, gone=gone, relist=relist)
+        )
+        if self.audit is not None:
+            by = Principal(subject=place.holder, tenant=place.tenant, proof="local")
+            self.audit.changed(by, f"accounts/{change}", place.server, "")
+
     def _is_alive(self, principal: Principal, now_s: float) -> bool:
         """Whether somebody who was let in would be let in now."""
         snapshot = self.current.snapshot
@@ -341,10 +387,18 @@ def _era(value: bytes) -> Era:
     return "legacy" if value == b"legacy" else "modern"
 
 
-async def _seal_key(store: Store) -> bytes:
-    """The key that cursors are sealed with: made once and kept with the state."""
-    key = await store.get("keys", "seal")
-    if key is None or len(key) != 32:
-        key = os.urandom(32)
-        await store.put("keys", "seal", key)
+async def kept_key(store: Store, name: str) -> bytes:
+    """A key of the hub's own: made once and kept with the state."""
+    key = await store.get("keys", name)
+    if key is None or len(key) != KEY_BYTES:
+        key = os.urandom(KEY_BYTES)
+        await store.put("keys", name, key)
     return key
+
+
+def _sites(config: Config) -> Iterator[Site]:
+    """The servers at which users connect accounts."""
+    for server in config.servers.values():
+        urls = [replica.url for replica in server.replicas if isinstance(replica, UrlReplica)]
+        if server.users is not None and urls:
+            yield Site(server.key, server.alias, urls[0], server.users)

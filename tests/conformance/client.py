@@ -9,7 +9,7 @@ prompt and calls every tool. It says `finished` at the end; any error on the way
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import mcp_types as types
 import msgspec
@@ -18,6 +18,11 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from tests.conformance.runs import ALIAS, hub_before
 from tests.conformance.suite import FINISHED
+from tests.hub.browser import Browser
+from tests.hub.conftest import Running, at, config, running
+
+from concento.model.showing import UserOAuth
+from concento.testing.waiting import until
 
 SAMPLES: Mapping[str, Any] = {"string": "text", "number": 5, "integer": 5, "boolean": True, "array": [], "object": {}}
 ECHO = "json_schema_echo"
@@ -60,10 +65,86 @@ def arguments(tool: types.Tool, tools: list[types.Tool]) -> dict[str, Any]:
     return {name: SAMPLES.get(field.get("type", "string")) for name, field in properties.items()}
 
 
+# -- servers that want to know their users
+
+AUTHORIZATION = "auth/"
+CIMD_URL = "https://conformance-test.local/client-metadata.json"
+"""What the suite takes for the URL of a client's metadata."""
+NOT_CONNECTED = frozenset(
+    f"{AUTHORIZATION}{name}"
+    for name in (
+        "resource-mismatch",
+        "iss-supported-missing",
+        "iss-wrong-issuer",
+        "iss-unexpected",
+        "iss-normalized",
+        "metadata-issuer-mismatch",
+    )
+)
+"""Scenarios whose authorization server must not be trusted: no account may be connected."""
+REFUSES = frozenset({f"{AUTHORIZATION}scope-retry-limit"})
+"""Scenarios whose server is never content."""
+
+
+def users(told: Mapping[str, Any]) -> UserOAuth:
+    """How the hub's users connect accounts in this scenario."""
+    if os.environ["MCP_CONFORMANCE_SCENARIO"] == f"{AUTHORIZATION}basic-cimd":
+        return UserOAuth(client_id=CIMD_URL)
+    return UserOAuth(told.get("client_id", ""), told.get("client_secret", ""))
+
+
+def state(hub: Running) -> str:
+    """How the one server is."""
+    return hub.hub.current.snapshot.slices[ALIAS].health.state
+
+
+async def use_account(agent: Client, hub: Running) -> list[str]:
+    """Have an account connected, use the server's one tool, and say what is not as the scenario wants it."""
+    scenario = os.environ["MCP_CONFORMANCE_SCENARIO"]
+    connected = await agent.call_tool("connect_account", {"server": ALIAS})
+    if scenario in NOT_CONNECTED:
+        return [] if connected.is_error else ["an account was connected"]
+    if connected.is_error:
+        return [str(connected.content)]
+    if scenario in REFUSES:
+        return []
+    await until(lambda: state(hub) in ("ready", "waiting"), "it has listed, or wants something else")
+    if state(hub) == "waiting":  # its authorization server is another now
+        await agent.call_tool("connect_account", {"server": ALIAS})
+    await hub.ready(ALIAS)
+    tool, *_ = [tool for tool in (await agent.list_tools()).tools if tool.name.startswith(f"{ALIAS}__")]
+    result = await agent.call_tool(tool.name, {})
+    return [str(result.content)] if result.is_error else []
+
+
+async def with_account(url: str, told: Mapping[str, Any], mode: Literal["legacy", "auto"]) -> int:
+    """Serve a URL through a hub to an agent whose user opens every page."""
+
+    async def open_page(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+        assert isinstance(params, types.ElicitRequestURLParams)
+        async with Browser() as browser:
+            await browser.connect(params.url)
+        return types.ElicitResult(action="accept")
+
+    server = at(ALIAS, url, users=users(told), isolation="principal")
+    async with running(config(server)) as hub, Client(hub.mcp, mode=mode, elicitation_callback=open_page) as agent:
+        try:
+            problems = await use_account(agent, hub)
+        except MCPError as error:
+            problems = [] if os.environ["MCP_CONFORMANCE_SCENARIO"] in NOT_CONNECTED else [str(error)]
+    print(*problems, sep="\n", file=sys.stderr)
+    if not problems:
+        print(FINISHED)
+    return 1 if problems else 0
+
+
 async def main(url: str) -> int:
     """Serve the URL through a hub and use it."""
     told = msgspec.json.decode(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"), type=dict[str, Any])
+    mode: Literal["legacy", "auto"]
     mode = "legacy" if os.environ["MCP_CONFORMANCE_PROTOCOL_VERSION"] < "2026" else "auto"
+    if os.environ["MCP_CONFORMANCE_SCENARIO"].startswith(AUTHORIZATION):
+        return await with_account(url, told, mode)
     async with (
         hub_before(url) as hub,
         Client(f"{hub.url}/servers/{ALIAS}/mcp", mode=mode, elicitation_callback=accept) as agent,

@@ -1,5 +1,6 @@
 """What the hub shows servers, as configured: credentials and certificates."""
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from joserfc.jwk import ECKey
 from concento.control.config.load import read
 from concento.model.config import Config, UrlReplica
 from concento.model.errors import ConfigError
-from concento.model.showing import OAuthClient, ServerTls
+from concento.model.showing import OAuthClient, ServerTls, UserOAuth
 
 ENV = {"HOME": "/home/me", "SECRET": "s3cr3t-value", "PEM": ECKey.generate_key("P-256").as_pem(private=True).decode()}
 URL = "https://docs.example.com/mcp"
@@ -72,7 +73,7 @@ OAUTH = "token_url: 'https://login.example.com/token', client_id: hub"
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ("credentials: {}", "credentials are one of 'bearer', 'basic' and 'oauth'; found none"),
+        ("credentials: {}", "credentials are one of 'bearer', 'basic', 'oauth', 'user'; found none"),
         ("credentials: {bearer: x, basic: {user: a, password: b}}", "found 'bearer', 'basic'"),
         ("credentials: {basic: {user: a}}", "'basic' needs 'user' and 'password'"),
         ("credentials: {basic: {user: 'a:b', password: c}}", "expected a name without :"),
@@ -104,3 +105,82 @@ def test_files_that_are_there_have_to_fit(tmp_path: Path) -> None:
     other.private_key_pem.write_to_path(str(tmp_path / "hub.key"))
     with pytest.raises(ConfigError, match="the key is not that of the certificate"):
         built("tls: {cert: hub.crt, key: hub.key}", folder=tmp_path)
+
+
+# -- users' accounts, the vault, and where others may send the hub
+
+KEY = bytes(range(32)).hex()
+
+
+def whole(text: str) -> Config:
+    return read(text.encode(), Path("/etc/hub.yaml"), {"HOME": "/root", "KEY": KEY})
+
+
+def refused(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        whole(text)
+    return str(caught.value)
+
+
+def users(more: str = "", credentials: str = "{user: {}}", url: str = "https://docs.example.com/mcp") -> str:
+    return f"servers:\n  docs:\n    url: {url}\n    credentials: {credentials}\n{more}"
+
+
+def test_with_users_each_principal_has_links_of_its_own() -> None:
+    server = whole(users()).servers["docs"]
+    assert server.users == UserOAuth()
+    assert server.isolation == "principal"
+    assert whole(users("    isolation: session\n")).servers["docs"].isolation == "session"
+    given = "client_id: a, client_secret: '${env:KEY}', scope: 'x y', issuer: 'https://i.example'"
+    config = whole(users(credentials=f"{{user: {{{given}}}}}"))
+    assert config.servers["docs"].users == UserOAuth("a", KEY, None, "https://i.example", "x y")
+    assert KEY not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (users("    isolation: shared\n"), "hub.yaml:5:5: with 'user' each caller has links of their own"),
+        (users(credentials="{user: {}, bearer: x}"), "found 'bearer', 'user'"),
+        (users(credentials="{user: {client_secret: x}}"), "hub.yaml:4:19: 'client_secret' is nobody's"),
+        (users(credentials="{user: {client_id: x, method: client_secret_post}}"), "'method' has no effect"),
+        (users(credentials="{user: {issuer: 'http://login.example.com'}}"), "'issuer' has to be https://"),
+        (users("auth: {}\nstate: off\n"), "hub.yaml:4:19: the server 'docs' has users' accounts, which are kept in"),
+        (users("auth: {}\n"), "hub.yaml:4:19: the server 'docs' has users' accounts, which need a vault"),
+        (
+            users("auth: {}\nlisten: 0.0.0.0:7400\nvault: {key: '${env:KEY}'}\n"),
+            "which need a URL that browsers reach: set 'public_url' in 'auth'",
+        ),
+        (
+            "servers: {docs: {replicas: [{url: 'https://a.example/', credentials: {user: {}}}]}}",
+            "accounts are the server's, whichever replica answers",
+        ),
+        ("servers: {docs: {command: [x], credentials: {user: {}}}}", "'credentials' has no effect without 'url'"),
+        (users("vault: {}\n"), "hub.yaml:5:8: a vault needs one of 'key', 'keys' and 'provider'"),
+        (users("vault: {key: short}\n"), "expected 32 random bytes"),
+        (users(f"vault: {{key: '{'00' * 32}'}}\n"), "expected 32 random bytes"),
+        (users(f"vault: {{key: '{KEY}', keys: ['{KEY}']}}\n"), "a vault needs one of"),
+        (users("vault: {provider: hsm}\n"), "unknown provider of vault keys 'hsm'"),
+        (users("outbound: {allow: [10.0.0.0/33]}\n"), "expected a network, such as 10.0.0.0/8"),
+        (users("outbound: {allow: ['http://x']}\n"), "expected a network or host"),
+    ],
+)
+def test_what_users_accounts_need_is_told(text: str, problem: str) -> None:
+    assert problem in refused(text)
+
+
+def test_keys_of_the_vault_are_read_in_either_writing_and_redacted() -> None:
+    encoded = base64.b64encode(bytes(range(32))).decode()
+    assert whole(users(f"vault: {{key: '{encoded}'}}\n")).vault_keys == (bytes(range(32)),)
+    config = whole(users(f"vault: {{keys: ['${{env:KEY}}', '{encoded}']}}\n"))
+    assert config.vault_keys == (bytes(range(32)),) * 2
+    assert {KEY, encoded} <= config.secrets
+    assert "\\x1f" not in repr(config)
+
+
+def test_what_is_allowed_may_be_reached_and_nothing_else() -> None:
+    reach = whole(users("outbound: {allow: [10.0.0.0/8, login.corp.example]}\n")).outbound
+    assert reach.allows("x", "10.1.2.3")
+    assert reach.allows("login.corp.example", "192.168.1.1")
+    assert not reach.allows("x", "192.168.1.1")
+    assert not whole(users()).outbound.allows("x", "10.1.2.3")

@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import shlex
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import click
@@ -78,6 +79,13 @@ class Agreeable:
         return True
 
 
+def keys_of_hsm() -> list[bytes]:
+    """The keys of a device."""
+    return [bytes(range(32))]
+
+
+HSM = EntryPoint("acme-hsm", f"{__name__}:keys_of_hsm", "concento.vault_keys")
+
 KEYS = [
     (path, key)
     for path, table in configuration.tables()
@@ -91,8 +99,10 @@ def test_key_has_an_example_that_loads(
     path: str, key: Key[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("concento.policy.engines.Installed", lambda: {"acme-risk": lambda options: Agreeable()})
+    monkeypatch.setattr("concento.control.config.vault.entry_points", lambda group: EntryPoints([HSM]))
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "docs.key").write_text("a-key")
+    (tmp_path / "secrets" / "vault.key").write_text(bytes(range(32)).hex())
     (tmp_path / "secrets" / "client.pem").write_text(ECKey.generate_key("P-256").as_pem(private=True).decode())
     assert key.example, f"give the key {path}.{key.name} an example"
     text = configuration.example_of(path, key)
@@ -126,6 +136,15 @@ def test_error_is_there_with_what_to_do_about_it(error: type[CallError]) -> None
     assert error.remedy, f"say in {error.__name__}.remedy what to do about it"
     assert f"### {error.code}: {error.__name__}\n" in PAGES["errors.md"]
     assert error.remedy in PAGES["errors.md"]
+
+
+def test_a_code_means_one_thing() -> None:
+    """Two classes may share a code where one is a kind of the other."""
+    by_code: dict[int, list[type[CallError]]] = {}
+    for error in errors.call_errors():
+        by_code.setdefault(error.code, []).append(error)
+    for code, sharing in by_code.items():
+        assert all(issubclass(one, sharing[0]) for one in sharing), (code, sharing)
 
 
 def test_every_metric_that_the_source_names_is_there() -> None:

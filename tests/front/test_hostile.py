@@ -46,7 +46,7 @@ async def test_a_hostile_request_is_refused_and_harms_nobody(hostile: Hostile) -
         reached.append(call)
         exchange.reply(200, b"{}")
 
-    admit = AgentFront(NOBODY, NOBODY, NOBODY, NOBODY, Hosts(["localhost"]), open_to_all(), lambda: True).admit
+    admit = AgentFront(NOBODY, NOBODY, NOBODY, NOBODY, Hosts(["localhost"]), open_to_all(), NOBODY, lambda: True).admit
     async with listening(serve, admit) as front:
         wire = await front.connect()
         wire.send(hostile.data)

@@ -191,7 +191,7 @@ async def test_a_result_with_what_may_not_pass_is_kept_back_and_the_caller_knows
         async with RawAgent(hub.mcp) as agent:
             for reply in (await agent.modern("tools/call", CALL), await legacy(agent, "tools/call", CALL)):
                 error = reply.error
-                assert (reply.status, error["code"]) == (200, -31008)
+                assert (reply.status, error["code"]) == (200, -31009)
                 assert (error["data"]["outcome"], error["data"]["retryable"]) == ("failed", False)
                 assert error["message"].startswith("The tool ran, but the guard 'no mail at all' keeps back its result")
                 assert EMAIL not in json.dumps(reply.message)
@@ -254,7 +254,7 @@ async def test_a_result_that_is_too_large_or_of_another_type_is_kept_back(
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
             error = (await agent.modern("tools/call", CALL)).error
-        assert (error["code"], error["data"]["outcome"]) == (-31008, "failed")
+        assert (error["code"], error["data"]["outcome"]) == (-31009, "failed")
         assert why in error["message"]
         assert len(server.hits("tools/call")) == 1
 
@@ -288,7 +288,7 @@ async def test_a_resource_that_is_no_text_has_a_type_of_its_own(start: Start) ->
         on={"resources/read": read},
     )
     async with ScriptedHttpServer(upstream) as server:
-        for types, code in ((("text",), -31008), (("text", "blob"), None)):
+        for types, code in ((("text",), -31009), (("text", "blob"), None)):
             hub = await start(config(at("s", server.url), guards=(Guard("g", result=ResultLimits(types=types)),)))  # type: ignore[arg-type]
             await hub.ready("s")
             async with RawAgent(hub.mcp) as agent:
@@ -460,7 +460,7 @@ async def test_a_question_that_is_kept_back_is_given_up_at_its_server(start: Sta
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
             reply = await agent.modern("tools/call", CALL, caps={"elicitation": {}})
-        assert reply.error["code"] == -31008
+        assert reply.error["code"] == -31009
         assert len(hub.hub.means.parking) == 0
 
 
@@ -497,7 +497,7 @@ async def test_a_result_that_is_kept_back_is_not_asked_of_another_server(start: 
     at_home = await house(
         start, stack, [serving(), serving()], one, guards=(replace(refusing("result"), patterns=("a.*",)),)
     )
-    assert (await at_home.call({"query": EMAIL})).error["code"] == -31008
+    assert (await at_home.call({"query": EMAIL})).error["code"] == -31009
     assert at_home.executed() == [1, 0]
 
 
@@ -528,7 +528,7 @@ async def test_the_audit_record_says_what_guards_did_and_never_what_they_found(s
     assert [(act.guard, act.did, act.where, act.found) for act in first.guards] == [
         ("no mail in", "redacted", "arguments", {"email": 2})
     ]
-    assert (second.decision, second.rule, second.outcome, second.code) == ("withheld", "small", "refused", -31008)
+    assert (second.decision, second.rule, second.outcome, second.code) == ("withheld", "small", "refused", -31009)
     assert [(act.guard, act.did) for act in second.guards] == [("small", "withheld")]
     assert EMAIL.encode() not in (tmp_path / "audit.db").read_bytes()
 

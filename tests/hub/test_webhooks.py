@@ -178,7 +178,7 @@ async def test_a_result_that_it_denies_is_kept_back(start: Start) -> None:
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
             error = (await agent.modern("tools/call", CALL)).error
-        assert (error["code"], error["data"]["outcome"]) == (-31008, "failed")
+        assert (error["code"], error["data"]["outcome"]) == (-31009, "failed")
         assert error["message"].endswith("must not leave: secret")
         assert len(server.hits("tools/call")) == 1
 
@@ -282,7 +282,7 @@ async def test_without_its_answer_nothing_passes(start: Start, how: str) -> None
                 config(at("s", server.url), guards=(judge.guard(timeout_s=timeout_s, before=False),))
             )
             kept = (await agent.modern("tools/call", CALL)).error
-            assert (kept["code"], kept["data"]["outcome"], kept["data"]["retryable"]) == (-31008, "failed", False)
+            assert (kept["code"], kept["data"]["outcome"], kept["data"]["retryable"]) == (-31009, "failed", False)
             assert why in kept["message"]
 
 
@@ -354,7 +354,7 @@ async def test_a_question_can_be_denied_and_not_replaced(start: Start) -> None:
             assert judge.asked[0]["result"]["inputRequests"]["q"]["params"]["message"] == "?"
             for verdict in ({"action": "deny"}, {"action": "replace", "result": {"content": []}}):
                 judge.answer = saying(**verdict)
-                assert (await agent.modern("tools/call", CALL, caps=caps)).error["code"] == -31008
+                assert (await agent.modern("tools/call", CALL, caps=caps)).error["code"] == -31009
 
 
 async def test_a_task_of_a_servers_own_is_judged_once_it_has_something_to_say(start: Start) -> None:
@@ -382,4 +382,4 @@ async def test_a_task_of_a_servers_own_is_judged_once_it_has_something_to_say(st
             assert (await about(agent, "tasks/get", begun["taskId"])).result["result"] == {"content": []}
             assert judge.asked[-1]["result"] == {"result": {"content": []}}
             judge.answer = saying(action="deny")
-            assert (await about(agent, "tasks/get", begun["taskId"])).error["code"] == -31008
+            assert (await about(agent, "tasks/get", begun["taskId"])).error["code"] == -31009

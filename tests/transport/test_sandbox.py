@@ -20,6 +20,7 @@ from tests.transport.processes import ACTOR, CHILDREN, hub, marked
 from concento.model.call import NO_ABILITIES
 from concento.model.config import ChildReplica, Sandbox, Server
 from concento.model.errors import Unavailable
+from concento.model.principal import ANONYMOUS
 from concento.testing import stdio_child
 from concento.testing.raw_agent import RawAgent
 from concento.testing.waiting import until
@@ -329,5 +330,5 @@ async def first_line(replica: ChildReplica) -> bytes:
 async def failure(hub: Running) -> str:
     await until(lambda: hub.hub.upstreams.get("s").health().state == "failing", "it fails")
     with pytest.raises(Unavailable) as caught:
-        await hub.hub.upstreams.get("s").replicas[0].link("", NO_ABILITIES)
+        await hub.hub.upstreams.get("s").replicas[0].link("", NO_ABILITIES, ANONYMOUS)
     return str(caught.value)

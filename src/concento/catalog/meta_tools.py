@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..model.search import FEEDBACK, FIND_TOOLS, USE_CAPABILITY
+from ..model.search import CONNECT_ACCOUNT, DISCONNECT_ACCOUNT, FEEDBACK, FIND_TOOLS, USE_CAPABILITY
 
 TOOLS_MAX: Final = 50
 """Most tools that one search brings."""
@@ -101,6 +101,33 @@ DEFINITIONS: Final[dict[str, bytes]] = {
         },
     ),
 }
+
+
+def account_tools(aliases: tuple[str, ...]) -> dict[str, bytes]:
+    """The tools by which users connect accounts at the servers of these aliases, and let them go."""
+    schema = {
+        "type": "object",
+        "properties": {"server": {"type": "string", "enum": list(aliases)}},
+        "required": ["server"],
+        "additionalProperties": False,
+    }
+    connect = _tool(
+        CONNECT_ACCOUNT,
+        "Connect an account",
+        "Have the user connect their own account at a server, in a browser. Tools of that server work, and may only be "
+        "listed, once that is done.",
+        schema,
+        annotations={"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
+    )
+    disconnect = _tool(
+        DISCONNECT_ACCOUNT,
+        "Disconnect an account",
+        "Forget the user's account at a server, and have its tokens revoked there.",
+        schema,
+        annotations={"readOnlyHint": False, "destructiveHint": True, "idempotentHint": True},
+    )
+    return {CONNECT_ACCOUNT: connect, DISCONNECT_ACCOUNT: disconnect}
+
 
 HOW_TO_FIND: Final = (
     "Tools are found here by what they do: call find_tools with what you need in plain words, then call a tool that it "

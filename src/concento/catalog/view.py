@@ -21,7 +21,7 @@ from ..model.search import FEEDBACK, FIND_TOOLS, USE_CAPABILITY, Expose
 from ..model.task import TASKS_EXTENSION
 from ..protocol.jsonrpc import read_object
 from .logical import Choice, Logical, logical
-from .meta_tools import DEFINITIONS, HOW_TO_FIND, tokens
+from .meta_tools import DEFINITIONS, HOW_TO_FIND, account_tools, tokens
 from .names import SEPARATOR, may_be_bare
 from .slices import Entry, Slice
 from .uris import resolve_uri
@@ -149,7 +149,13 @@ class TenantView:
         names = [FIND_TOOLS, USE_CAPABILITY] if self.expose != "all" else []
         if any(one.tool.feedback for one in self._logical.values()):
             names.append(FEEDBACK)
-        return {name: DEFINITIONS[name] for name in names}
+        aliases = () if self._own_names else tuple(server.alias for server in self.with_accounts)
+        return {name: DEFINITIONS[name] for name in names} | (account_tools(aliases) if aliases else {})
+
+    @property
+    def with_accounts(self) -> tuple[Server, ...]:
+        """The servers seen here at which users have accounts."""
+        return tuple(slice.server for slice in self.shown if slice.server.users is not None)
 
     def _collect(self, kind: Kind) -> dict[str, Entry]:
         items: dict[str, Entry] = {}

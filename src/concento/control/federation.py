@@ -17,8 +17,8 @@ from ..catalog.slices import Naming, Slice, build_slice
 from ..catalog.view import TenantView
 from ..model.clock import Clock, SystemClock
 from ..model.config import Config, Server
-from ..model.errors import CallError
-from ..model.inventory import KINDS, WELL, Health, Inventory, Kind
+from ..model.errors import CallError, NeedsAccount
+from ..model.inventory import KINDS, WELL, Health, Inventory, Kind, ServerState
 from ..snapshot import Current, Snapshot
 from ..store.contract import Store
 from ..upstream.connect import replica_key
@@ -143,7 +143,10 @@ class Federation:
                 if slice is None:
                     return
                 told = str(error) or f"The server {key!r} did not list within {FETCH_WAIT_S:g} s"
-                self._put(replace(slice, health=Health("failing", told, slice.inventory is not None)))
+                state: ServerState = "waiting" if isinstance(error, NeedsAccount) else "failing"
+                self._put(replace(slice, health=Health(state, told, slice.inventory is not None)))
+                if state == "waiting":
+                    return  # it is asked anew once somebody has connected an account
                 await asyncio.sleep(RETRY_S)
                 with suppress(CallError):
                     if self._upstreams.get(key).health().state == "ready":

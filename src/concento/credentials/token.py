@@ -60,6 +60,14 @@ class Token:
         self._fetched_s, self._failed = self._now(), None
         self._until_s = self._fetched_s + max(lasts_s - EARLY_S, lasts_s / 2)
 
+    def drop(self) -> None:
+        """Use no token any more, until there is another."""
+        self._field, self._until_s, self._failed = b"", float("-inf"), None
+
+    def refused(self, status: int, header: str) -> CallError | None:
+        """What it means that the server refused what it was shown, with its challenge; None: what it always means."""
+        return None
+
     async def _fetch_once(self) -> None:
         if self._failed is not None and (self._closed or self._now() - self._failed_s < RETRY_S):
             raise self._problem(self._failed)

@@ -91,7 +91,9 @@ async def revoke(client: OAuthClient, url: str, token: str, kind: str, reach: Re
 async def _post(client: OAuthClient, url: str, form: Mapping[str, str], reach: Reach | None) -> bytes:
     proof, headers = proved(client)
     try:
-        answer = await fetch(url, reach, method="POST", headers=headers, form={**form, **proof})
+        # Many a server looks for `client_id` in the form whatever the method; RFC 6749 4.1.3 lets it be there.
+        known = {"client_id": client.client_id}
+        answer = await fetch(url, reach, method="POST", headers=headers, form={**known, **form, **proof})
     except NotFetched as problem:
         raise NoToken(str(problem)) from None
     if answer.status != 200:

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from ..credentials.connecting import CONNECT_PATH
 from ..gateway.call import Gateway
 from ..gateway.listen import Listening
 from ..model.call import ALL, Call, Endpoint, Failure
@@ -26,6 +27,7 @@ from ..protocol.jsonrpc import (
 from ..protocol.versions import LEGACY, is_modern
 from .answers import legacy_error, legacy_status, modern_error, retry_headers
 from .batch import answer_batch, batch_in, join
+from .connect import ConnectPages, is_page
 from .http import Exchange, refusal_body
 from .identity.authenticator import Authenticator, Peer, Unproved
 from .identity.hosts import Hosts
@@ -54,6 +56,7 @@ class AgentFront:
         sse: SseSessions,
         hosts: Hosts,
         identity: Authenticator,
+        pages: ConnectPages,
         is_ready: Callable[[], bool],
         on_refused: Callable[[str, int, str, str], None] | None = None,
     ) -> None:
@@ -63,6 +66,7 @@ class AgentFront:
         self._sse = sse
         self.hosts = hosts
         self.identity = identity
+        self._pages = pages
         self._is_ready = is_ready
         self._on_refused = on_refused
 
@@ -79,6 +83,9 @@ class AgentFront:
         path = head.path
         if path.startswith(("/health/", WELL_KNOWN)):
             return ANONYMOUS if head.method == "GET" else _method_refusal("GET")
+        if is_page(path):
+            allowed = "GET, POST" if path.startswith(CONNECT_PATH) else "GET"
+            return ANONYMOUS if head.method in allowed.split(", ") else _method_refusal(allowed)
         is_endpoint = endpoint_of(path) is not None
         if not is_endpoint and path not in ("/sse", "/messages"):
             return Refusal(404, "There is nothing at this path; agents connect to /mcp", close=False)
@@ -132,6 +139,8 @@ class AgentFront:
             await self._sse.stream(principal, exchange)
         elif path == "/messages":
             self._sse.post(request, principal, exchange)
+        elif is_page(path):
+            await self._pages.serve(request, exchange)
         elif path.startswith(WELL_KNOWN):
             told = self.identity.metadata(path)
             exchange.reply(404, b'{"error":"not found"}') if told is None else exchange.reply(200, told)

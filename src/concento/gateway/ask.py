@@ -10,13 +10,14 @@ from msgspec import structs
 from ..catalog.view import chosen
 from ..model import meta
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
-from ..model.errors import CallError
+from ..model.errors import CallError, NeedsAccount
 from ..model.task import TASK
 from ..observe.record import Record
 from ..routing.plan import plan
 from ..upstream.parking import no_longer_awaited
 from ..upstream.server import Upstream
 from . import affinity, inputs
+from .accounts import opened, to_connect
 from .deliver import deliver
 from .guarded import guarding
 from .meant import chosen_before
@@ -54,6 +55,7 @@ async def ask(
         call, answered = with_answers(call, target.alias, gateway.seal, gateway.wall())
         if answered:
             target = structs.replace(target, request=structs.replace(target.request, answers=None))
+            await opened(gateway, target.binding.server, call, answered)
     guarded = guarding(gateway, target, call, record) if gateway.current.snapshot.guards else None
     if guarded is not None:
         passed = await guarded.before(answered)
@@ -64,7 +66,7 @@ async def ask(
         await written
     upstream = gateway.upstreams.get(target.binding.server.key)
     attempts = _planned(upstream, target, call) if replica is None else (replica,)
-    request, handle = target.request, None
+    request, handle, plain = target.request, None, call
     if meta.SESSION in call.meta:
         call, handle = affinity.in_session(upstream, call, gateway.seal)
         request = structs.replace(request, meta=call.meta)
@@ -78,7 +80,10 @@ async def ask(
         request = structs.replace(request, state=held.state)
         if held.replica < len(upstream.replicas):
             attempts = (held.replica, *(one for one in attempts if one != held.replica))
-    reply = await deliver(gateway, upstream, attempts, partition, target.binding, request, call, notify, record)
+    try:
+        reply = await deliver(gateway, upstream, attempts, partition, target.binding, request, call, notify, record)
+    except NeedsAccount as needed:
+        return to_connect(gateway, upstream.server, plain, answered, needed)
     if guarded is not None:
         reply = await guarded.after(reply)
     if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:

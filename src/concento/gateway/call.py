@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from ..catalog.view import TenantView, chosen
+from ..credentials.connecting import Connecting
 from ..model import meta
 from ..model.call import Call, Notify, Reply, Result
 from ..model.errors import CallError, InvalidParams, Unavailable
@@ -51,6 +52,7 @@ class Gateway:
         freshness: Freshness,
         seal: lists.Seal,
         store: Store,
+        connecting: Connecting,
         compared: Callable[[Arm, bool], None] = lambda arm, alike: None,
         judged: Callable[[Arm, bool], None] = lambda arm, useful: None,
         arm_failed: Callable[[Arm, float], None] = lambda arm, took_s: None,
@@ -64,6 +66,7 @@ class Gateway:
         self.freshness = freshness
         self.wall = records.wall
         self.seal = seal
+        self.connecting = connecting
         self.tasks = CallTasks(self, store)
         self.budget = Budget(lambda: records.in_flight)
         self.shadows = Shadows()

@@ -1,4 +1,5 @@
-"""The hub's own tools: find others by what is needed, have the one that fits called, say whether it was of use.
+"""The hub's own tools: find others by what is needed, have the one that fits called, say whether it was of use, connect
+accounts.
 
 What they call is called as if its caller had named it: policy, limits, arguments and the audit record look at it.
 """
@@ -22,11 +23,14 @@ from ..catalog.slices import Entry
 from ..catalog.view import Binding, TenantView, chosen
 from ..model import meta
 from ..model.call import Call, Notify, Reply, Result
-from ..model.errors import CallError
-from ..model.search import FEEDBACK, FIND_TOOLS, USE_CAPABILITY
+from ..model.config import Server
+from ..model.errors import CallError, Forbidden, NeedsAccount
+from ..model.search import CONNECT_ACCOUNT, DISCONNECT_ACCOUNT, FEEDBACK, FIND_TOOLS, USE_CAPABILITY
 from ..observe.record import Record
 from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_once, read_string
+from .accounts import opened, to_connect
 from .meant import call_of, chosen_before, with_choice
+from .own_questions import with_answers
 from .resolve import tool_target
 from .search import Finding
 from .told import with_meta
@@ -65,6 +69,10 @@ class _Use(Struct, forbid_unknown_fields=True):
 class _Verdict(Struct, forbid_unknown_fields=True):
     tool: str
     useful: bool
+
+
+class _Account(Struct, forbid_unknown_fields=True):
+    server: str
 
 
 class _Wrong(Exception):
@@ -260,6 +268,45 @@ async def _feedback(gateway: "Gateway", view: TenantView, call: Call, notify: No
     return _said({"message": "Noted."})
 
 
+# -- accounts
+
+
+async def _connect(gateway: "Gateway", view: TenantView, call: Call, notify: Notify | None, record: Record) -> Reply:
+    said = _read(call, _Account)
+    server = _with_accounts(view, said.server)
+    if call.state is None:
+        gateway.gate.enter(call, record)
+    call, answered = with_answers(call, server.alias, gateway.seal, gateway.wall())
+    await opened(gateway, server, call, answered)
+    token = gateway.connecting.accounts.token(server.key, server.alias, call.principal)
+    account = await token.load()
+    if account is None or not token.is_connected or token.challenge is not None:
+        needed = NeedsAccount(f"The server {server.alias!r} wants to know who you are; connect your account there")
+        return to_connect(gateway, server, call, answered, needed)
+    scopes = f", with {' '.join(account.scopes)}" if account.scopes else ""
+    return _said({"connected": True, "message": f"Your account at {server.alias} is connected{scopes}."})
+
+
+async def _disconnect(gateway: "Gateway", view: TenantView, call: Call, notify: Notify | None, record: Record) -> Reply:
+    said = _read(call, _Account)
+    server = _with_accounts(view, said.server)
+    gateway.gate.enter(call, record)
+    if call.principal.narrowed:
+        raise Forbidden("A delegated key can't disconnect accounts; whoever gave it can", outcome="not_sent")
+    token = gateway.connecting.accounts.token(server.key, server.alias, call.principal)
+    was = await gateway.connecting.accounts.disconnect(token)
+    told = "is disconnected, and what it granted was forgotten" if was else "was not connected"
+    return _said({"connected": False, "message": f"Your account at {server.alias} {told}."})
+
+
+def _with_accounts(view: TenantView, alias: str) -> Server:
+    """A server of a view whose users have accounts."""
+    servers = {server.alias: server for server in view.with_accounts}
+    if alias not in servers:
+        raise _Wrong(f"`server` is one of {', '.join(servers)}")
+    return servers[alias]
+
+
 # -- what they have in common
 
 
@@ -288,4 +335,10 @@ def _said(value: dict[str, Any], about: dict[str, Any] | None = None, *, failed:
 
 
 _Answer = Callable[["Gateway", TenantView, Call, Notify | None, Record], Awaitable[Reply]]
-_ANSWER: Final[Mapping[str, _Answer]] = {FIND_TOOLS: _find, USE_CAPABILITY: _use, FEEDBACK: _feedback}
+_ANSWER: Final[Mapping[str, _Answer]] = {
+    FIND_TOOLS: _find,
+    USE_CAPABILITY: _use,
+    FEEDBACK: _feedback,
+    CONNECT_ACCOUNT: _connect,
+    DISCONNECT_ACCOUNT: _disconnect,
+}

@@ -15,9 +15,10 @@ from .auth import Auth, Tls
 from .guards import Guard
 from .limiting import LimitRule
 from .logical import LogicalTool
+from .outbound import PUBLIC, Reach
 from .policy import Role, Rule
 from .search import Expose, Search
-from .showing import OAuthClient, ServerTls
+from .showing import OAuthClient, ServerTls, UserOAuth
 from .tenant import DEFAULT_TENANT, Tenant
 
 Isolation = Literal["shared", "principal", "session"]
@@ -144,6 +145,8 @@ class Server:
     """Whether its tools have to be what was approved."""
     validate: Validate | None = None
     """Whether arguments are checked against its tools' schemas; None: as the hub does."""
+    users: UserOAuth | None = None
+    """How its users connect accounts of their own; None: all calls show it the same."""
     tenant: str = DEFAULT_TENANT
     """Whose it is."""
     place: str = field(default="", compare=False)
@@ -221,6 +224,10 @@ class Config:
     guards: tuple[Guard, ...] = ()
     audit: Audit = field(default_factory=Audit)
     validate: Validate = "off"
+    outbound: Reach = PUBLIC
+    """Where URLs may lead that others give."""
+    vault_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """What users grant is sealed with the first of them. Empty: with one that is made and kept with the state."""
     secrets: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     """Values to redact wherever text leaves the hub: what references stood for, and bearers."""
 

@@ -206,7 +206,7 @@ class Withheld(Forbidden):
     """The call ran, and a guard keeps its result from the caller: too large, of another type, or with what must not
     leave."""
 
-    code = -31008
+    code = -31009
     outcome = "failed"
     remedy = (
         "Do not repeat it as it is: it ran. Ask for less, or for something else, as the message says; whoever runs the "
@@ -222,3 +222,16 @@ class NeedsScope(Forbidden):
     def __init__(self, message: str, scopes: tuple[str, ...] = (), *, outcome: Outcome | None = None) -> None:
         super().__init__(message, outcome=outcome, data={"requiredScopes": list(scopes)})
         self.scopes = scopes
+
+
+class NeedsAccount(CallError):
+    """The server wants to know the user, and the user has not connected an account there, or granted too little."""
+
+    code = -31008
+    fault = "caller"
+    remedy = "Open the page that the message names, connect your account, and repeat the call."
+
+    def __init__(self, message: str, scopes: tuple[str, ...] = (), *, outcome: Outcome | None = None) -> None:
+        super().__init__(message, outcome=outcome)
+        self.scopes = scopes
+        """Those that the server asked for."""

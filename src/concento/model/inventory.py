@@ -58,10 +58,11 @@ class Inventory:
 
 EMPTY = Inventory()
 
-ServerState = Literal["starting", "ready", "asleep", "failing", "stopped"]
-"""`asleep`: no child runs because nothing needs one; the next call starts it."""
+ServerState = Literal["starting", "ready", "asleep", "waiting", "failing", "stopped"]
+"""`asleep`: no child runs because nothing needs one; the next call starts it. `waiting`: it lists nothing until a user
+has connected an account; calls are made with users' own."""
 
-WELL: frozenset[ServerState] = frozenset(("ready", "asleep"))
+WELL: frozenset[ServerState] = frozenset(("ready", "asleep", "waiting"))
 """States in which nothing is wrong: the inventory that is known holds."""
 
 

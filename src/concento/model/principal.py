@@ -49,6 +49,11 @@ class Principal(Struct, frozen=True):
         return _encode((*self.owner, *self.narrowed)).decode()
 
 
+def owner_prefix(tenant: str, subject: str) -> str:
+    """What the `owner_key` of a user begins with, whichever agent acts for them."""
+    return f"{_encode((tenant, subject)).decode()[:-1]},"
+
+
 ANONYMOUS: Final = Principal()
 """Every caller, where nobody has to prove anything."""
 LOCAL: Final = Principal(proof="stdio")

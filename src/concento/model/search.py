@@ -10,7 +10,9 @@ Expose = Literal["all", "search", "both"]
 FIND_TOOLS: Final = "find_tools"
 USE_CAPABILITY: Final = "use_capability"
 FEEDBACK: Final = "feedback"
-META_TOOLS: Final = frozenset({FIND_TOOLS, USE_CAPABILITY, FEEDBACK})
+CONNECT_ACCOUNT: Final = "connect_account"
+DISCONNECT_ACCOUNT: Final = "disconnect_account"
+META_TOOLS: Final = frozenset({FIND_TOOLS, USE_CAPABILITY, FEEDBACK, CONNECT_ACCOUNT, DISCONNECT_ACCOUNT})
 """Names that are the hub's own at every endpoint of several servers, whether it lists them there or not."""
 
 

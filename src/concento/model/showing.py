@@ -30,3 +30,18 @@ class ServerTls:
     """Who may have signed the server's; None: whom this machine trusts."""
     cert: Path | None = None
     key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserOAuth:
+    """Tokens that each user grants the hub, at the server's own authorization server."""
+
+    client_id: str = ""
+    """What the hub is known by there; empty: by the URL of its metadata, or by registering itself."""
+    secret: str = field(default="", repr=False)
+    method: ClientMethod | None = None
+    """How the client proves itself; None: as the authorization server prefers."""
+    issuer: str = ""
+    """The one authorization server that users are sent to; empty: the first that the server names."""
+    scope: str = ""
+    """Scopes to ask for; empty: those that the server asks for."""

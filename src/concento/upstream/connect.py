@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
+from ..credentials.accounts import Accounts
 from ..credentials.client_credentials import ClientCredentials
+from ..credentials.token import Token
 from ..model.call import NO_ABILITIES, Profile
 from ..model.config import ChildReplica, Replica, Server, UrlReplica
 from ..model.errors import BadReply, CallError, Unavailable
 from ..model.limits import PARKED_MAX
+from ..model.principal import Principal
 from ..model.showing import OAuthClient, ServerTls
 from ..protocol.sse import Event
 from ..protocol.versions import Era
@@ -58,14 +61,21 @@ class Means:
     ssl_context: ssl.SSLContext | None = None
     grants: dict[OAuthClient, ClientCredentials] = field(default_factory=dict)
     """One for each client, whoever and how many use it."""
+    accounts: Accounts | None = None
+    """What users have connected."""
 
-    def grant(self, client: OAuthClient | None, name: str) -> ClientCredentials | None:
-        """Where a client's tokens come from."""
+    def grant(self, server: Server, replica: UrlReplica, owner: Principal | None) -> Token | None:
+        """Where the tokens come from that a link shows: the hub's own, or of the user that it is made for."""
+        if server.users is not None and self.accounts is not None:
+            if owner is None:
+                return self.accounts.listing(server.key, server.alias, server.tenant)
+            return self.accounts.token(server.key, server.alias, owner)
+        client = replica.oauth
         if client is None:
             return None
         known = self.grants.get(client)
         if known is None:
-            known = self.grants[client] = ClientCredentials(client, name)
+            known = self.grants[client] = ClientCredentials(client, server.alias)
         return known
 
 
@@ -90,15 +100,20 @@ def replica_key(replica: Replica) -> str:
 
 
 async def connect(
-    server: Server, replica: Replica, means: Means, listener: Listener, profile: Profile = NO_ABILITIES
+    server: Server,
+    replica: Replica,
+    means: Means,
+    listener: Listener,
+    profile: Profile = NO_ABILITIES,
+    owner: Principal | None = None,
 ) -> Connected:
-    """Make a link for callers with this profile.
+    """Make a link for callers with this profile; where users have accounts, for the one whose it is.
 
-    Errors: Unavailable (not there, or refuses), BadReply (there, but no MCP server we can use).
+    Errors: Unavailable (not there, or refuses), BadReply (there, but no MCP server we can use), NeedsAccount.
     """
     if isinstance(replica, ChildReplica):
         return await _connect_child(server, replica, means, listener, profile)
-    link = await _connect_url(server, replica, means, listener, profile)
+    link = await _connect_url(server, replica, means, listener, profile, owner)
     return Connected(link, tuple, profile)
 
 
@@ -147,7 +162,9 @@ async def _connect_child(
     return Connected(link, child.stderr_tail, profile)
 
 
-async def _connect_url(server: Server, replica: UrlReplica, means: Means, listener: Listener, profile: Profile) -> Link:
+async def _connect_url(
+    server: Server, replica: UrlReplica, means: Means, listener: Listener, profile: Profile, owner: Principal | None
+) -> Link:
     parts = urlsplit(replica.url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     pool = HttpPool(
@@ -156,7 +173,7 @@ async def _connect_url(server: Server, replica: UrlReplica, means: Means, listen
         ssl_context=means.ssl_context if replica.tls is None else _tls(replica.tls, server.alias),
         connections_max=server.concurrency_max + PARKED_MAX + _STREAMS,
     )
-    wire = Wire(pool, target, dict(replica.headers), server.alias, means.grant(replica.oauth, server.alias))
+    wire = Wire(pool, target, dict(replica.headers), server.alias, means.grant(server, replica, owner))
     try:
         async with asyncio.timeout(URL_WAIT_S):
             link = await _negotiate(server, replica, wire, means, listener, profile)

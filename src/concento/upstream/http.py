@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-from ..credentials.client_credentials import ClientCredentials
+from ..credentials.token import Token
 from ..model.call import Failure, Reply, RequestId
 from ..model.errors import BadReply, CallError, Unavailable
 from ..protocol.jsonrpc import Push, parse_incoming
@@ -32,7 +32,7 @@ class Wire:
         target: str,
         headers: dict[str, str],
         alias: str,
-        grant: ClientCredentials | None = None,
+        grant: Token | None = None,
     ) -> None:
         self.pool = pool
         self._grant = grant
@@ -62,14 +62,23 @@ class Wire:
         return await self.request(self.head("DELETE", fields), b"", None)
 
     async def _granted(self, head: bytes, body: bytes = b"", on_event: OnEvent | None = None) -> Response:
-        """A request with the token. One that is refused is made once more with a new one: it was not carried out."""
-        assert self._grant is not None
-        shown = await self._grant.field()
+        """A request with the token. One that is refused is made once more with a new one: it was not carried out.
+
+        Errors: what the grant says of a refusal; the challenge that comes with it goes no further.
+        """
+        grant = self._grant
+        assert grant is not None
+        shown = await grant.field()
         response = await self.pool.request(head + shown, body, on_event)
-        if response.status != 401:
-            return response
-        fresh = await self._grant.renewed(shown)
-        return response if fresh == shown else await self.pool.request(head + fresh, body, on_event)
+        if response.status == 401:
+            fresh = await grant.renewed(shown)
+            if fresh != shown:
+                response = await self.pool.request(head + fresh, body, on_event)
+        if response.status in (401, 403):
+            problem = grant.refused(response.status, response.headers.get("www-authenticate", ""))
+            if problem is not None:
+                raise problem
+        return response
 
 
 Answering = Callable[[Push], CallError | None]

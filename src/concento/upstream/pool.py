@@ -109,6 +109,12 @@ class Upstreams:
         if upstream is not None:
             await upstream.subscribe(uris)
 
+    async def account_changed(self, key: str, tenant: str, subject: str, *, gone: bool, relist: bool) -> None:
+        """A user's account at a server is another now."""
+        upstream = self._by_key.get(key)
+        if upstream is not None:
+            await upstream.account_changed(tenant, subject, gone=gone, relist=relist)
+
     async def forget(self, session: str) -> None:
         """Close the links that were held for a session that is gone."""
         for upstream in tuple(self._by_key.values()):

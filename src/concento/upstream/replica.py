@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from ..model.call import NO_ABILITIES, Profile, Request
 from ..model.config import ChildReplica, UrlReplica
-from ..model.errors import CallError, ConcentoError, Overloaded, Unavailable
+from ..model.errors import CallError, ConcentoError, NeedsAccount, Overloaded, Unavailable
 from ..model.inventory import ServerState
+from ..model.principal import Principal
 from .circuit import CLOSED, failed, succeeded
 from .connect import Connected, connect
 from .latency import Latency
@@ -51,6 +52,9 @@ HEALTH_WAIT_S: Final = 5.0
 _RECHECKS: Final = 10
 """Who did not answer is asked so much oftener, until it does."""
 _PING: Final = Request("ping", {}, {})
+
+ACCOUNT_WAIT_S: Final = 300.0
+"""A server that lists for users only is asked again so often, beside whenever one connects an account."""
 
 LOOKS: Final = 10
 LOOK_S: Final = 10.0
@@ -106,6 +110,8 @@ class ReplicaLinks:
         if not lazy:
             self._wanted.set()
         self._settled = asyncio.Event()
+        self._retry = asyncio.Event()
+        self._has_users = server.users is not None
         self._last_words: tuple[str, ...] = ()
 
     async def keep(self) -> None:
@@ -116,6 +122,13 @@ class ReplicaLinks:
             await self._wanted.wait()
             try:
                 main = await connect(upstream.server, self.spec, upstream.means, upstream.listener)
+            except NeedsAccount as error:
+                self._last_words, failures = (), 0
+                self._set("waiting", str(error))
+                self._retry.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._retry.wait(), ACCOUNT_WAIT_S)
+                continue
             except ConcentoError as error:
                 failures += 1
                 self._last_words = error.last_words if isinstance(error, CallError) else ()
@@ -145,6 +158,12 @@ class ReplicaLinks:
             self._set("failing", reason.message)
             await self._end(main.link)
             await asyncio.sleep(backoff_s(failures, random.random()))
+
+    def account_changed(self, *, relist: bool) -> None:
+        """A user has connected an account, or none any more. `relist`: lists have to be asked with another's now."""
+        self._retry.set()
+        if relist and self.main is not None and not self.main.link.lost.done():
+            self.main.link.lost.set_result(Unavailable("The account that lists are asked with is another now"))
 
     def wake(self) -> None:
         """Start it if it sleeps."""
@@ -201,11 +220,16 @@ class ReplicaLinks:
         if changed:
             self._upstream.on_health()
 
-    async def link(self, partition: str, profile: Profile) -> tuple[str, Link]:
+    async def link(self, partition: str, profile: Profile, owner: Principal) -> tuple[str, Link]:
         """The link for a call, and what it is called, waiting where the server is just starting.
 
-        Errors: Unavailable, Overloaded.
+        Errors: Unavailable, Overloaded, NeedsAccount.
         """
+        if self._has_users and partition:  # whether somebody else may list is of no account to them
+            connected = await self._isolated_link(partition, NO_ABILITIES, owner)
+            if connected.suits(profile):
+                return partition, connected.link
+            return await self._askable_link(partition, profile, owner)
         self.wake()
         if self.main is None and self.state == "starting":
             with suppress(TimeoutError):
@@ -216,10 +240,12 @@ class ReplicaLinks:
                 raise Unavailable(f"The server {alias!r} is still starting", retry_after_s=1.0)
             raise Unavailable(self.error or f"The server {alias!r} is not connected", retry_after_s=1.0)
         if self.main.suits(profile):
-            return partition, self.main.link if not partition else await self._isolated_link(partition, NO_ABILITIES)
-        return await self._askable_link(partition, profile)
+            if not partition:
+                return partition, self.main.link
+            return partition, (await self._isolated_link(partition, NO_ABILITIES, owner)).link
+        return await self._askable_link(partition, profile, owner)
 
-    async def _askable_link(self, partition: str, profile: Profile) -> tuple[str, Link]:
+    async def _askable_link(self, partition: str, profile: Profile, owner: Principal) -> tuple[str, Link]:
         """A link that was made for callers of this profile.
 
         A server that asks, and can't say on whose behalf, gets one call at a time on each.
@@ -227,7 +253,7 @@ class ReplicaLinks:
         abilities = ",".join(sorted(profile.abilities))
         for number in range(ASKABLE_MAX):
             name = f"{partition}{OF}{abilities} {number}"
-            link = await self._isolated_link(name, profile)
+            link = (await self._isolated_link(name, profile, owner)).link
             self._asks_blindly = self._asks_blindly or link.asks_blindly
             if not (self._asks_blindly and link.is_busy):
                 return name, link
@@ -243,19 +269,23 @@ class ReplicaLinks:
             if partition in self.isolated:
                 self.used_s[partition] = now_s
 
-    async def _isolated_link(self, partition: str, profile: Profile) -> Link:
+    async def _isolated_link(self, partition: str, profile: Profile, owner: Principal) -> Connected:
         self.used_s[partition] = self._upstream.clock.monotonic()
         making = self.isolated.get(partition)
         if making is None or (making.done() and not _usable(making)):
             if making is None and len(self.isolated) >= PARTITIONS_MAX:
                 await self._drop_idlest()
-                return await self._isolated_link(partition, profile)  # somebody may have made it meanwhile
+                return await self._isolated_link(partition, profile, owner)  # somebody may have made it meanwhile
             making = self._upstream.tasks.start(
-                connect(self._upstream.server, self.spec, self._upstream.means, _Deaf(), profile)
+                connect(self._upstream.server, self.spec, self._upstream.means, _Deaf(), profile, owner)
             )
             self.isolated[partition] = making
         try:
-            return (await asyncio.shield(making)).link
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            if not making.cancelled():
+                raise
+            raise Unavailable("The link was closed before it was made", retry_after_s=1.0) from None
         except ConcentoError:
             if self.isolated.get(partition) is making:
                 del self.isolated[partition], self.used_s[partition]

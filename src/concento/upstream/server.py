@@ -10,6 +10,7 @@ from ..model.clock import Clock
 from ..model.config import ChildReplica, Server
 from ..model.errors import CallError, ConcentoError, Unavailable
 from ..model.inventory import WELL, Health, Reading
+from ..model.principal import ANONYMOUS, owner_prefix
 from ..transport.stdio import Child, ExitNotice
 from .circuit import CLOSED, begun, ended, failed, restored, standing, succeeded, warmth
 from .connect import CHILD_WAIT_S, Means
@@ -157,7 +158,7 @@ class Upstream:
                 if links.circuit is not CLOSED:
                     links.circuit = succeeded(links.circuit, self.clock.monotonic())
                 return reply
-            partition, link = await links.link(partition, request.profile)
+            partition, link = await links.link(partition, request.profile, request.owner)
             if links.asks:
                 self.means.parking.check_room(request.owner.owner)
             reply = await link.request(request, notify)
@@ -214,7 +215,7 @@ class Upstream:
     async def listen(self, replica: int, partition: str, request: Request, notify: Notify) -> None:
         """Hear what a listen request of a caller's own brings, until cancelled. It takes no call's place."""
         if replica < len(self.replicas):
-            _, link = await self.replicas[replica].link(partition, request.profile)
+            _, link = await self.replicas[replica].link(partition, request.profile, request.owner)
             await link.request(request, notify)
 
     def holds(self, partition: str) -> bool:
@@ -234,7 +235,7 @@ class Upstream:
     async def _subscribe_at(self, replica: ReplicaLinks, uris: frozenset[str]) -> None:
         if uris and replica.state == "asleep":
             with suppress(CallError, TimeoutError):
-                await asyncio.wait_for(replica.link("", NO_ABILITIES), self.start_wait_s)
+                await asyncio.wait_for(replica.link("", NO_ABILITIES, ANONYMOUS), self.start_wait_s)
         if replica.main is not None:
             with suppress(CallError):
                 await replica.main.link.subscribe(uris)
@@ -271,6 +272,17 @@ class Upstream:
         """Close the links nobody used for long."""
         for replica in self.replicas:
             await replica.reap()
+
+    async def account_changed(self, tenant: str, subject: str, *, gone: bool, relist: bool) -> None:
+        """A user's account is another now. `gone`: what was held for them is closed.
+
+        `relist`: lists may be asked with another account from now on.
+        """
+        for replica in self.replicas:
+            replica.account_changed(relist=relist)
+            for partition in list(replica.isolated) if gone else []:
+                if partition.startswith(owner_prefix(tenant, subject)):
+                    await replica.drop(partition)
 
     async def forget(self, session: str) -> None:
         """Close the links that were held for a session that is gone."""

@@ -25,6 +25,7 @@ from .search import EXPOSE, build_search
 from .servers import Context, build_server
 from .tenants import SERVERS as TENANT_SERVERS
 from .tenants import TENANTS, build_tenant
+from .vault import build_outbound, build_vault, check_users
 
 STATE_FILE: Final = "concento.db"
 
@@ -43,8 +44,10 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
     aliases = {server.alias for server in operators}
     roles = build_roles(root, problems, aliases)
     tenants: dict[str, Tenant] = {}
+    tables = [(alias, table) for alias, (table, _) in placed.items()]
     for name, tenant in (root.get(TENANTS) or {}).items():
         own = tenant.value.get(TENANT_SERVERS) or {}
+        tables += [(alias, table) for alias, (table, _) in own.items()]
         theirs = [build_server(alias, table, context._replace(tenant=name)) for alias, table in own.items()]
         servers |= {server.key: server for server in theirs}
         _refuse_second_bare({**placed, **own}, problems)
@@ -59,6 +62,7 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
     auth = build_auth(root, tls, tenants, known_roles, problems)
     check_validate(root, problems)
     listen, admin = _listeners(root, auth, problems)
+    check_users(root, tables, auth, listen, problems)
     admin_table: Table | None = root.get(keys.ADMIN)
     state_db = _state_db(root, path, env, reader)
     if auth is not None and auth.api_keys and state_db is None:
@@ -92,6 +96,8 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         guards=build_guards(root, roles, str(path), reader, aliases),
         audit=build_audit(root, reader),
         validate=root.get(VALIDATE) or "off",
+        outbound=build_outbound(root),
+        vault_keys=build_vault(root, reader),
         secrets=frozenset(reader.references.secrets),
     )
 

@@ -145,6 +145,12 @@ CLIENT_METHOD: Final[Key[ClientMethod]] = Key(
     "client_secret_basic",
     example="client_secret_post",
 )
+USERS_METHOD: Final[Key[ClientMethod]] = Key(
+    "method",
+    CLIENT_METHOD.kind,
+    "Where the secret is shown: in a header field, or in the form; without it, as the authorization server says.",
+    example="client_secret_post",
+)
 SCOPE: Final = Key(
     "scope", Text("scopes with spaces between", r"[\x20-\x7e]+"), "Scopes to ask for.", example="tools:read"
 )
@@ -160,9 +166,28 @@ OAUTH: Final = Key(
     "Tokens that the hub gets in its own name (OAuth client credentials), and renews before they end.",
     example='{token_url: "https://login.example.com/token", client_id: concento, client_secret: "${env:API_KEY}"}',
 )
+USERS_CLIENT_ID: Final = Key(
+    "client_id",
+    CLIENT_ID.kind,
+    "The hub's id at the server's authorization server, or the URL of its client metadata. Without it the hub uses the "
+    "URL of its own metadata where that is taken, else registers itself.",
+    example="concento",
+)
+ISSUER: Final = Key(
+    "issuer",
+    Parsed(Text("a URL, such as https://login.example.com"), http_url),
+    "The one authorization server that users are sent to; without it, the first that the server names.",
+    example="https://login.example.com",
+)
+USERS: Final = Key(
+    "user",
+    Keys("user", USERS_CLIENT_ID, CLIENT_SECRET, USERS_METHOD, ISSUER, SCOPE),
+    "Each user's own account at the server: whoever calls is asked to connect it once, in a browser (OAuth with PKCE).",
+    example="{}",
+)
 CREDENTIALS: Final = Key(
     "credentials",
-    Keys("credentials", BEARER, BASIC, OAUTH),
+    Keys("credentials", BEARER, BASIC, OAUTH, USERS),
     "What the hub shows the server at `url`: one of these.",
     example='{bearer: "${env:DOCS_TOKEN}"}',
 )

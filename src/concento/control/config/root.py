@@ -12,11 +12,12 @@ from .logical import TOOLS
 from .policy import POLICIES, ROLES, VALIDATE
 from .search import EXPOSE, SEARCH
 from .tenants import TENANTS
+from .vault import OUTBOUND, VAULT
 
 ROOT: Final = Keys(
     "a configuration",
     *(keys.LISTEN, TLS, keys.ADMIN, keys.STATE, keys.HOSTS, keys.NAMES, keys.DEFAULTS, keys.SERVERS, TOOLS, keys.VIEWS),
-    *(EXPOSE, SEARCH),
+    *(EXPOSE, SEARCH, VAULT, OUTBOUND),
     *(AUTH, TENANTS, ROLES, POLICIES, VALIDATE, LIMITS, GUARDS, AUDIT, keys.TELEMETRY),
     later=("shared", "prices", "alerts"),
 )

@@ -1,15 +1,18 @@
 """What the hub shows a server: credentials and certificates, and what only shows when their keys are seen together."""
 
 import base64
-from ipaddress import ip_address
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ...model.showing import ClientMethod, OAuthClient, ServerTls
+from ...model.outbound import is_loopback
+from ...model.showing import ClientMethod, OAuthClient, ServerTls, UserOAuth
 from . import keys
 from .kinds import Key, Reader, Table
 
-KINDS = (keys.BEARER, keys.BASIC, keys.OAUTH)
+KINDS = (keys.BEARER, keys.BASIC, keys.OAUTH, keys.USERS)
+
+_KINDS = ", ".join(repr(key.name) for key in KINDS)
 
 
 def authorization(credentials: Table, reader: Reader) -> str | None:
@@ -17,7 +20,7 @@ def authorization(credentials: Table, reader: Reader) -> str | None:
     given = credentials.given(*KINDS)
     if len(given) != 1 and not credentials.is_misspelt:
         names = ", ".join(repr(key.name) for key in given) or "none"
-        reader.problems.add(credentials.place, f"credentials are one of 'bearer', 'basic' and 'oauth'; found {names}")
+        reader.problems.add(credentials.place, f"credentials are one of {_KINDS}; found {names}")
     bearer, basic = credentials.get(keys.BEARER), credentials.get(keys.BASIC)
     if bearer is not None:
         reader.references.keep_secret(bearer)
@@ -44,7 +47,7 @@ def build_oauth(credentials: Table, url: str, reader: Reader) -> OAuthClient | N
     token_url, secret, key = table.get(keys.TOKEN_URL), table.get(keys.CLIENT_SECRET), table.get(keys.PRIVATE_KEY)
     if token_url is None or table.get(keys.CLIENT_ID) is None:
         return None
-    if not token_url.startswith("https://") and not _is_here(token_url):
+    if not _is_safe(token_url):
         told = "a secret would be sent unencrypted: 'token_url' has to be https://, unless it is on this machine"
         problems.add(table.place_of(keys.TOKEN_URL), told)
     if len(table.given(keys.CLIENT_SECRET, keys.PRIVATE_KEY)) != 1:
@@ -69,6 +72,36 @@ def build_oauth(credentials: Table, url: str, reader: Reader) -> OAuthClient | N
         secret or key or "",
         table.get(keys.SCOPE) or "",
         table.get(keys.RESOURCE) or url.partition("?")[0],
+    )
+
+
+def build_users(server: Table, parts: Iterable[Table], reader: Reader) -> UserOAuth | None:
+    """How a server's users connect accounts. `parts` are its replicas, which have the accounts in common."""
+    problems = reader.problems
+    for part in parts:
+        own = part.get(keys.CREDENTIALS)
+        if own is not None and own.given(keys.USERS):
+            told = "accounts are the server's, whichever replica answers: put 'credentials' beside 'replicas'"
+            problems.add(own.place_of(keys.USERS), told)
+    credentials = server.get(keys.CREDENTIALS)
+    table = None if credentials is None else credentials.get(keys.USERS)
+    if credentials is None or table is None:
+        return None
+    place = credentials.place_of(keys.USERS)
+    if server.get(keys.ISOLATION) == "shared":
+        told = "with 'user' each caller has links of their own: 'isolation' is 'principal' or 'session', not 'shared'"
+        problems.add(server.place_of(keys.ISOLATION), told)
+    issuer, secret, client_id = table.get(keys.ISSUER), table.get(keys.CLIENT_SECRET), table.get(keys.USERS_CLIENT_ID)
+    if issuer is not None and not _is_safe(issuer):
+        problems.add(table.place_of(keys.ISSUER), "users would sign in unencrypted: 'issuer' has to be https://")
+    if secret is not None:
+        reader.references.keep_secret(secret)
+        if client_id is None:
+            problems.add(place, "'client_secret' is nobody's without 'client_id'")
+    if table.given(keys.USERS_METHOD) and secret is None:
+        problems.add(table.place_of(keys.USERS_METHOD), "'method' has no effect without 'client_secret'")
+    return UserOAuth(
+        client_id or "", secret or "", table.get(keys.USERS_METHOD), issuer or "", table.get(keys.SCOPE) or ""
     )
 
 
@@ -101,9 +134,6 @@ def _path(table: Table, key: Key[str], reader: Reader) -> Path | None:
     return None if text is None else reader.references.path(text)
 
 
-def _is_here(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _is_safe(url: str) -> bool:
+    """Whether secrets may be sent to a URL."""
+    return url.startswith("https://") or is_loopback(urlsplit(url).hostname or "")

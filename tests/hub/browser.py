@@ -1,0 +1,62 @@
+"""A person with a browser: opens the page that their agent was given, goes on, signs in, and comes back."""
+
+import re
+from dataclasses import dataclass, field
+from html import unescape
+from urllib.parse import urljoin
+
+import aiohttp
+
+HOPS_MAX = 10
+
+
+@dataclass
+class Page:
+    """What the browser shows in the end."""
+
+    url: str
+    status: int
+    text: str
+    went: list[str] = field(default_factory=list)
+    """The addresses on the way."""
+
+    @property
+    def words(self) -> str:
+        """What a person reads."""
+        return unescape(re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", " ", self.text, flags=re.DOTALL)))
+
+
+class Browser:
+    """Keeps cookies, follows redirects one by one, and presses the one button of a page."""
+
+    def __init__(self, cookies: dict[str, str] | None = None) -> None:
+        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), cookies=cookies)
+
+    async def __aenter__(self) -> "Browser":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._session.close()
+
+    async def open(self, url: str, method: str = "GET", form: dict[str, str] | None = None, until: str = "\0") -> Page:
+        """Go to an address and wherever it leads; stop before one that begins with `until`."""
+        went: list[str] = []
+        for _ in range(HOPS_MAX):
+            if url.startswith(until):
+                return Page(url, 0, "", went)
+            went.append(url)
+            async with self._session.request(method, url, data=form, allow_redirects=False) as reply:
+                if reply.status not in (302, 303, 307):
+                    return Page(url, reply.status, await reply.text(), went)
+                url, method, form = urljoin(url, reply.headers["Location"]), "GET", None
+        raise AssertionError(f"it never ends: {went}")
+
+    async def press(self, page: Page, until: str = "\0") -> Page:
+        """Press the button of a page's form; as `open`."""
+        fields = dict(re.findall(r'<input type=hidden name=(\w+) value="([^"]*)"', page.text))
+        return await self.open(page.url, "POST", fields, until)
+
+    async def connect(self, url: str) -> Page:
+        """Open a link and go on to the end."""
+        page = await self.open(url)
+        return await self.press(page) if "<form" in page.text else page
