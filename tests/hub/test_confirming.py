@@ -84,6 +84,7 @@ async def test_without_their_word_nothing_reaches_the_server(
                 await client.call_tool("s__echo", {"text": "x"})
         assert len(person.asked) == 1
         assert not server.hits("tools/call")
+        assert acts(hub) == {("sure", "asked"): 1}
 
 
 @pytest.mark.parametrize("mode", AGENTS)

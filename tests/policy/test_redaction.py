@@ -4,12 +4,15 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw
 
 from concento.policy.detectors import DETECTORS
 from concento.policy.redaction import Search, Unreadable
 
 EMAIL = "alice@example.com"
+GONE = "[redacted: email]"
 
 
 def redacted(value: Any, *names: str, is_result: bool = True) -> tuple[Any, dict[str, int]]:
@@ -111,6 +114,37 @@ def test_of_two_finds_that_overlap_one_stands_for_both() -> None:
     kept, found = redacted(mixed, *DETECTORS)
     assert "alice" not in kept
     assert sum(found.values()) == 1
+
+
+PLAIN = st.text(alphabet=st.characters(exclude_characters="@", exclude_categories=("Cs", "Nd")), max_size=20)
+VALUES = st.recursive(
+    PLAIN | st.integers(-1000, 1000) | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(PLAIN, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def planted(value: Any, text: str, draw: Any) -> Any:
+    """The same with a text put somewhere among its own, or around it."""
+    if isinstance(value, str):
+        return f"{value} {text} {value}"
+    if isinstance(value, list) and value:
+        place = draw(st.integers(0, len(value) - 1))
+        return [planted(one, text, draw) if number == place else one for number, one in enumerate(value)]
+    if isinstance(value, dict) and value:
+        name = draw(st.sampled_from(sorted(value)))
+        return {key: planted(one, text, draw) if key == name else one for key, one in value.items()}
+    return [value, text]
+
+
+@given(VALUES, st.data())
+def test_whatever_the_value_only_what_is_found_changes(value: Any, data: Any) -> None:
+    """A value with a mark in it and the same with an address there come to the same."""
+    assert redacted(value) == (value, {})
+    with_mark = planted(value, GONE, data.draw)
+    with_mail = json.loads(json.dumps(with_mark).replace(GONE, EMAIL))
+    kept, found = redacted(with_mail)
+    assert (kept, found) == (with_mark, {"email": 1})
 
 
 @pytest.mark.parametrize("raw", [b"[" * 100_000, b'{"a@b":', b'{"a@b":"\xff"}', b""])

@@ -5,6 +5,7 @@ searched, and webhooks agree. What a guard changed is judged by the policy and t
 can't read or can't ask about does not pass. Source: hardening T34; docs/guards.md.
 """
 
+import asyncio
 import random
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _CONFIRMED: Final = "confirm"
 """What a user has answered who agreed to a call."""
 _RAN: Final = {"tool": "The tool ran", "prompt": "The server answered", "resource": "The server answered"}
+AT_ONCE_BYTES: Final = 64 * 1024
+"""What is searched without leaving the event loop."""
 _NOTHING: Final[Mapping[str, int]] = {}
 
 
@@ -81,7 +84,7 @@ class Guarded:
         asked = self._unconfirmed(tuple(answered))
         if asked is not None:
             return asked
-        target = await self._agreed(self._searched(self._target))
+        target = await self._agreed(await self._searched(self._target))
         if target is self._target:
             return target
         return self._gateway.gate.judge_again(target, self._call, self._record) or target
@@ -112,22 +115,20 @@ class Guarded:
             return may_destroy(self._item.annotations)
         return guard.guard.confirm == "always"
 
-    def _searched(self, target: Target) -> Target:
+    async def _searched(self, target: Target) -> Target:
         """The same without what guards take out of arguments, and of answers to questions."""
         for guard in self._searching("arguments"):
             request = target.request
-            params = {
-                name: self._taken_out(guard, value, "arguments")
-                if name in content.SENT and isinstance(value, Raw)
-                else value
-                for name, value in request.params.items()
-            }
+            params = dict(request.params)
+            for name, value in request.params.items():
+                if name in content.SENT and isinstance(value, Raw):
+                    params[name] = await self._taken_out(guard, value, "arguments")
             if content.changed(request.params, params):
                 target = with_params(target, params)
-            answers = {
-                key: answer if isinstance(answer, Failure) else self._taken_out(guard, answer, "arguments")
-                for key, answer in (request.answers or {}).items()
-            }
+            answers = dict(request.answers or {})
+            for key, answer in (request.answers or {}).items():
+                if not isinstance(answer, Failure):
+                    answers[key] = await self._taken_out(guard, answer, "arguments")
             if request.answers and content.changed(request.answers, answers):
                 target = structs.replace(target, request=structs.replace(target.request, answers=answers))
         return target
@@ -169,7 +170,7 @@ class Guarded:
             if method:
                 try:
                     for guard in searching:
-                        params = self._taken_out(guard, params, "messages")
+                        params = self._taken_out_now(guard, params, "messages")
                     passed = content.without_text(method, params) if is_mute else params
                 except Forbidden:
                     passed = content.without_text(method, params)
@@ -184,7 +185,7 @@ class Guarded:
             self._measure(reply)
             kept = reply
             for guard in self._searching("result"):
-                kept = self._reply_searched(guard, kept)
+                kept = await self._reply_searched(guard, kept)
             for guard, webhook in self._webhooks():
                 if webhook.after:
                     kept = await self._reply_agreed(guard, webhook, kept)
@@ -205,14 +206,14 @@ class Guarded:
                 if wrong is not None:
                     raise self._withheld(guard, wrong)
 
-    def _reply_searched(self, guard: CompiledGuard, reply: Reply) -> Reply:
+    async def _reply_searched(self, guard: CompiledGuard, reply: Reply) -> Reply:
         if isinstance(reply, Result):
-            kept = self._taken_out(guard, reply.raw, "result")
+            kept = await self._taken_out(guard, reply.raw, "result")
             return reply if kept is reply.raw else structs.replace(reply, raw=kept)
         assert guard.search is not None
         message, found = guard.search.text(reply.message)
         self._found(guard, found, "result")
-        data = None if reply.data is None else self._taken_out(guard, reply.data, "result")
+        data = None if reply.data is None else await self._taken_out(guard, reply.data, "result")
         return Failure(reply.code, message if self._takes_out(guard) else reply.message, data)
 
     async def _reply_agreed(self, guard: CompiledGuard, webhook: Webhook, reply: Reply) -> Reply:
@@ -242,8 +243,13 @@ class Guarded:
     def _takes_out(guard: CompiledGuard) -> bool:
         return guard.guard.redaction is not None and guard.guard.redaction.action == "redact"
 
-    def _taken_out(self, guard: CompiledGuard, value: Raw, where: str) -> Raw:
+    async def _taken_out(self, guard: CompiledGuard, value: Raw, where: str) -> Raw:
         """JSON without what a guard finds in it, if that is what it is for. Errors: Forbidden, Withheld."""
+        if memoryview(value).nbytes <= AT_ONCE_BYTES:
+            return self._taken_out_now(guard, value, where)
+        return await asyncio.to_thread(self._taken_out_now, guard, value, where)
+
+    def _taken_out_now(self, guard: CompiledGuard, value: Raw, where: str) -> Raw:
         assert guard.search is not None
         try:
             kept, found = guard.search.redacted(value, is_result=where == "result")
