@@ -49,6 +49,7 @@ guards:
     confirm: always
     result: {bytes_max: 1000, types: [text, structured]}
     redact: [email, secrets]
+    patterns: {customer number: "CUST-[0-9]{8}"}
     on: [arguments, result]
     action: refuse
     webhook:
@@ -70,7 +71,12 @@ guards:
             Conditions(networks=("10.0.0.0/8",)),
             "always",
             ResultLimits(1000, ("text", "structured")),
-            Redaction((*GROUPS["secrets"], "email"), ("arguments", "result"), "refuse"),
+            Redaction(
+                (*GROUPS["secrets"], "email"),
+                ("arguments", "result"),
+                "refuse",
+                (("customer number", "CUST-[0-9]{8}"),),
+            ),
             Webhook(
                 *("https://dlp.example.com/check", True, False, 0.5, "pass", "a-token-of-ours"),
                 secret="sixteen-or-more-characters",
@@ -99,15 +105,18 @@ def test_secrets_are_in_no_repr() -> None:
 @pytest.mark.parametrize(
     ("guard", "problem"),
     [
-        ("{}", "1:10: the guard 'g' does nothing: give it 'confirm', 'result', 'redact' or 'webhook'"),
-        ("{match: ['git.*']}", "1:10: the guard 'g' does nothing: give it 'confirm', 'result', 'redact' or 'webhook'"),
+        ("{}", "1:10: the guard 'g' does nothing: give it 'confirm', 'result', 'redact', 'patterns' or 'webhook'"),
+        (
+            "{match: ['git.*']}",
+            "1:10: the guard 'g' does nothing: give it 'confirm', 'result', 'redact', 'patterns' or 'webhook'",
+        ),
         ("{redact: [emial]}", "1:23: unknown detector 'emial'; did you mean 'email'?"),
         ("{redact: [secret]}", "1:23: unknown detector 'secret'; did you mean 'secrets'?"),
         ("{redact: []}", "1:22: expected a list, such as [secrets, email], with at least 1 in it"),
         ("{redact: [jwt], on: [results]}", "1:34: expected one of arguments, result; did you mean 'result'?"),
         ("{redact: [jwt], action: block}", "1:37: expected one of redact, refuse, note"),
-        ("{confirm: always, on: [result]}", "1:31: 'on' has no effect without 'redact'"),
-        ("{confirm: always, action: note}", "1:31: 'action' has no effect without 'redact'"),
+        ("{confirm: always, on: [result]}", "1:31: 'on' has no effect without 'redact' or 'patterns'"),
+        ("{confirm: always, action: note}", "1:31: 'action' has no effect without 'redact' or 'patterns'"),
         (
             "{redact: [jwt], on: [arguments], kinds: [resources]}",
             "1:29: resources are read without arguments: with these kinds nothing is searched",
@@ -148,6 +157,11 @@ def test_secrets_are_in_no_repr() -> None:
             "1:60: expected a number above 0 and up to 30, found 60",
         ),
         ("{webhook: {url: https://x.example/, secret: short}}", "1:57: expected a secret of at least 16 characters"),
+        (
+            '{patterns: {x: "[0-9]+"}}',
+            "1:28: a repetition has to have an end: write {0,64} in place of *, and {1,64} in place of +",
+        ),
+        ('{patterns: {jwt: "a"}}', "1:25: 'jwt' is a detector's name; take another, or name it in 'redact'"),
         ("{redcat: [jwt]}", "1:14: unknown key 'redcat'; did you mean 'redact'?"),
     ],
 )

@@ -3,6 +3,7 @@ Source: hardening T18, T34; specification 2026-07-28, basic/patterns/mrtr."""
 
 import json
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import mcp_types as types
@@ -11,11 +12,15 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from tests.hub.asked import Person
 from tests.hub.bound import house, logical, serving, tool
-from tests.hub.conftest import Start, at, config
+from tests.hub.conftest import Running, Start, at, config
 from tests.hub.test_eras import AGENTS
 from tests.hub.test_guards import acts
 from tests.hub.test_inputs import retry
+from tests.observe.audit_kit import entries
 
+from concento.app import Hub
+from concento.model.auditing import Audit
+from concento.model.config import Address
 from concento.model.guards import Guard, Redaction
 from concento.model.limits import CONFIRM_CHARS_MAX
 from concento.testing.http_server import ScriptedHttpServer
@@ -158,6 +163,19 @@ async def test_the_word_is_given_for_these_arguments_of_this_tool_only(start: St
             assert (await retry(agent, asked, CALL, said, requestState=asked["requestState"][:-4] + "AAAA")).error
             assert not server.hits("tools/call")
             assert (await retry(agent, asked, CALL, said)).result["structuredContent"] == CALL["arguments"]
+
+
+async def test_what_the_user_declined_is_on_record_as_that(start: Start, tmp_path: Path) -> None:
+    async with ScriptedHttpServer(modern_mcp()) as server:
+        audit = Audit(path=tmp_path / "audit.db")
+        hub = await Hub.create(config(at("s", server.url), guards=(SURE,), audit=audit), keep=False, audit=True)
+        running = Running(hub, await hub.listen(Address("127.0.0.1", 0)))
+        await running.ready("s")
+        async with RawAgent(running.mcp) as agent:
+            await retry(agent, await first(agent), CALL, {"action": "decline"})
+        await hub.close(drain_s=1.0)
+    told = [(one.decision, one.rule, [act.did for act in one.guards]) for one in entries(tmp_path / "audit.db", "call")]
+    assert told == [("allow", "", ["asked"]), ("forbidden", "confirm", [])]
 
 
 @pytest.mark.parametrize("kind", ERAS)

@@ -259,6 +259,17 @@ async def test_a_result_that_is_too_large_or_of_another_type_is_kept_back(
         assert len(server.hits("tools/call")) == 1
 
 
+async def test_an_error_may_be_no_larger_than_a_result(start: Start) -> None:
+    async def fails(exchange: Exchange) -> None:
+        await exchange.error(-32000, "x" * 200)
+
+    async with ScriptedHttpServer(modern_mcp(on_call=fails)) as server:
+        hub = await start(config(at("s", server.url), guards=(Guard("small", result=ResultLimits(100, ("text",))),)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            assert (await agent.modern("tools/call", CALL)).error["code"] == -31009
+
+
 async def test_a_result_within_its_limits_passes_as_the_very_bytes(start: Start) -> None:
     written = (
         b'{"resultType":"complete",  "content":[{"type":"text","text":"1e2 is 100.0"}],"structuredContent":{"n":1e2}}'
@@ -402,8 +413,9 @@ async def test_a_task_of_a_servers_own_is_guarded_wherever_it_is_asked_about(sta
     )
     caps: dict[str, Any] = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
     both = Guard("both", redaction=Redaction(("email",), ("arguments", "result")))
+    small = Guard("small", result=ResultLimits(100))
     async with ScriptedHttpServer(upstream) as server:
-        hub = await start(config(at("s", server.url), guards=(both,)))
+        hub = await start(config(at("s", server.url), guards=(both, small)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
             begun = (await agent.modern("tools/call", CALL, caps=caps)).result

@@ -217,7 +217,9 @@ async def test_a_result_that_it_replaces_is_what_the_caller_gets(start: Start, k
         hub = await start(config(at("s", server.url), guards=(judge.guard(before=False),)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            for reply in (await agent.modern("tools/call", CALL), await legacy(agent, "tools/call", CALL)):
+            replies = [await agent.modern("tools/call", CALL), await legacy(agent, "tools/call", CALL)]
+            assert replies[0].result["resultType"] == "complete"
+            for reply in replies:
                 text, published = reply.result["content"]
                 assert (text["text"], reply.result["isError"]) == ("[masked]", True)
                 assert published["uri"] == "s://s!x/r", "what it names is the server's, as in any result"

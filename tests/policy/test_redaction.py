@@ -116,6 +116,16 @@ def test_of_two_finds_that_overlap_one_stands_for_both() -> None:
     assert sum(found.values()) == 1
 
 
+def test_expressions_of_the_operators_own_are_searched_beside_detectors() -> None:
+    search = Search(("email",), (("customer number", "CUST-[0-9]{4}"),))
+    kept, found = search.redacted(Raw(b'{"a":"CUST-1234 is alice@example.com","CUST-9999":1}'))
+    assert json.loads(bytes(kept)) == {
+        "a": "[redacted: customer number] is [redacted: email]",
+        "[redacted: customer number]": 1,
+    }
+    assert found == {"customer number": 2, "email": 1}
+
+
 PLAIN = st.text(alphabet=st.characters(exclude_characters="@", exclude_categories=("Cs", "Nd")), max_size=20)
 VALUES = st.recursive(
     PLAIN | st.integers(-1000, 1000) | st.booleans() | st.none(),

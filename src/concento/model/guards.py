@@ -35,11 +35,15 @@ class ResultLimits:
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """What is searched for, by the names of detectors, where, and what happens then."""
+    """What is searched for, by the names of detectors, where, and what happens then.
 
-    detectors: tuple[str, ...]
+    `patterns`: expressions of the operator's own, each with what it finds is called.
+    """
+
+    detectors: tuple[str, ...] = ()
     on: tuple[Side, ...] = ("result",)
     action: Action = "redact"
+    patterns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

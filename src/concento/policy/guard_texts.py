@@ -36,7 +36,8 @@ def _result(limits: ResultLimits | None) -> Iterable[str]:
 
 def _redaction(redaction: Redaction | None) -> Iterable[str]:
     if redaction is not None:
-        names, sides = ", ".join(_names(redaction.detectors)), " and the ".join(redaction.on)
+        names = ", ".join([*_names(redaction.detectors), *(name for name, _ in redaction.patterns)])
+        sides = " and the ".join(redaction.on)
         yield f"{_ACTIONS[redaction.action]} {names} in the {sides}"
 
 

@@ -31,7 +31,8 @@ class CompiledGuard:
         self._rule = CompiledRule(
             Rule(guard.name, "deny", guard.patterns, guard.kinds, guard.when, guard.unless), None, {}
         )
-        self.search = None if guard.redaction is None else Search(guard.redaction.detectors)
+        redaction = guard.redaction
+        self.search = None if redaction is None else Search(redaction.detectors, redaction.patterns)
 
     @property
     def sees_results(self) -> bool:

@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from .detectors import DETECTORS, Detector
 from .looks import is_secret_member
+from .search_cost import compile_searched
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(float_hook=lambda text: Raw(text.encode())).decode
@@ -32,10 +33,16 @@ class Unreadable(ValueError):
 
 
 class Search:
-    """A search for what some detectors find. It keeps nothing, and may be shared."""
+    """A search for what some detectors find, and expressions of the operator's own, each with its name.
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._detectors = [DETECTORS[name] for name in names]
+    It keeps nothing, and may be shared. Errors: ValueError, for an expression that could take too long.
+    """
+
+    def __init__(self, names: Iterable[str], patterns: Iterable[tuple[str, str]] = ()) -> None:
+        self._detectors = [
+            *(DETECTORS[name] for name in names),
+            *(Detector(name, None, "", (), (compile_searched(text),)) for name, text in patterns),
+        ]
         self._members = any(detector.name == "password" for detector in self._detectors)
 
     def redacted(self, raw: Raw, *, is_result: bool = False) -> tuple[Raw, Counter[str]]:

@@ -9,6 +9,7 @@ from ...model.guards import CONTENT_TYPES, Action, Confirm, Guard, Redaction, Re
 from ...model.limits import REPLY_BYTES_MAX
 from ...model.policy import ANY, Conditions, Role
 from ...policy.detectors import DETECTORS, GROUPS, Group
+from ...policy.search_cost import compile_searched
 from .kinds import (
     Choice,
     Entries,
@@ -64,6 +65,18 @@ REDACT: Final = Key(
     Items(WithPlace(Text("a detector or a group of them")), "such as [secrets, email]"),
     f"What is searched for: detectors ({', '.join(DETECTORS)}), or the groups `secrets` and `personal`.",
     example="[secrets, email]",
+)
+OWN: Final = Key(
+    "patterns",
+    Entries(
+        Parsed(Text("a regular expression in quotes", r"[^\x00]+"), lambda text: compile_searched(text).pattern),
+        "name",
+        r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,47}",
+        "letters, digits, spaces and _ . -, at most 48",
+    ),
+    "What else is searched for: regular expressions, by the names of what they find. Each repetition has to have an "
+    "end, as in `[0-9]{6,10}`.",
+    example='{customer number: "CUST-[0-9]{8}"}',
 )
 ON: Final[Key[tuple[Side, ...]]] = Key(
     "on",
@@ -123,7 +136,7 @@ GUARDS: Final = Key(
     Entries(
         Keys(
             "a guard",
-            *(MATCH, KINDS, HOLDS_WHEN, HOLDS_UNLESS, CONFIRM, RESULT, REDACT, ON, ACTION, WEBHOOK),
+            *(MATCH, KINDS, HOLDS_WHEN, HOLDS_UNLESS, CONFIRM, RESULT, REDACT, OWN, ON, ACTION, WEBHOOK),
         ),
         "guard",
         r"[^\x00-\x1f\x7f]{1,64}",
@@ -133,7 +146,7 @@ GUARDS: Final = Key(
     "which they stand.",
     example='{no secrets out: {match: ["time.*"], redact: [secrets]}}',
 )
-_DOES: Final = (CONFIRM, RESULT, REDACT, WEBHOOK)
+_DOES: Final = (CONFIRM, RESULT, REDACT, OWN, WEBHOOK)
 
 
 def build_guards(
@@ -157,7 +170,9 @@ def _guard(
 ) -> Guard:
     problems = reader.problems
     if not table.given(*_DOES) and not table.is_misspelt:
-        problems.add(place, f"the guard {name!r} does nothing: give it 'confirm', 'result', 'redact' or 'webhook'")
+        problems.add(
+            place, f"the guard {name!r} does nothing: give it 'confirm', 'result', 'redact', 'patterns' or 'webhook'"
+        )
     patterns = table.get(MATCH) or ()
     refuse_strangers(patterns, servers, problems)
     when, unless = (conditions_of(table.get(key), roles, problems) for key in (HOLDS_WHEN, HOLDS_UNLESS))
@@ -200,15 +215,18 @@ def _result(table: Table, problems: Problems) -> ResultLimits | None:
 
 
 def _redaction(table: Table, problems: Problems) -> Redaction | None:
-    named = table.get(REDACT)
-    if named is None:
+    if not table.given(REDACT, OWN):
         for key in table.given(ON, ACTION):
-            if not table.given(REDACT):
-                problems.add(table.place_of(key), f"'{key.name}' has no effect without 'redact'")
+            problems.add(table.place_of(key), f"'{key.name}' has no effect without 'redact' or 'patterns'")
         return None
     if table[ON] == ("arguments",) and kinds_of(table) == ("resource",):
         problems.add(table.place_of(ON), "resources are read without arguments: with these kinds nothing is searched")
-    return Redaction(_detectors(named, problems), table[ON], table[ACTION])
+    own = table.get(OWN) or {}
+    for name, (_, place) in own.items():
+        if name in DETECTORS:
+            problems.add(place, f"{name!r} is a detector's name; take another, or name it in 'redact'")
+    patterns = tuple((name, text) for name, (text, _) in own.items())
+    return Redaction(_detectors(table.get(REDACT) or (), problems), table[ON], table[ACTION], patterns)
 
 
 def _detectors(named: tuple[Placed[str], ...], problems: Problems) -> tuple[str, ...]:
