@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from concento.control.config import guards, keys, references, root
+from concento.control.config import auth, guards, keys, references, root
 from concento.control.config.kinds import Choice, Entries, Items, Key, Keys, OrOff, OrWord, WithPlace
 
 from .markdown import code, paragraphs, plain, sentences, slug
@@ -85,6 +85,8 @@ SECRET: Final = '"${env:API_KEY}"'
 OF_TOKENS: Final = ("token_url", "client_id", "client_secret", "method", "scope", "resource")
 WEBHOOK: Final = {"url": guards.URL.example}
 TOKENS: Final = {"token_url": '"https://login.example.com/token"', "client_id": "concento"}
+OF_EXCHANGE: Final = ("audience", "subject", "at")
+AT: Final = {"client_id": "concento", "client_secret": SECRET}
 
 BESIDE: Final[dict[str, dict[str, str]]] = {
     "tls": {"cert": "hub.crt", "key": "hub.key", "client_ca": "agents-ca.crt"},
@@ -94,6 +96,12 @@ BESIDE: Final[dict[str, dict[str, str]]] = {
     **{f"credentials.basic.{name}": {"user": "hub", "password": SECRET} for name in ("user", "password")},
     **{f"credentials.oauth.{name}": {**TOKENS, "client_secret": SECRET} for name in OF_TOKENS},
     "credentials.oauth.private_key": TOKENS,
+    "credentials.oauth.issuer": {**TOKENS, "private_key": '"${file:secrets/client.pem}"'},
+    **{f"credentials.exchange.{name}": {**TOKENS, "client_secret": SECRET} for name in (*OF_TOKENS, *OF_EXCHANGE)},
+    **{f"credentials.exchange.{name}": TOKENS for name in ("private_key",)},
+    "credentials.exchange.issuer": {**TOKENS, "private_key": '"${file:secrets/client.pem}"'},
+    **{f"credentials.exchange.at.{name}": AT for name in ("client_id", "client_secret", "method")},
+    "credentials.exchange.at.private_key": {"client_id": "concento"},
     "credentials.user.client_secret": {"client_id": "concento"},
     "credentials.user.method": {"client_id": "concento", "client_secret": SECRET},
     "auth.jwt[]": {
@@ -171,7 +179,8 @@ def example_of(path: str, key: Key[Any]) -> str:
             needed.append('roles: {reader: {allow: ["time.*"]}}\n' if first != "roles" else "")
         return "".join((nested(steps, key), "\n", *needed))
     lines = [f"    {name}: {value}\n" for name, value in beside(steps[2:], key).items()]
-    return "".join(("servers:\n  example:\n", *lines, f"    {nested(steps[2:], key)}\n"))
+    signing_in = f"auth: {{jwt: {auth.JWT.example}}}\n" if "exchange" in (*steps, key.name) else ""
+    return "".join(("servers:\n  example:\n", *lines, f"    {nested(steps[2:], key)}\n", signing_in))
 
 
 def nested(steps: list[str], key: Key[Any]) -> str:

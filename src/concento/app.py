@@ -14,6 +14,7 @@ from functools import partial
 from .control.federation import Federation
 from .credentials.accounts import Accounts, Change
 from .credentials.connecting import Connecting, Site
+from .credentials.exchange import Exchanges
 from .credentials.vault import KEY_BYTES, Place, Vault
 from .front.agent import AgentFront
 from .front.connect import ConnectPages
@@ -90,6 +91,7 @@ class Hub:
         self.accounts = Accounts(self.vault, clock, self._reach)
         self.connecting = Connecting(self.accounts, self._note)
         self.means = Means(self.watchdog, Parking(clock.monotonic), eras, accounts=self.accounts)
+        self.means.exchanges = Exchanges(clock, self._reach)
         self.upstreams = Upstreams(self.means, clock)
         self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
         self.audit = audit
@@ -182,7 +184,7 @@ class Hub:
                 raise StartError(f"the policy of {tenant!r} can't be used: {error}") from None
         self.hosts.allow(config.hosts)
         self._secrets.known = config.secrets
-        await self.identity.configure(config.auth, config.base_url)
+        await self.identity.configure(config.auth, config.base_url, config.outbound)
         if self.audit is not None:
             self.audit.configure(config.audit)
         self.vault.use(config.vault_keys or (await kept_key(self.store, "vault"),))
@@ -315,8 +317,13 @@ class Hub:
 
     def _reach(self, server: str) -> Reach:
         """Where a server may send the hub."""
-        site, config = self.connecting.site(server), self.current.snapshot.config
-        return config.outbound if site is None else config.outbound.near(site.url)
+        config = self.current.snapshot.config
+        known = config.servers.get(server)
+        urls = () if known is None else [one.url for one in known.replicas if isinstance(one, UrlReplica)]
+        reach = config.outbound
+        for url in urls:
+            reach = reach.near(url)
+        return reach
 
     def _account_changed(self, place: Place, change: Change, relist: bool) -> None:
         """Have the links of a user follow what they connected, and have it in the audit record."""

@@ -208,7 +208,7 @@ def _guards(config: Config, policies: Mapping[str, Policy]) -> dict[str, Guards]
 class Freshness(Protocol):
     """Brings lists up to date for whoever is about to read them; the control plane implements it."""
 
-    async def refresh(self, view: TenantView, kind: Kind) -> None:
+    async def refresh(self, view: TenantView, kind: Kind, caller: Principal) -> None:
         """Wait, briefly, for lists of the view that are unknown or past their lifetime. Never raises."""
         ...
 

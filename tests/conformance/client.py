@@ -21,7 +21,12 @@ from tests.conformance.suite import FINISHED
 from tests.hub.browser import Browser
 from tests.hub.conftest import Running, at, config, running
 
-from concento.model.showing import UserOAuth
+from concento.credentials.challenge import NO_CHALLENGE
+from concento.credentials.discovery import discover_issuer, discover_resource
+from concento.model.outbound import PUBLIC
+from concento.model.principal import Principal
+from concento.model.secret import Secret
+from concento.model.showing import ClientMethod, OAuthClient, TokenExchange, UserOAuth
 from concento.testing.waiting import until
 
 SAMPLES: Mapping[str, Any] = {"string": "text", "number": 5, "integer": 5, "boolean": True, "array": [], "object": {}}
@@ -138,15 +143,54 @@ async def with_account(url: str, told: Mapping[str, Any], mode: Literal["legacy"
     return 1 if problems else 0
 
 
+# -- servers that know the hub, or take its users' tokens for others
+
+
+async def own_client(url: str, told: Mapping[str, Any]) -> OAuthClient:
+    """The hub as the client that the scenario knows, at the server's authorization server."""
+    found = await discover_resource(url, NO_CHALLENGE, PUBLIC.near(url))
+    server = await discover_issuer(found.issuers[0], PUBLIC.near(url), has_pages=False)
+    is_key = "private_key_pem" in told
+    secret = told["private_key_pem"] if is_key else told["client_secret"]
+    method: ClientMethod = "private_key_jwt" if is_key else "client_secret_basic"
+    return OAuthClient(server.token_url, told["client_id"], method, secret, "", found.resource, server.issuer)
+
+
+async def with_exchange(url: str, told: Mapping[str, Any]) -> int:
+    """Serve a URL through a hub to an agent whose user has a token of the company's own.
+
+    The suite's company publishes no keys, so the hub is told who calls.
+    """
+    client = OAuthClient(told["idp_token_endpoint"], told["idp_client_id"], "none")
+    there = OAuthClient("", told["client_id"], "client_secret_basic", told["client_secret"])
+    exchange = TokenExchange(client, subject="id_token", at=there)
+    user = Principal(subject="user", proof="jwt", token=Secret(told["idp_id_token"]))
+    async with running(config(at(ALIAS, url, exchange=exchange, isolation="principal"))) as hub:
+        hub.hub.identity.judge = lambda head, peer: user  # type: ignore[method-assign]
+        hub.hub.identity.is_alive = lambda principal, now_s: True  # type: ignore[method-assign]
+        async with Client(hub.mcp) as agent:
+            await agent.list_tools()
+            await hub.ready(ALIAS)
+            tool, *_ = [tool for tool in (await agent.list_tools()).tools if tool.name.startswith(f"{ALIAS}__")]
+            result = await agent.call_tool(tool.name, {})
+    if not result.is_error:
+        print(FINISHED)
+    return 1 if result.is_error else 0
+
+
 async def main(url: str) -> int:
     """Serve the URL through a hub and use it."""
     told = msgspec.json.decode(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"), type=dict[str, Any])
     mode: Literal["legacy", "auto"]
     mode = "legacy" if os.environ["MCP_CONFORMANCE_PROTOCOL_VERSION"] < "2026" else "auto"
-    if os.environ["MCP_CONFORMANCE_SCENARIO"].startswith(AUTHORIZATION):
+    scenario = os.environ["MCP_CONFORMANCE_SCENARIO"]
+    if scenario.startswith(f"{AUTHORIZATION}enterprise"):
+        return await with_exchange(url, told)
+    client = await own_client(url, told) if scenario.startswith(f"{AUTHORIZATION}client-credentials") else None
+    if scenario.startswith(AUTHORIZATION) and client is None:
         return await with_account(url, told, mode)
     async with (
-        hub_before(url) as hub,
+        hub_before(url, client) as hub,
         Client(f"{hub.url}/servers/{ALIAS}/mcp", mode=mode, elicitation_callback=accept) as agent,
     ):
         errors = await use_all(agent, told)

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from tests.conformance import suite
 from tests.conformance.suite import ROOT, Findings
 from tests.conformance.verdict import Expected, Verdict, expectations, judge
-from tests.hub.conftest import Running, at, config, running
+from tests.hub.conftest import Running, config, running
 from tests.peers import PORT, listening
+
+from concento.model.config import Server, UrlReplica
+from concento.model.showing import OAuthClient
 
 ALIAS = "everything"
 CLIENT = [sys.executable, "-m", "tests.conformance.client"]
@@ -40,9 +43,9 @@ async def fixture() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def hub_before(url: str) -> AsyncIterator[Running]:
-    """A hub whose only server is at this URL."""
-    async with running(config(at(ALIAS, url))) as hub:
+async def hub_before(url: str, client: OAuthClient | None = None) -> AsyncIterator[Running]:
+    """A hub whose only server is at this URL; `client`: what it gets tokens for it as."""
+    async with running(config(Server(ALIAS, (UrlReplica(url, oauth=client),)))) as hub:
         await hub.ready(ALIAS)
         yield hub
 

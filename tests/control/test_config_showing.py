@@ -10,7 +10,7 @@ from joserfc.jwk import ECKey
 from concento.control.config.load import read
 from concento.model.config import Config, UrlReplica
 from concento.model.errors import ConfigError
-from concento.model.showing import OAuthClient, ServerTls, UserOAuth
+from concento.model.showing import OAuthClient, ServerTls, TokenExchange, UserOAuth
 
 ENV = {"HOME": "/home/me", "SECRET": "s3cr3t-value", "PEM": ECKey.generate_key("P-256").as_pem(private=True).decode()}
 URL = "https://docs.example.com/mcp"
@@ -73,7 +73,7 @@ OAUTH = "token_url: 'https://login.example.com/token', client_id: hub"
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ("credentials: {}", "credentials are one of 'bearer', 'basic', 'oauth', 'user'; found none"),
+        ("credentials: {}", "credentials are one of 'bearer', 'basic', 'oauth', 'user', 'exchange'; found none"),
         ("credentials: {bearer: x, basic: {user: a, password: b}}", "found 'bearer', 'basic'"),
         ("credentials: {basic: {user: a}}", "'basic' needs 'user' and 'password'"),
         ("credentials: {basic: {user: 'a:b', password: c}}", "expected a name without :"),
@@ -142,7 +142,7 @@ def test_with_users_each_principal_has_links_of_its_own() -> None:
     [
         (users("    isolation: shared\n"), "hub.yaml:5:5: with 'user' each caller has links of their own"),
         (users(credentials="{user: {}, bearer: x}"), "found 'bearer', 'user'"),
-        (users(credentials="{user: {client_secret: x}}"), "hub.yaml:4:19: 'client_secret' is nobody's"),
+        (users(credentials="{user: {client_secret: x}}"), "'client_secret' is nobody's"),
         (users(credentials="{user: {client_id: x, method: client_secret_post}}"), "'method' has no effect"),
         (users(credentials="{user: {issuer: 'http://login.example.com'}}"), "'issuer' has to be https://"),
         (users("auth: {}\nstate: off\n"), "hub.yaml:4:19: the server 'docs' has users' accounts, which are kept in"),
@@ -153,7 +153,7 @@ def test_with_users_each_principal_has_links_of_its_own() -> None:
         ),
         (
             "servers: {docs: {replicas: [{url: 'https://a.example/', credentials: {user: {}}}]}}",
-            "accounts are the server's, whichever replica answers",
+            "'user' is the server's, whichever replica answers",
         ),
         ("servers: {docs: {command: [x], credentials: {user: {}}}}", "'credentials' has no effect without 'url'"),
         (users("vault: {}\n"), "hub.yaml:5:8: a vault needs one of 'key', 'keys' and 'provider'"),
@@ -169,6 +169,41 @@ def test_what_users_accounts_need_is_told(text: str, problem: str) -> None:
     assert problem in refused(text)
 
 
+EXCHANGE = "token_url: 'https://login.example.com/token', client_id: hub, client_secret: '${env:KEY}'"
+JWT = "auth: {jwt: [{name: company, issuer: 'https://login.example.com', audience: [x]}]}\n"
+
+
+def test_a_callers_token_may_be_exchanged_for_one_of_the_servers() -> None:
+    server = whole(users(JWT, f"{{exchange: {{{EXCHANGE}, audience: docs, scope: read}}}}")).servers["docs"]
+    client = OAuthClient("https://login.example.com/token", "hub", "client_secret_basic", KEY, "read", URL)
+    assert server.exchange == TokenExchange(client, "docs")
+    assert server.isolation == "principal"
+    at = "at: {client_id: hub2, client_secret: '${env:KEY}'}, subject: id_token"
+    config = whole(users(JWT, f"{{exchange: {{{EXCHANGE}, {at}}}}}"))
+    exchange = config.servers["docs"].exchange
+    assert exchange is not None
+    assert exchange.at == OAuthClient("", "hub2", "client_secret_basic", KEY)
+    assert exchange.client.resource == ""
+    assert config.auth is not None
+    assert config.auth.keeps_tokens
+    assert KEY not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (users("", f"{{exchange: {{{EXCHANGE}}}}}"), "exchanges its callers' tokens, and nobody has one"),
+        (users("auth: {}\n", f"{{exchange: {{{EXCHANGE}}}}}"), "exchanges its callers' tokens, and nobody has one"),
+        (users(f"    isolation: shared\n{JWT}", f"{{exchange: {{{EXCHANGE}}}}}"), "with 'exchange' each caller has"),
+        (users(JWT, "{exchange: {client_id: a, client_secret: b}}"), "exchange needs the key 'token_url'"),
+        (users(JWT, f"{{exchange: {{{EXCHANGE}, issuer: 'https://x.example'}}}}"), "'issuer' has no effect"),
+        (users(JWT, f"{{exchange: {{{EXCHANGE}, at: {{client_id: x}}}}}}"), "'at' needs either 'client_secret' or"),
+    ],
+)
+def test_what_an_exchange_needs_is_told(text: str, problem: str) -> None:
+    assert problem in refused(text)
+
+
 def test_keys_of_the_vault_are_read_in_either_writing_and_redacted() -> None:
     encoded = base64.b64encode(bytes(range(32))).decode()
     assert whole(users(f"vault: {{key: '{encoded}'}}\n")).vault_keys == (bytes(range(32)),)
@@ -180,7 +215,7 @@ def test_keys_of_the_vault_are_read_in_either_writing_and_redacted() -> None:
 
 def test_what_is_allowed_may_be_reached_and_nothing_else() -> None:
     reach = whole(users("outbound: {allow: [10.0.0.0/8, login.corp.example]}\n")).outbound
-    assert reach.allows("x", "10.1.2.3")
-    assert reach.allows("login.corp.example", "192.168.1.1")
-    assert not reach.allows("x", "192.168.1.1")
-    assert not whole(users()).outbound.allows("x", "10.1.2.3")
+    assert reach.why_not("x", "10.1.2.3") is None
+    assert reach.why_not("login.corp.example", "192.168.1.1") is None
+    assert reach.why_not("x", "192.168.1.1") is not None
+    assert whole(users()).outbound.why_not("x", "10.1.2.3") is not None

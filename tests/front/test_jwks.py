@@ -11,9 +11,10 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from tests.front.issuer import EC, ED, NEXT, RSA, OwnIssuer, own_issuer, published
 
 from concento.front.identity import jwks
-from concento.front.identity.jwks import BYTES_MAX, IssuerKeys, KeysUnavailable, is_safe_url, usable
+from concento.front.identity.jwks import IssuerKeys, KeysUnavailable, is_safe_url, usable
 from concento.testing.clock import ManualClock
 from concento.testing.http_server import Conn, Hit
+from concento.transport.outbound import BYTES_MAX
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 OAUTH = "/.well-known/oauth-authorization-server"
@@ -335,6 +336,16 @@ async def test_keys_are_fetched_from_nowhere_that_is_not_safe(where: object) -> 
         assert issuer.asked == [OAUTH, OIDC]
 
 
+async def test_metadata_that_name_a_place_inside_are_not_followed_and_the_remedy_is_told() -> None:
+    async with own_issuer() as issuer:
+        issuer.answers[OAUTH] = ok(metadata(issuer, jwks_uri="https://10.0.0.1/keys"))
+        keys, _ = keys_of(issuer, jwks_url=None)
+        await keys.look()
+        assert keys.problem is not None
+        assert "an address that is not public" in keys.problem
+        assert "`outbound.allow`" in keys.problem
+
+
 async def test_keys_that_moved_are_found_again() -> None:
     async with own_issuer() as issuer, own_issuer() as elsewhere:
         issuer.answers[OAUTH] = ok(metadata(issuer))
@@ -361,6 +372,8 @@ async def test_keys_that_moved_are_found_again() -> None:
         ("http://127.0.0.2/keys", False),
         ("http://localhost.evil.example/", False),
         ("http://localhost@evil.example/", False),
+        ("https://user:secret@login.example.com/", False),
+        ("https://login.example.com/\nkeys", False),
         ("ftp://localhost/", False),
         ("//localhost/", False),
         ("http://[::1", False),

@@ -56,6 +56,9 @@ def test_a_package_becomes_the_command_of_its_launcher(one: dict[str, Any], comm
         package("mcpb", "https://example.com/x.mcpb"),
         package("npm", "--eval=process.exit"),
         package("npm", "git+https://example.com/x"),
+        package("npm", "~"),
+        package("npm", "@acme/\u0435cho"),  # a letter that only looks like an e
+        package("pypi", "acm\u0435"),
         package("pypi", "x; rm -rf /"),
         package("pypi", "../x"),
         package("npm", "x", version="1 --eval"),

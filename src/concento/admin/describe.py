@@ -136,7 +136,7 @@ async def refresh(hub: Hub) -> None:
     """Have servers listed that never were, as an agent's list does: those that sleep are woken for it."""
     view = hub.current.snapshot.view(ALL, ANONYMOUS)
     if view is not None:
-        await hub.federation.refresh(view, "tools")
+        await hub.federation.refresh(view, "tools", ANONYMOUS)
 
 
 def tools(hub: Hub, search: str | None = None, limit: int = 50) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ..model.clock import Clock, SystemClock
 from ..model.config import Config, Server
 from ..model.errors import CallError, NeedsAccount
 from ..model.inventory import KINDS, WELL, Health, Inventory, Kind, ServerState
+from ..model.principal import Principal
 from ..snapshot import Current, Snapshot
 from ..store.contract import Store
 from ..upstream.connect import replica_key
@@ -186,7 +187,9 @@ class Federation:
         if server is None:
             return
         inventory = _with_ttl(inventory, config.list_ttl_s)
-        self._pinning.see(server, inventory)
+        slices = self._current.snapshot.slices.items()
+        others = ((other, entry.own) for other, slice in slices if other != key for entry in slice.tools)
+        self._pinning.see(server, inventory, others)
         health = replace(self._upstreams.get(key).health(), stale=False)
         self._put(self._build(config, server, inventory, health))
         if (known := self._known.get(key)) is not None:
@@ -224,10 +227,11 @@ class Federation:
 
     # -- for whoever is about to read
 
-    async def refresh(self, view: TenantView, kind: Kind) -> None:
+    async def refresh(self, view: TenantView, kind: Kind, caller: Principal) -> None:
         """Wait, at most `start_wait_s`, for lists of the view that were never known or are past their lifetime.
 
-        A server that sleeps is woken to be listed for the first time, and never again for that.
+        A server that sleeps is woken to be listed for the first time, and never again for that. One that takes only
+        what callers' tokens are exchanged for is listed for the first of them.
         """
         now, wait_s = self._clock.wall(), self._current.snapshot.config.start_wait_s
         waits: list[asyncio.Task[None]] = []
@@ -238,7 +242,8 @@ class Federation:
                 if slice.health.state == "asleep":
                     with suppress(CallError):
                         self._upstreams.get(key).wake()
-                if known is not None and slice.health.state in ("starting", "asleep"):
+                may_list = slice.server.exchange is not None and self._upstreams.offer(key, caller)
+                if known is not None and (may_list or slice.health.state in ("starting", "asleep")):
                     waits.append(self._tasks.start(_until(known, wait_s)))
             elif slice.health.state == "ready" and self._is_old(slice.inventory, kind, now):
                 waits.append(self._start((key, kind), self._fetch_one(key, kind)))

@@ -6,7 +6,7 @@ Source: RFC 9728, RFC 8414, OpenID Connect Discovery; specification 2026-07-28, 
 """
 
 from typing import Any, Final, TypeGuard
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +20,6 @@ _URL_CHARS_MAX: Final = 2048
 _PRM: Final = "/.well-known/oauth-protected-resource"
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
 _OIDC: Final = "/.well-known/openid-configuration"
-ID_JAG_PROFILE: Final = "urn:ietf:params:oauth:grant-profile:id-jag"
 
 
 class NotDiscovered(Exception):
@@ -54,7 +53,7 @@ class AuthorizationServer(Struct, frozen=True):
 
 async def discover_resource(url: str, challenge: Challenge, reach: Reach) -> Resource:
     """What a server at a URL says of itself. Errors: NotDiscovered."""
-    parts = urlsplit(url)
+    parts = _split(url)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     places = [f"{origin}{_PRM}{path}", f"{origin}{_PRM}"] if path else [f"{origin}{_PRM}"]
     if challenge.metadata_url is not None:
@@ -78,9 +77,9 @@ async def discover_resource(url: str, challenge: Challenge, reach: Reach) -> Res
     raise NotDiscovered(f"its protected-resource metadata can't be had: {problem}")
 
 
-async def discover_issuer(issuer: str, reach: Reach) -> AuthorizationServer:
-    """What an authorization server says of itself. Errors: NotDiscovered."""
-    parts = urlsplit(issuer)
+async def discover_issuer(issuer: str, reach: Reach, *, has_pages: bool = True) -> AuthorizationServer:
+    """What an authorization server says of itself; `has_pages`: people are sent there. Errors: NotDiscovered."""
+    parts = _split(issuer)
     if parts.query or parts.fragment or len(issuer) > _URL_CHARS_MAX:
         raise NotDiscovered("its authorization server has no proper name")
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
@@ -94,22 +93,22 @@ async def discover_issuer(issuer: str, reach: Reach) -> AuthorizationServer:
         except NotDiscovered as error:
             problem = problem or str(error)
             continue
-        return _described(issuer, told)
+        return _described(issuer, told, has_pages=has_pages)
     raise NotDiscovered(f"the metadata of its authorization server can't be had: {problem}")
 
 
-def _described(issuer: str, told: dict[str, Any]) -> AuthorizationServer:
+def _described(issuer: str, told: dict[str, Any], *, has_pages: bool) -> AuthorizationServer:
     if told.get("issuer") != issuer:
         raise NotDiscovered("the metadata of its authorization server is of another issuer")
-    if "S256" not in _texts(told.get("code_challenge_methods_supported")):
+    if has_pages and "S256" not in _texts(told.get("code_challenge_methods_supported")):
         raise NotDiscovered("its authorization server does not say that it takes PKCE with S256")
     authorize_url, token_url = told.get("authorization_endpoint"), told.get("token_endpoint")
-    if not is_safe_page(authorize_url) or not is_safe_page(token_url):
+    if not is_safe_page(token_url) or (has_pages and not is_safe_page(authorize_url)):
         raise NotDiscovered("its authorization server names no endpoints with https")
     register_url, revoke_url = told.get("registration_endpoint"), told.get("revocation_endpoint")
     return AuthorizationServer(
         issuer,
-        authorize_url,
+        authorize_url if is_safe_page(authorize_url) else "",
         token_url,
         register_url if is_safe_page(register_url) else None,
         revoke_url if is_safe_page(revoke_url) else None,
@@ -122,7 +121,10 @@ def _described(issuer: str, told: dict[str, Any]) -> AuthorizationServer:
 
 def covers(resource: str, url: str) -> bool:
     """Whether a token for a resource may be shown at a URL: the same, or a part of it."""
-    wide, narrow = urlsplit(resource), urlsplit(url)
+    try:
+        wide, narrow = _split(resource), _split(url)
+    except NotDiscovered:
+        return False
     if wide.fragment or wide.query not in ("", narrow.query):
         return False
     if (wide.scheme.lower(), wide.netloc.lower()) != (narrow.scheme.lower(), narrow.netloc.lower()):
@@ -144,6 +146,13 @@ def is_safe_page(url: Any) -> TypeGuard[str]:
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise NotDiscovered("what it names is no URL") from None
+
+
 async def _get(url: str, reach: Reach) -> dict[str, Any]:
     try:
         answer = await fetch(url, reach, headers={"Accept": "application/json"})
@@ -153,7 +162,7 @@ async def _get(url: str, reach: Reach) -> dict[str, Any]:
         raise NotDiscovered(f"it answered with the status {answer.status}")
     try:
         return msgspec.json.decode(answer.body, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise NotDiscovered("it did not answer with a JSON object") from None
 
 

@@ -94,7 +94,7 @@ async def _register(server: AuthorizationServer, url: str, base_url: str, reach:
         raise NotDiscovered(f"its authorization server refuses to register the hub (status {answer.status})")
     try:
         told = msgspec.json.decode(answer.body, type=_Registered)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise NotDiscovered("its authorization server did not say as what it registered the hub") from None
     given = told.token_endpoint_auth_method or method
     secret = told.client_secret or ""

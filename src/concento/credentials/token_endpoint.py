@@ -73,7 +73,7 @@ async def ask_token(
     said = await _post(client, client.token_url, form, reach)
     try:
         granted = msgspec.json.decode(said, type=Granted)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise NoToken("its answer holds no token") from None
     if is_bearer and granted.token_type.lower() != "bearer":
         raise NoToken("its answer holds no bearer token")
@@ -123,7 +123,11 @@ def _assertion(client: OAuthClient) -> str:
     from joserfc import jwt
 
     now_s = int(time.time())
-    claims: dict[str, Any] = {"iss": client.client_id, "sub": client.client_id, "aud": client.token_url}
+    claims: dict[str, Any] = {
+        "iss": client.client_id,
+        "sub": client.client_id,
+        "aud": client.issuer or client.token_url,
+    }
     claims |= {"jti": secrets.token_urlsafe(16), "iat": now_s, "exp": now_s + ASSERTION_S}
     key, algorithm = signing_key(client.secret)
     return jwt.encode({"alg": algorithm}, claims, key, algorithms=[algorithm])
@@ -148,7 +152,7 @@ def _code(said: bytes) -> str:
     """The error code of an answer, if it is one that the standards have."""
     try:
         error = msgspec.json.decode(said, type=_Refused).error
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return ""
     return error if error in _CODES else ""
 

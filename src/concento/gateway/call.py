@@ -181,7 +181,7 @@ class Gateway:
             try:
                 return resolve(view, call)
             except Unavailable:
-                await self.freshness.refresh(view, "tools")
+                await self.freshness.refresh(view, "tools", call.principal)
                 return resolve(self.current.snapshot.view(call.endpoint, call.principal) or view, call)
         except InvalidParams:
             self.gate.enter(call, record)  # to ask for what is not there counts, too

@@ -61,7 +61,7 @@ def page_of(kind: Kind) -> "Callable[[Gateway, TenantView, Call], Awaitable[Repl
     member = _MEMBER[kind]
 
     async def answer(gateway: "Gateway", view: TenantView, call: Call) -> Reply:
-        await gateway.freshness.refresh(view, kind)
+        await gateway.freshness.refresh(view, kind, call.principal)
         fresh = gateway.current.snapshot.view(call.endpoint, call.principal) or view
         raw_cursor = call.params.get("cursor")
         cursor = read_string(raw_cursor)

@@ -321,7 +321,7 @@ def _read(call: Call, kind: type[_T]) -> _T:
 
 async def _fresh(gateway: "Gateway", view: TenantView, call: Call) -> TenantView:
     """The view with lists that are up to date, as far as that takes no long wait."""
-    await gateway.freshness.refresh(view, "tools")
+    await gateway.freshness.refresh(view, "tools", call.principal)
     return gateway.current.snapshot.view(call.endpoint, call.principal) or view
 
 

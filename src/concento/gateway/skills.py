@@ -53,7 +53,7 @@ async def answer(gateway: "Gateway", view: TenantView, call: Call, record: Recor
     Errors: MethodNotFound, if no server of the endpoint offers it; any `CallError` of the one server that is asked.
     """
     if any(slice.inventory is None for slice in view.shown):
-        await gateway.freshness.refresh(view, "tools")
+        await gateway.freshness.refresh(view, "tools", call.principal)
         view = gateway.current.snapshot.view(call.endpoint, call.principal) or view
     _check_offered(view, call.method)
     if call.method == _LIST:

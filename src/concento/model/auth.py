@@ -82,3 +82,5 @@ class Auth:
     api_keys: bool = True
     issuers: tuple[Issuer, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+    keeps_tokens: bool = False
+    """Whether callers' tokens are kept while they are good: some server is called with what they are exchanged for."""

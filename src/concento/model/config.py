@@ -18,7 +18,7 @@ from .logical import LogicalTool
 from .outbound import PUBLIC, Reach
 from .policy import Role, Rule
 from .search import Expose, Search
-from .showing import OAuthClient, ServerTls, UserOAuth
+from .showing import OAuthClient, ServerTls, TokenExchange, UserOAuth
 from .tenant import DEFAULT_TENANT, Tenant
 
 Isolation = Literal["shared", "principal", "session"]
@@ -147,6 +147,8 @@ class Server:
     """Whether arguments are checked against its tools' schemas; None: as the hub does."""
     users: UserOAuth | None = None
     """How its users connect accounts of their own; None: all calls show it the same."""
+    exchange: TokenExchange | None = None
+    """How a caller's own token becomes one for it."""
     tenant: str = DEFAULT_TENANT
     """Whose it is."""
     place: str = field(default="", compare=False)
@@ -156,6 +158,11 @@ class Server:
     def key(self) -> str:
         """What it is known by inside: unique in the hub, where aliases are unique for each tenant."""
         return owned(self.tenant, self.alias)
+
+    @property
+    def knows_callers(self) -> bool:
+        """Whether each caller is shown to it as who they are."""
+        return self.users is not None or self.exchange is not None
 
     @property
     def is_lazy(self) -> bool:

@@ -9,17 +9,26 @@ from urllib.parse import urlsplit
 _Address = IPv4Address | IPv6Address
 _Network = IPv4Network | IPv6Network
 
-_NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
-_COMPATIBLE: Final = IPv6Network("::/96")
 _HERE: Final = "localhost"
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_GLOBAL: Final = IPv6Network("2000::/3")
+"""All that IPv6 has of public addresses so far; what is site-local, or not given to anybody, is outside."""
+_NOT_PUBLIC: Final[tuple[_Network, ...]] = tuple(
+    map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20"))
+)
+"""What `is_global` of some Python takes for public: special purposes, examples, and tunnels, which may end anywhere."""
+_CLOUD: Final[tuple[_Network, ...]] = tuple(
+    map(ip_network, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::/32", "fd20:ce::254"))
+)
+"""Where clouds keep their machines' keys, beside link-local addresses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What a URL that the operator did not write may lead to: public addresses over https, and what is named here.
 
-    `hosts` are names and addresses as they stand in URLs: whatever address they have, but for link-local ones, where
-    clouds keep their keys.
+    `hosts` are names and addresses as `host_name` spells them: whatever address they have, but for those that are
+    nobody's own, and those where clouds keep keys.
     """
 
     hosts: frozenset[str] = frozenset()
@@ -29,20 +38,21 @@ class Reach:
 
     def near(self, url: str) -> "Reach":
         """The same, and the host of a URL that the operator did write; of one on this machine, all that is on it."""
-        host = (urlsplit(url).hostname or "").rstrip(".")
-        return Reach(self.hosts | {host}, self.networks, self.loopback or is_loopback(host))
+        host = host_name(urlsplit(url).hostname or "")
+        return Reach((self.hosts | {host}) - {""}, self.networks, self.loopback or is_loopback(host))
 
-    def allows(self, host: str, address: str) -> bool:
-        """Whether a host of a URL may be asked at one of the addresses that it has."""
-        found = ip_address(address.partition("%")[0])
-        inner = _inner(found)
-        if inner.is_loopback:
-            return self.loopback
-        if any(inner in network for network in self.networks):
-            return True
-        if host.lower().rstrip(".") in self.hosts:
-            return not (inner.is_multicast or inner.is_unspecified or inner.is_link_local)
-        return inner.is_global and not inner.is_multicast and not inner.is_reserved
+    def why_not(self, host: str, address: str) -> str | None:
+        """What is wrong with an address that a host of a URL has; None, if it may be asked there."""
+        found = _inner(ip_address(address.partition("%")[0]))
+        if found.is_loopback:
+            return None if self.loopback else "this machine"
+        if any(found in network for network in self.networks):
+            return None
+        if found.is_multicast or found.is_unspecified:
+            return "an address of no single machine"
+        if found.is_link_local or any(found in network for network in _CLOUD):
+            return "an address where clouds keep their machines' keys"
+        return None if host_name(host) in self.hosts or _is_public(found) else "an address that is not public"
 
 
 PUBLIC: Final = Reach()
@@ -56,15 +66,26 @@ def reach_of(allowed: Iterable[str]) -> Reach:
         if "/" in one or _address(one) is not None:
             networks.append(ip_network(one))
         else:
-            hosts.add(one.lower().rstrip("."))
+            hosts.add(host_name(one))
     loopback = _HERE in hosts or any(network.is_loopback for network in networks)
-    return Reach(frozenset(hosts), tuple(networks), loopback)
+    return Reach(frozenset(hosts - {""}), tuple(networks), loopback)
+
+
+def host_name(host: str) -> str:
+    """The one spelling of a host in which two are compared: as it is asked for. Errors: ValueError."""
+    if (address := _address(host)) is not None:
+        return str(address)
+    if not host.isascii():
+        from yarl import URL  # here: few need it. Of the two ways to spell such a name, it has the one that is asked
+
+        host = URL.build(scheme="https", host=host).raw_host or ""
+    return host.lower().rstrip(".")
 
 
 def is_loopback(host: str) -> bool:
     """Whether a host as it stands in a URL is this machine by its very name."""
     address = _address(host)
-    return host.lower() == _HERE if address is None else address.is_loopback
+    return host.lower() == _HERE if address is None else _inner(address).is_loopback
 
 
 def _address(host: str) -> _Address | None:
@@ -75,15 +96,12 @@ def _address(host: str) -> _Address | None:
 
 
 def _inner(address: _Address) -> _Address:
-    """The IPv4 address that one of IPv6 only carries: what is asked in the end."""
+    """The IPv4 address that is asked in the end, if one of IPv6 only stands for it."""
     if isinstance(address, IPv4Address):
         return address
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    if any(address in network for network in _NAT64) or (address in _COMPATIBLE and int(address) > 1):
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address
+    return IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else address.ipv4_mapped or address
+
+
+def _is_public(address: _Address) -> bool:
+    is_given = isinstance(address, IPv4Address) or address in _GLOBAL
+    return is_given and address.is_global and not any(address in network for network in _NOT_PUBLIC)

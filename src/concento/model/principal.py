@@ -5,6 +5,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from .secret import Secret
 from .tenant import DEFAULT_TENANT
 
 _encode = msgspec.json.Encoder().encode
@@ -37,6 +38,8 @@ class Principal(Struct, frozen=True):
     """Whom a delegated key was derived of: what they may not use, its holder may not either."""
     until_s: float | None = None
     """Wall time from which on the credential proves nothing."""
+    token: Secret | None = None
+    """What they showed, where a server is called with what it is exchanged for."""
 
     @property
     def owner(self) -> Owner:

@@ -20,6 +20,8 @@ class OAuthClient:
     scope: str = ""
     resource: str = ""
     """Whom the token is for (RFC 8707)."""
+    issuer: str = ""
+    """Whom an assertion is signed for, if not for `token_url`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +47,19 @@ class UserOAuth:
     """The one authorization server that users are sent to; empty: the first that the server names."""
     scope: str = ""
     """Scopes to ask for; empty: those that the server asks for."""
+
+
+SubjectToken = Literal["access_token", "id_token", "jwt"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExchange:
+    """A caller's own token, exchanged at an authorization server of the operator's (RFC 8693)."""
+
+    client: OAuthClient
+    audience: str = ""
+    """For whom the token is wanted, as the authorization server calls it."""
+    subject: SubjectToken = "access_token"
+    """What callers show the hub."""
+    at: OAuthClient | None = None
+    """What the hub is known by at the server's own authorization server, which takes an ID-JAG for a token."""

@@ -163,13 +163,14 @@ class _Inputs:
 
 
 _IDENTIFIERS: Final = {
-    "npm": re.compile(r"(@[\w.~-]{1,100}/)?[\w~][\w.~-]{0,200}"),
-    "pypi": re.compile(r"[A-Za-z0-9][\w.-]{0,200}(\[[\w.,-]{1,100}\])?"),
-    "oci": re.compile(r"[A-Za-z0-9][\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[a-f0-9]{64})?"),
-    "nuget": re.compile(r"[A-Za-z0-9][\w.-]{0,200}"),
+    "npm": re.compile(r"(@[\w.~-]{1,100}/)?\w[\w.~-]{0,200}", re.ASCII),
+    "pypi": re.compile(r"[A-Za-z0-9][\w.-]{0,200}(\[[\w.,-]{1,100}\])?", re.ASCII),
+    "oci": re.compile(r"[A-Za-z0-9][\w.-]*(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[a-f0-9]{64})?", re.ASCII),
+    "nuget": re.compile(r"[A-Za-z0-9][\w.-]{0,200}", re.ASCII),
 }
-"""Names of packages only: launchers take options, files and addresses in the same place."""
-_VERSION: Final = re.compile(r"([A-Za-z0-9][\w.+-]{0,100})?")
+"""Names of packages only: launchers take options, files and addresses in the same place. No registry has names in other
+letters; what looks like one is another."""
+_VERSION: Final = re.compile(r"([A-Za-z0-9][\w.+-]{0,100})?", re.ASCII)
 _TAKES_VALUE: Final = frozenset(
     ("value", "valueHint", "default", "format", "choices", "placeholder", "isSecret", "variables")
 )

@@ -8,11 +8,13 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..model.outbound import Reach, is_loopback
 
 if TYPE_CHECKING:
+    from aiohappyeyeballs import AddrInfoType
+    from aiohttp import TCPConnector
     from aiohttp.abc import ResolveResult
 
 BYTES_MAX: Final = 256 * 1024
@@ -25,7 +27,7 @@ class NotFetched(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. Header fields by lower-case name; of one that came twice, the last."""
+    """What came back. Header fields by lower-case name; one that came twice is joined by commas."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,19 +51,20 @@ async def fetch(
 
     try:
         parsed = URL(url)
-        host, port = parsed.host or "", parsed.port
+        host, port = parsed.raw_host or "", parsed.port
     except ValueError:
         raise NotFetched("it is no URL") from None
+    if not url.isprintable():
+        raise NotFetched("it is no URL")
     if parsed.scheme not in ("http", "https") or not host or port is None:
         raise NotFetched("it is no http or https URL")
     if parsed.user is not None or parsed.password is not None:
         raise NotFetched("it has a user or a password in it")
     try:
         async with asyncio.timeout(wait_s):
-            pinned = None if reach is None else await _judged(host, port, parsed.scheme, reach)
-            connector = aiohttp.TCPConnector(resolver=_resolver(pinned), use_dns_cache=False)
+            judged = None if reach is None else await _judged(host, port, parsed.scheme, reach)
             async with (
-                aiohttp.ClientSession(connector=connector, auto_decompress=False) as session,
+                aiohttp.ClientSession(connector=_connector(judged), auto_decompress=False) as session,
                 session.request(
                     method,
                     parsed,
@@ -73,7 +76,7 @@ async def fetch(
                 said = b""
                 while len(said) <= bytes_max and (more := await reply.content.read(bytes_max + 1 - len(said))):
                     said += more
-                told = {name.lower(): value for name, value in reply.headers.items()}
+                told = {name.lower(): ", ".join(reply.headers.getall(name)) for name in reply.headers}
                 status = reply.status
     except TimeoutError:
         raise NotFetched(f"it did not answer within {wait_s:g} s") from None
@@ -87,6 +90,8 @@ async def fetch(
 async def _judged(host: str, port: int, scheme: str, reach: Reach) -> "list[ResolveResult]":
     """The addresses of a host, all of which may be asked. Errors: NotFetched, OSError."""
     loop = asyncio.get_running_loop()
+    if "%" in host:
+        raise NotFetched("its host is no name")  # an escape, or the zone of an address
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError:
@@ -94,9 +99,9 @@ async def _judged(host: str, port: int, scheme: str, reach: Reach) -> "list[Reso
     places: list[ResolveResult] = []
     for family, _, proto, _, address in found:
         literal = str(address[0])
-        if not reach.allows(host, literal):
+        if (wrong := reach.why_not(host, literal)) is not None:
             raise NotFetched(
-                "it leads to an address that the hub is not sent to by others; `outbound.allow` says what is allowed"
+                f"it leads to {wrong}, where others do not send the hub; `outbound.allow` says what is allowed"
             )
         if scheme == "http" and not is_loopback(literal):
             raise NotFetched("it is not https")
@@ -109,23 +114,31 @@ async def _judged(host: str, port: int, scheme: str, reach: Reach) -> "list[Reso
     return places
 
 
-def _resolver(pinned: "list[ResolveResult] | None") -> Any:
-    """Gives the addresses that were judged; None leaves resolving to the library.
+def _connector(judged: "list[ResolveResult] | None") -> "TCPConnector":
+    """Connects to the addresses that were judged and no others; None: to whatever a host has.
 
-    The library asks no resolver for an address written as such: what is judged is then what is asked.
+    The library asks no resolver for what it takes for an address, so the last word is had where sockets are made.
     """
-    if pinned is None:
-        return None
-    judged = pinned
+    from aiohttp import TCPConnector
     from aiohttp.abc import AbstractResolver
+
+    if judged is None:
+        return TCPConnector(use_dns_cache=False)
+    places = judged
 
     class Pinned(AbstractResolver):
         async def resolve(
-            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
         ) -> "list[ResolveResult]":
-            return [place for place in judged if family in (socket.AF_UNSPEC, place["family"])]
+            return places
 
         async def close(self) -> None:
             pass
 
-    return Pinned()
+    def made(place: "AddrInfoType") -> socket.socket:
+        family, kind, proto, _, address = place
+        if address[0] not in {place["host"] for place in places}:
+            raise OSError("this address was not judged")
+        return socket.socket(family, kind, proto)
+
+    return TCPConnector(use_dns_cache=False, resolver=Pinned(), socket_factory=made)

@@ -14,6 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from ..credentials.accounts import Accounts
 from ..credentials.client_credentials import ClientCredentials
+from ..credentials.exchange import Exchanges
 from ..credentials.token import Token
 from ..model.call import NO_ABILITIES, Profile
 from ..model.config import ChildReplica, Replica, Server, UrlReplica
@@ -63,9 +64,15 @@ class Means:
     """One for each client, whoever and how many use it."""
     accounts: Accounts | None = None
     """What users have connected."""
+    exchanges: Exchanges | None = None
+    """What callers' tokens were exchanged for."""
 
     def grant(self, server: Server, replica: UrlReplica, owner: Principal | None) -> Token | None:
         """Where the tokens come from that a link shows: the hub's own, or of the user that it is made for."""
+        if server.exchange is not None and self.exchanges is not None:
+            if owner is None:
+                return self.exchanges.listing(server.key, server.alias)
+            return self.exchanges.token(server.key, server.alias, replica.url, server.exchange, owner)
         if server.users is not None and self.accounts is not None:
             if owner is None:
                 return self.accounts.listing(server.key, server.alias, server.tenant)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ..model.clock import Clock, SystemClock
 from ..model.config import Server
 from ..model.errors import Unavailable
+from ..model.principal import Principal
 from .connect import Means
 from .link import Welcome
 from .parking import Parking
@@ -108,6 +109,11 @@ class Upstreams:
         upstream = self._by_key.get(key)
         if upstream is not None:
             await upstream.subscribe(uris)
+
+    def offer(self, key: str, caller: Principal) -> bool:
+        """Have a server's lists asked with what a caller's token is exchanged for, if that is how it is asked."""
+        upstream = self._by_key.get(key)
+        return upstream is not None and upstream.offer(caller)
 
     async def account_changed(self, key: str, tenant: str, subject: str, *, gone: bool, relist: bool) -> None:
         """A user's account at a server is another now."""

@@ -111,7 +111,7 @@ class ReplicaLinks:
             self._wanted.set()
         self._settled = asyncio.Event()
         self._retry = asyncio.Event()
-        self._has_users = server.users is not None
+        self._knows_callers = server.knows_callers
         self._last_words: tuple[str, ...] = ()
 
     async def keep(self) -> None:
@@ -120,12 +120,12 @@ class ReplicaLinks:
         failures = 0
         while True:
             await self._wanted.wait()
+            self._retry.clear()
             try:
                 main = await connect(upstream.server, self.spec, upstream.means, upstream.listener)
             except NeedsAccount as error:
                 self._last_words, failures = (), 0
                 self._set("waiting", str(error))
-                self._retry.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._retry.wait(), ACCOUNT_WAIT_S)
                 continue
@@ -225,7 +225,7 @@ class ReplicaLinks:
 
         Errors: Unavailable, Overloaded, NeedsAccount.
         """
-        if self._has_users and partition:  # whether somebody else may list is of no account to them
+        if self._knows_callers and partition:  # whether somebody else may list is of no account to them
             connected = await self._isolated_link(partition, NO_ABILITIES, owner)
             if connected.suits(profile):
                 return partition, connected.link

@@ -3,14 +3,14 @@
 import asyncio
 import random
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..model.call import INPUT_REQUIRED, NO_ABILITIES, Notify, Reply, Request, Result
 from ..model.clock import Clock
-from ..model.config import ChildReplica, Server
+from ..model.config import ChildReplica, Server, UrlReplica
 from ..model.errors import CallError, ConcentoError, Unavailable
 from ..model.inventory import WELL, Health, Reading
-from ..model.principal import ANONYMOUS, owner_prefix
+from ..model.principal import ANONYMOUS, Principal, owner_prefix
 from ..transport.stdio import Child, ExitNotice
 from .circuit import CLOSED, begun, ended, failed, restored, standing, succeeded, warmth
 from .connect import CHILD_WAIT_S, Means
@@ -18,6 +18,9 @@ from .link import Link, Welcome
 from .places import Places
 from .replica import OF, STEADY_S, ReplicaLinks, backoff_s
 from .tasks import Tasks
+
+OFFER_S: Final = 5.0
+"""Lists that nobody was shown yet are asked with another caller's token at most so often."""
 
 
 class Events(Protocol):
@@ -66,6 +69,8 @@ class Upstream:
         self._times = len(self.replicas) > 1
         self._turns = 0
         self._uris: frozenset[str] = frozenset()
+        self._exchanges = server.exchange is not None
+        self._offered_s = float("-inf")
         self.tasks = Tasks(server.alias)
         self._beside: Child | None = None
         self._beside_since_s: float | None = None
@@ -144,6 +149,8 @@ class Upstream:
         tries = links.circuit is not CLOSED and self._tries(links)
         if not self._places.take_now():
             await self._places.take()
+        if self._exchanges and partition:
+            self.note(request.owner)
         links.in_flight += 1
         self._idle.clear()
         began_s = self.clock.monotonic() if self._times else 0.0
@@ -272,6 +279,25 @@ class Upstream:
         """Close the links nobody used for long."""
         for replica in self.replicas:
             await replica.reap()
+
+    def note(self, caller: Principal) -> bool:
+        """Take note of the token that a caller shows now; False if it is of no use here."""
+        exchange, exchanges, spec = self.server.exchange, self.means.exchanges, self.server.replicas[0]
+        if exchange is None or exchanges is None or not isinstance(spec, UrlReplica) or caller.token is None:
+            return False
+        exchanges.token(self.server.key, self.server.alias, spec.url, exchange, caller)
+        return True
+
+    def offer(self, caller: Principal) -> bool:
+        """Have lists asked, which nobody was shown yet, with what a caller's token is exchanged for, if they can be."""
+        if not self.note(caller):
+            return False
+        now_s = self.clock.monotonic()
+        if now_s - self._offered_s >= OFFER_S:
+            self._offered_s = now_s
+            for replica in self.replicas:
+                replica.account_changed(relist=True)
+        return True
 
     async def account_changed(self, tenant: str, subject: str, *, gone: bool, relist: bool) -> None:
         """A user's account is another now. `gone`: what was held for them is closed.

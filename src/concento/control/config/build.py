@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -63,6 +64,8 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
     check_validate(root, problems)
     listen, admin = _listeners(root, auth, problems)
     check_users(root, tables, auth, listen, problems)
+    if any(server.exchange is not None for server in servers.values()) and auth is not None:
+        auth = replace(auth, keeps_tokens=True)
     admin_table: Table | None = root.get(keys.ADMIN)
     state_db = _state_db(root, path, env, reader)
     if auth is not None and auth.api_keys and state_db is None:

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, cast
 
 from ...model import limits
 from ...model.config import Address, Balance, Config, Isolation, Sandbox, Server, Start, Trust, UrlReplica
-from ...model.showing import ClientMethod
+from ...model.showing import ClientMethod, SubjectToken
 from .auth import TLS
 from .kinds import (
     Choice,
@@ -160,9 +160,15 @@ RESOURCE: Final = Key(
     "Whom the token is for (RFC 8707); by default the server's `url`.",
     example="https://docs.example.com/mcp",
 )
+SIGNED_FOR: Final = Key(
+    "issuer",
+    Parsed(Text("a URL, such as https://login.example.com"), http_url),
+    "With `private_key`: the authorization server's own name, which the assertion is for; by default `token_url`.",
+    example="https://login.example.com",
+)
 OAUTH: Final = Key(
     "oauth",
-    Keys("oauth", TOKEN_URL, CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY, CLIENT_METHOD, SCOPE, RESOURCE),
+    Keys("oauth", TOKEN_URL, CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY, CLIENT_METHOD, SCOPE, RESOURCE, SIGNED_FOR),
     "Tokens that the hub gets in its own name (OAuth client credentials), and renews before they end.",
     example='{token_url: "https://login.example.com/token", client_id: concento, client_secret: "${env:API_KEY}"}',
 )
@@ -185,9 +191,50 @@ USERS: Final = Key(
     "Each user's own account at the server: whoever calls is asked to connect it once, in a browser (OAuth with PKCE).",
     example="{}",
 )
+AUDIENCE: Final = Key(
+    "audience",
+    Text("a name or URL", r"[\x21-\x7e]+"),
+    "For whom the token is wanted, as the authorization server calls it.",
+    example="https://docs.example.com",
+)
+SUBJECT_TOKEN: Final[Key[SubjectToken]] = Key(
+    "subject",
+    Choice(("access_token", "id_token", "jwt")),
+    "What callers show the hub.",
+    "access_token",
+    example="id_token",
+)
+AT: Final = Key(
+    "at",
+    Keys("at", CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY, CLIENT_METHOD),
+    "What the hub is known by at the server's own authorization server, which takes an assertion about the user "
+    "(an ID-JAG) for a token: `token_url` is then asked for that assertion.",
+    example='{client_id: concento, client_secret: "${env:API_KEY}"}',
+)
+EXCHANGE: Final = Key(
+    "exchange",
+    Keys(
+        "exchange",
+        *(
+            TOKEN_URL,
+            CLIENT_ID,
+            CLIENT_SECRET,
+            PRIVATE_KEY,
+            CLIENT_METHOD,
+            SCOPE,
+            RESOURCE,
+            AUDIENCE,
+            SUBJECT_TOKEN,
+            AT,
+        ),
+    ),
+    "Each caller's own token, exchanged at `token_url` for one that the server takes (RFC 8693). Callers need a token "
+    "of an issuer in `auth.jwt`.",
+    example='{token_url: "https://login.example.com/token", client_id: concento, client_secret: "${env:API_KEY}"}',
+)
 CREDENTIALS: Final = Key(
     "credentials",
-    Keys("credentials", BEARER, BASIC, OAUTH, USERS),
+    Keys("credentials", BEARER, BASIC, OAUTH, USERS, EXCHANGE),
     "What the hub shows the server at `url`: one of these.",
     example='{bearer: "${env:DOCS_TOKEN}"}',
 )

@@ -12,7 +12,7 @@ from .kinds import EMPTY, Key, Placed, Reader, Table
 from .policy import VALIDATE
 from .sandbox import build_sandbox
 from .search import CAPABILITY, TAGS
-from .showing import authorization, build_oauth, build_server_tls, build_users
+from .showing import authorization, build_exchange, build_oauth, build_server_tls, build_users
 
 T = TypeVar("T")
 
@@ -56,6 +56,7 @@ def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
             context.problem(table, key, message)
     parts = table.get(keys.REPLICAS)
     users = build_users(table, parts or (), context.reader)
+    exchange = build_exchange(table, parts or (), context.reader)
     return Server(
         alias,
         replicas,
@@ -63,7 +64,7 @@ def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
         hash_by=_hash_by(table, context),
         tools=_tools(table, context),
         prefix=table[keys.PREFIX],
-        isolation=_isolation(table, context, has_users=users is not None),
+        isolation=_isolation(table, context, knows_callers=users is not None or exchange is not None),
         timeout_s=_own_or(table, context.defaults, keys.TIMEOUT_S),
         health_check_s=None if _is_off(table, keys.HEALTH_CHECK_S) else table[keys.HEALTH_CHECK_S],
         required=table[keys.REQUIRED],
@@ -75,6 +76,7 @@ def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
         trust=_own_or(table, context.defaults, keys.TRUST),
         validate=table.get(VALIDATE),
         users=users,
+        exchange=exchange,
         tenant=context.tenant,
         place=f"{context.file}:{place.line}",
     )
@@ -178,13 +180,13 @@ def _refuse_idle(table: Table, parts: Iterable[Table], context: Context) -> None
             context.problem(table, key, f"'{key.name}' has no effect without 'url'")
 
 
-def _isolation(table: Table, context: Context, *, has_users: bool) -> Isolation:
+def _isolation(table: Table, context: Context, *, knows_callers: bool) -> Isolation:
     if table[keys.STATEFUL]:
         if table.get(keys.ISOLATION) not in (None, "session"):
             context.problem(table, keys.STATEFUL, "'stateful: true' implies 'isolation: session'; remove one of them")
         return "session"
     isolation = _own_or(table, context.defaults, keys.ISOLATION)
-    return "principal" if has_users and isolation == "shared" else isolation
+    return "principal" if knows_callers and isolation == "shared" else isolation
 
 
 def _hash_by(table: Table, context: Context) -> str:

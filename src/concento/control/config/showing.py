@@ -6,11 +6,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...model.outbound import is_loopback
-from ...model.showing import ClientMethod, OAuthClient, ServerTls, UserOAuth
+from ...model.showing import ClientMethod, OAuthClient, ServerTls, TokenExchange, UserOAuth
 from . import keys
 from .kinds import Key, Reader, Table
 
-KINDS = (keys.BEARER, keys.BASIC, keys.OAUTH, keys.USERS)
+KINDS = (keys.BEARER, keys.BASIC, keys.OAUTH, keys.USERS, keys.EXCHANGE)
 
 _KINDS = ", ".join(repr(key.name) for key in KINDS)
 
@@ -39,19 +39,36 @@ def authorization(credentials: Table, reader: Reader) -> str | None:
 
 
 def build_oauth(credentials: Table, url: str, reader: Reader) -> OAuthClient | None:
-    """The client that gets tokens for a server."""
+    """The client that gets tokens for a server in its own name."""
     table = credentials.get(keys.OAUTH)
+    return None if table is None else _client(table, "oauth", url, reader)
+
+
+def build_exchange(server: Table, parts: Iterable[Table], reader: Reader) -> TokenExchange | None:
+    """How a caller's token becomes one for a server."""
+    table = _of_server(server, parts, keys.EXCHANGE, reader)
     if table is None:
         return None
+    url, at = server.get(keys.URL) or "", table.get(keys.AT)
+    there = None if at is None else _client(at, "at", "", reader)
+    # Of an ID-JAG the server says itself what it is for.
+    client = _client(table, "exchange", url if at is None else "", reader)
+    if client is None:
+        return None
+    return TokenExchange(client, table.get(keys.AUDIENCE) or "", table[keys.SUBJECT_TOKEN], there)
+
+
+def _client(table: Table, name: str, url: str, reader: Reader) -> OAuthClient | None:
+    """A client of an authorization server; of one that is found out later, without its URL."""
     problems = reader.problems
     token_url, secret, key = table.get(keys.TOKEN_URL), table.get(keys.CLIENT_SECRET), table.get(keys.PRIVATE_KEY)
-    if token_url is None or table.get(keys.CLIENT_ID) is None:
+    if table.get(keys.CLIENT_ID) is None or (token_url is None and name != "at"):
         return None
-    if not _is_safe(token_url):
+    if token_url is not None and not _is_safe(token_url):
         told = "a secret would be sent unencrypted: 'token_url' has to be https://, unless it is on this machine"
         problems.add(table.place_of(keys.TOKEN_URL), told)
     if len(table.given(keys.CLIENT_SECRET, keys.PRIVATE_KEY)) != 1:
-        problems.add(table.place, "'oauth' needs either 'client_secret' or 'private_key'")
+        problems.add(table.place, f"'{name}' needs either 'client_secret' or 'private_key'")
     if key is not None:
         from ...credentials.token_endpoint import signing_key  # brings in much; few configurations need it
 
@@ -61,36 +78,46 @@ def build_oauth(credentials: Table, url: str, reader: Reader) -> OAuthClient | N
             signing_key(key)
         except ValueError as error:
             problems.add(table.place_of(keys.PRIVATE_KEY), str(error))
+    if table.given(keys.SIGNED_FOR) and key is None:
+        problems.add(table.place_of(keys.SIGNED_FOR), "'issuer' has no effect without 'private_key'")
     for text in (secret, key):
         if text is not None:
             reader.references.keep_secret(text)
     method: ClientMethod = table[keys.CLIENT_METHOD] if key is None else "private_key_jwt"
     return OAuthClient(
-        token_url,
+        token_url or "",
         table.get(keys.CLIENT_ID) or "",
         method,
         secret or key or "",
         table.get(keys.SCOPE) or "",
         table.get(keys.RESOURCE) or url.partition("?")[0],
+        table.get(keys.SIGNED_FOR) or "",
     )
 
 
-def build_users(server: Table, parts: Iterable[Table], reader: Reader) -> UserOAuth | None:
-    """How a server's users connect accounts. `parts` are its replicas, which have the accounts in common."""
+def _of_server(server: Table, parts: Iterable[Table], key: Key[Table], reader: Reader) -> Table | None:
+    """What a server's credentials say of its callers. `parts` are its replicas, which have that in common."""
     problems = reader.problems
     for part in parts:
         own = part.get(keys.CREDENTIALS)
-        if own is not None and own.given(keys.USERS):
-            told = "accounts are the server's, whichever replica answers: put 'credentials' beside 'replicas'"
-            problems.add(own.place_of(keys.USERS), told)
+        if own is not None and own.given(key):
+            told = f"'{key.name}' is the server's, whichever replica answers: put 'credentials' beside 'replicas'"
+            problems.add(own.place_of(key), told)
     credentials = server.get(keys.CREDENTIALS)
-    table = None if credentials is None else credentials.get(keys.USERS)
-    if credentials is None or table is None:
+    table = None if credentials is None else credentials.get(key)
+    if table is not None and server.get(keys.ISOLATION) == "shared":
+        told = f"with '{key.name}' each caller has links of their own: 'isolation' is 'principal' or 'session'"
+        problems.add(server.place_of(keys.ISOLATION), f"{told}, not 'shared'")
+    return table
+
+
+def build_users(server: Table, parts: Iterable[Table], reader: Reader) -> UserOAuth | None:
+    """How a server's users connect accounts."""
+    problems = reader.problems
+    table = _of_server(server, parts, keys.USERS, reader)
+    if table is None:
         return None
-    place = credentials.place_of(keys.USERS)
-    if server.get(keys.ISOLATION) == "shared":
-        told = "with 'user' each caller has links of their own: 'isolation' is 'principal' or 'session', not 'shared'"
-        problems.add(server.place_of(keys.ISOLATION), told)
+    place = table.place
     issuer, secret, client_id = table.get(keys.ISSUER), table.get(keys.CLIENT_SECRET), table.get(keys.USERS_CLIENT_ID)
     if issuer is not None and not _is_safe(issuer):
         problems.add(table.place_of(keys.ISSUER), "users would sign in unencrypted: 'issuer' has to be https://")

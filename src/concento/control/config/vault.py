@@ -8,7 +8,7 @@ from typing import Final
 from ...model.auth import Auth
 from ...model.config import Address
 from ...model.outbound import PUBLIC, Reach, reach_of
-from .keys import CREDENTIALS, STATE, USERS
+from .keys import CREDENTIALS, EXCHANGE, STATE, USERS
 from .kinds import Items, Key, Keys, Parsed, Reader, Table, Text
 from .problems import Problems, unknown
 
@@ -122,6 +122,9 @@ def check_users(
     url = None if auth is None else auth.public_url
     for alias, server in servers:
         credentials = server.get(CREDENTIALS)
+        if credentials is not None and credentials.given(EXCHANGE) and (auth is None or not auth.issuers):
+            told = "exchanges its callers' tokens, and nobody has one: say in 'auth.jwt' whose tokens are taken"
+            problems.add(credentials.place_of(EXCHANGE), f"the server {alias!r} {told}")
         if credentials is None or not credentials.given(USERS):
             continue
         place, name = credentials.place_of(USERS), f"the server {alias!r} has users' accounts"

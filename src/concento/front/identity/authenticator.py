@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from ...model.auth import Auth
 from ...model.clock import Clock
+from ...model.outbound import PUBLIC, Reach
 from ...model.principal import ANONYMOUS, Principal
 from ..parser import HttpHead, Refusal
 from .certificates import holder
@@ -69,16 +70,20 @@ class Authenticator:
         self._clock = clock
         self._auth: Auth | None = None
         self._base_url = ""
+        self._reach = PUBLIC
         self._resources: dict[str, str] = {}
         self._tokens: Tokens | NoTokens = NoTokens()
         self._term = 0
         """Number of the certificate rules that hold."""
 
-    async def configure(self, auth: Auth | None, base_url: str) -> None:
-        """Take a configuration. What was proved under a part of it that stays as it was stays proved."""
-        if (auth, base_url) == (self._auth, self._base_url):
+    async def configure(self, auth: Auth | None, base_url: str, reach: Reach = PUBLIC) -> None:
+        """Take a configuration. What was proved under a part of it that stays as it was stays proved.
+
+        `reach`: where issuers may send the hub for their keys.
+        """
+        if (auth, base_url, reach) == (self._auth, self._base_url, self._reach):
             return
-        old_auth, old = self._auth, self._tokens
+        old_auth, old, self._reach = self._auth, self._tokens, reach
         self._tokens = self._tokens_of(auth)
         if auth is None or old_auth is None or auth.certificates != old_auth.certificates:
             self._term = next(terms)
@@ -93,7 +98,8 @@ class Authenticator:
             return NoTokens()
         from .tokens import Tokens
 
-        return Tokens(auth.issuers, self._clock, None if isinstance(self._tokens, NoTokens) else self._tokens)
+        before = None if isinstance(self._tokens, NoTokens) else self._tokens
+        return Tokens(auth.issuers, self._clock, before, self._reach, keeps=auth.keeps_tokens)
 
     @property
     def is_on(self) -> bool:

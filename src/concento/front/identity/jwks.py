@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
@@ -19,9 +18,10 @@ from joserfc.jws import JWSRegistry
 
 from ...model.auth import Issuer
 from ...model.clock import Clock
+from ...model.outbound import PUBLIC, Reach
+from ...transport.outbound import NotFetched, fetch
 from .proof import REFETCH_S
 
-BYTES_MAX: Final = 256 * 1024
 KEYS_MAX: Final = 100
 WAIT_S: Final = 5.0
 """For one look: the metadata and the keys together."""
@@ -32,8 +32,6 @@ REFRESH_MAX_S: Final = 3600.0
 KEPT_S: Final = 86_400.0
 RSA_BITS_MIN: Final = 2048
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=([0-9]{1,9})", re.IGNORECASE)
-_HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
-"""Nothing is unpacked: what is counted is what was sent."""
 
 PublicKey = RSAKey | ECKey | OKPKey
 
@@ -56,6 +54,8 @@ class IssuerKeys:
         self._fetched_s: float | None = None
         self._tried_s: float | None = None
         self._fetching: asyncio.Task[None] | None = None
+        self.reach: Reach = PUBLIC
+        """Where others may send the hub."""
         self.on_withdrawn: Callable[[], None] = _nothing
         """Called when the issuer no longer publishes a key that it had: what was signed with it proves nothing."""
         self.problem: str | None = None
@@ -111,11 +111,11 @@ class IssuerKeys:
     async def _fetch(self) -> None:
         self.fetches += 1
         try:
-            async with asyncio.timeout(WAIT_S), aiohttp.ClientSession(auto_decompress=False) as session:
-                url = self._url or await self._discover(session)
-                told, fresh_s = await _get(session, url)
+            async with asyncio.timeout(WAIT_S):
+                url = self._url or await self._discover()
+                told, fresh_s = await _get(url, self._reach())
             keys = usable(told, self._issuer.algorithms)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeysUnavailable) as error:
+        except (TimeoutError, ValueError, KeysUnavailable) as error:
             self._url = self._issuer.jwks_url  # they may have moved
             why = str(error) or f"no answer within {WAIT_S:g} s"
             self.problem = f"the keys of the issuer {self._issuer.name!r} can't be had: {why}"
@@ -129,7 +129,11 @@ class IssuerKeys:
         if is_withdrawn:
             self.on_withdrawn()
 
-    async def _discover(self, session: aiohttp.ClientSession) -> str:
+    def _reach(self) -> Reach | None:
+        """Where its keys may be, if not the operator but its metadata say it: beside it, and what `reach` allows."""
+        return self.reach.near(self._issuer.issuer) if self._issuer.jwks_url is None else None
+
+    async def _discover(self) -> str:
         """Where the keys are, by the issuer's metadata: of OAuth (its path inserted) or OIDC (appended)."""
         parts = urlsplit(self._issuer.issuer)
         origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
@@ -139,7 +143,7 @@ class IssuerKeys:
             f"{origin}{path}/.well-known/openid-configuration",
         ):
             try:
-                told, _ = await _get(session, url)
+                told, _ = await _get(url, None)
             except KeysUnavailable as error:
                 problem = str(error)
                 continue
@@ -152,21 +156,19 @@ class IssuerKeys:
         raise KeysUnavailable(f"{problem}; if it publishes none, give 'jwks_url'")
 
 
-async def _get(session: aiohttp.ClientSession, url: str) -> tuple[dict[str, Any], float]:
-    """A JSON object, and how long it stays fresh. No redirect is followed: what is asked has a settled address."""
-    async with session.get(url, allow_redirects=False, headers=_HEADERS) as reply:
-        if reply.status != 200:
-            raise KeysUnavailable(f"{url} answered with status {reply.status}")
-        body = b""
-        while len(body) <= BYTES_MAX and (more := await reply.content.read(BYTES_MAX + 1 - len(body))):
-            body += more
-        max_age = _MAX_AGE.search(", ".join(reply.headers.getall("Cache-Control", ())))
-    if len(body) > BYTES_MAX:
-        raise KeysUnavailable(f"{url} answered with more than {BYTES_MAX} bytes")
+async def _get(url: str, reach: Reach | None) -> tuple[dict[str, Any], float]:
+    """A JSON object, and how long it stays fresh."""
+    try:
+        answer = await fetch(url, reach, headers={"Accept": "application/json"})
+    except NotFetched as error:
+        raise KeysUnavailable(f"{url} gave nothing: {error}") from None
+    if answer.status != 200:
+        raise KeysUnavailable(f"{url} answered with status {answer.status}")
+    max_age = _MAX_AGE.search(answer.headers.get("cache-control", ""))
     fresh_s = REFRESH_S if max_age is None else min(max(float(max_age[1]), REFRESH_MIN_S), REFRESH_MAX_S)
     try:
-        return msgspec.json.decode(body, type=dict[str, Any]), fresh_s
-    except (msgspec.DecodeError, RecursionError):
+        return msgspec.json.decode(answer.body, type=dict[str, Any]), fresh_s
+    except (ValueError, RecursionError):
         raise KeysUnavailable(f"{url} did not answer with a JSON object") from None
 
 
@@ -223,12 +225,14 @@ def _prints(keys: Mapping[tuple[str | None, str], PublicKey]) -> set[str]:
 
 
 def is_safe_url(url: str) -> bool:
-    """Whether what comes from a URL can be trusted to: https, or this machine."""
+    """Whether what comes from a URL can be trusted to, and the URL be told: https or this machine, no password."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1"))
+    is_told = url.isprintable() and "@" not in parts.netloc  # in what is said of failures
+    is_here = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return is_told and (parts.scheme == "https" or is_here)
 
 
 def _nothing() -> None:

@@ -15,11 +15,13 @@ import msgspec
 from joserfc import jws
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jws import JWSRegistry
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ...model.auth import ALGORITHMS, Issuer
 from ...model.clock import Clock
+from ...model.outbound import PUBLIC, Reach
 from ...model.principal import Principal
+from ...model.secret import Secret
 from ...model.tenant import DEFAULT_TENANT
 from .jwks import IssuerKeys
 from .proof import Proved, TokenProblem, terms
@@ -56,16 +58,28 @@ class _Taken:
 
 
 class Tokens:
-    """The tokens of some issuers. An issuer that `before` took just so keeps its keys, and what it proved holds on."""
+    """The tokens of some issuers. An issuer that `before` took just so keeps its keys, and what it proved holds on.
 
-    def __init__(self, issuers: Iterable[Issuer], clock: Clock, before: "Tokens | None" = None) -> None:
+    `reach`: where issuers may say that their keys are. With `keeps`, whoever is found has the token that they showed.
+    """
+
+    def __init__(
+        self,
+        issuers: Iterable[Issuer],
+        clock: Clock,
+        before: "Tokens | None" = None,
+        reach: Reach = PUBLIC,
+        *,
+        keeps: bool = False,
+    ) -> None:
+        self._keeps = keeps
         kept = {} if before is None else before._issuers
         self._issuers: dict[str, _Taken] = {}
         for issuer in issuers:
             taken = kept.get(issuer.issuer)
             if taken is None or taken.issuer != issuer:
                 taken = _Taken(issuer, clock)
-            taken.keys.on_withdrawn = self._forget
+            taken.keys.on_withdrawn, taken.keys.reach = self._forget, reach
             self._issuers[issuer.issuer] = taken
         self._terms = frozenset(taken.term for taken in self._issuers.values())
         self._verified: dict[bytes, _Verified] = {}
@@ -137,7 +151,10 @@ class Tokens:
         except (JoseError, ValueError, TypeError, RecursionError):
             # A key without an id may have been exchanged for another.
             return keys if kid is None and keys.can_look else TokenProblem("its signature is wrong")
-        return _read(taken, claims, digest, now_s)
+        found = _read(taken, claims, digest, now_s)
+        if self._keeps and isinstance(found, _Verified):
+            return structs.replace(found, principal=structs.replace(found.principal, token=Secret(token)))
+        return found
 
 
 def _unknown_key(keys: IssuerKeys) -> TokenProblem:

@@ -1,0 +1,173 @@
+"""A caller's own token, exchanged for one that a server takes: the server never sees the first.
+
+The caller's token goes to the one authorization server that the operator named, which knows the hub and judges for whom
+it gives what. With `at`, what it gives is an assertion about the user (an ID-JAG), for which the server's own
+authorization server gives the token.
+Source: RFC 8693; RFC 7523 2.1; the extension enterprise-managed-authorization (ID-JAG).
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from ..model.clock import Clock
+from ..model.errors import CallError, Forbidden, NeedsAccount
+from ..model.outbound import Reach
+from ..model.principal import Principal
+from ..model.showing import OAuthClient, TokenExchange
+from .challenge import NO_CHALLENGE, Challenge, read_challenge
+from .discovery import NotDiscovered, discover_issuer, discover_resource
+from .token import Token
+from .token_endpoint import Granted, NoToken, ask_token
+
+TOKENS_MAX: Final = 10_000
+"""Callers whose tokens are held, over all servers."""
+EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_TYPE: Final = "urn:ietf:params:oauth:token-type:"
+
+
+class ExchangedToken(Token):
+    """What one caller's token is exchanged for at one server."""
+
+    def __init__(self, exchange: TokenExchange, name: str, url: str, clock: Clock, reach: Callable[[], Reach]) -> None:
+        super().__init__(name, clock.monotonic)
+        self._exchange = exchange
+        self._url = url
+        self._reach = reach
+        self._challenge = NO_CHALLENGE
+        self.caller: Principal | None = None
+        """Who called last, with the token that they showed."""
+
+    def is_of(self, exchange: TokenExchange) -> bool:
+        """Whether it is exchanged as configured now."""
+        return self._exchange == exchange
+
+    def hear(self, challenge: Challenge) -> None:
+        """The server said where its metadata is."""
+        self._challenge = challenge
+
+    def refused(self, status: int, header: str) -> CallError | None:
+        """That the server does not take what the authorization server gave."""
+        if status == 401:
+            self.hear(read_challenge(header))
+        return Forbidden(f"The server {self._name!r} refuses what your token was exchanged for", outcome="failed")
+
+    async def _ask(self) -> Granted:
+        token = None if self.caller is None else self.caller.token
+        if token is None:
+            raise NoToken("", "no_token")
+        exchange, client = self._exchange, self._exchange.client
+        form = {"grant_type": EXCHANGE, "subject_token": token.reveal()}
+        form["subject_token_type"] = f"{_TYPE}{exchange.subject}"
+        asked = {"audience": exchange.audience, "resource": client.resource, "scope": client.scope}
+        if exchange.at is None:
+            form["requested_token_type"] = f"{_TYPE}access_token"
+            return await ask_token(client, form | {name: text for name, text in asked.items() if text}, None)
+        there, issuer, resource = await self._server(exchange.at)
+        form["requested_token_type"] = f"{_TYPE}id-jag"
+        asked |= {"audience": exchange.audience or issuer, "resource": client.resource or resource}
+        form |= {name: text for name, text in asked.items() if text}
+        assertion = await ask_token(client, form, None, is_bearer=False)
+        if assertion.issued_token_type != f"{_TYPE}id-jag":
+            raise NoToken("it gave something else than an ID-JAG")
+        form = {"grant_type": BEARER, "assertion": assertion.access_token}
+        if client.scope:
+            form["scope"] = client.scope
+        return await ask_token(there, form, self._reach())
+
+    async def _server(self, at: OAuthClient) -> tuple[OAuthClient, str, str]:
+        """The hub as a client of the server's authorization server; whose that is, and the resource it speaks for."""
+        try:
+            found = await discover_resource(self._url, self._challenge, self._reach())
+            server = await discover_issuer(found.issuers[0], self._reach(), has_pages=False)
+        except NotDiscovered as problem:
+            raise NoToken(str(problem)) from None
+        return (
+            OAuthClient(server.token_url, at.client_id, at.method, at.secret, issuer=server.issuer),
+            server.issuer,
+            found.resource,
+        )
+
+    def _problem(self, why: NoToken) -> CallError:
+        if why.code == "no_token":
+            told = "it is called with what your token is exchanged for, and you showed none"
+            return Forbidden(f"The server {self._name!r} wants to know its users: {told}", outcome="not_sent")
+        if why.code in ("invalid_grant", "invalid_target", "invalid_scope", "invalid_request"):
+            told = f"your token was not exchanged: {why}"
+            return Forbidden(f"The server {self._name!r} can't be called for you: {told}", outcome="not_sent")
+        return super()._problem(why)
+
+
+class ExchangedListing(Token):
+    """What lists are asked with: what the last caller's token is exchanged for, or nothing before there was one."""
+
+    def __init__(self, exchanges: "Exchanges", server: str, name: str, clock: Clock) -> None:
+        super().__init__(name, clock.monotonic)
+        self._exchanges = exchanges
+        self._server = server
+        self._shown: ExchangedToken | None = None
+
+    async def field(self) -> bytes:
+        """The header field, or nothing. Errors: Unavailable."""
+        self._shown = self._exchanges.last(self._server)
+        with suppress(Forbidden):
+            return b"" if self._shown is None else await self._shown.field()
+        return b""
+
+    async def renewed(self, refused: bytes) -> bytes:
+        """Another, if there is one."""
+        with suppress(Forbidden):
+            return b"" if self._shown is None else await self._shown.renewed(refused)
+        return b""
+
+    def refused(self, status: int, header: str) -> CallError | None:
+        """That nobody has called yet whose token could be exchanged."""
+        self._exchanges.heard(self._server, read_challenge(header))
+        told = "its tools are listed for the first whose token is exchanged"
+        return NeedsAccount(f"The server {self._name!r} wants to know its users: {told}")
+
+
+class Exchanges:
+    """All exchanged tokens, by server and caller."""
+
+    def __init__(self, clock: Clock, reach: Callable[[str], Reach]) -> None:
+        self._clock = clock
+        self._reach = reach
+        self._tokens: OrderedDict[tuple[str, str], ExchangedToken] = OrderedDict()
+        self._last: dict[str, ExchangedToken] = {}
+        self._challenges: dict[str, Challenge] = {}
+
+    def token(self, server: str, name: str, url: str, exchange: TokenExchange, caller: Principal) -> ExchangedToken:
+        """What a caller's token is exchanged for at a server, by the token that they show now."""
+        key = (server, caller.owner_key)
+        token = self._tokens.get(key)
+        if token is None or not token.is_of(exchange):
+            token = ExchangedToken(exchange, name, url, self._clock, lambda: self._reach(server))
+            token.hear(self._challenges.get(server, NO_CHALLENGE))
+            self._tokens[key] = token
+            if len(self._tokens) > TOKENS_MAX:
+                self._tokens.popitem(last=False)
+        self._tokens.move_to_end(key)
+        if token.caller is not None and token.caller.credential != caller.credential:
+            token.drop()  # what another token was exchanged for may be more than this one is
+        token.caller = caller
+        if caller.token is not None:
+            self._last[server] = token
+        return token
+
+    def last(self, server: str) -> ExchangedToken | None:
+        """That of whoever called a server last."""
+        return self._last.get(server)
+
+    def listing(self, server: str, name: str) -> ExchangedListing:
+        """What the lists of a server are asked with."""
+        return ExchangedListing(self, server, name, self._clock)
+
+    def heard(self, server: str, challenge: Challenge) -> None:
+        """A server said where its metadata is."""
+        self._challenges[server] = challenge
+        for (whose, _), token in self._tokens.items():
+            if whose == server:
+                token.hear(challenge)
