@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import mcp_types as types
+import msgspec
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
+from msgspec import UnsetType
 from tests.hub.asked import Person
 from tests.hub.bound import house, logical, serving, tool
 from tests.hub.conftest import Running, Start, at, config
@@ -20,9 +22,12 @@ from tests.observe.audit_kit import entries
 
 from concento.app import Hub
 from concento.model.auditing import Audit
+from concento.model.call import ALL, Call, Profile
 from concento.model.config import Address
 from concento.model.guards import Guard, Redaction
 from concento.model.limits import CONFIRM_CHARS_MAX
+from concento.model.principal import ANONYMOUS
+from concento.protocol.jsonrpc import raw
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import ECHO_TOOL, Exchange, asks, legacy_mcp, modern_mcp
 from concento.testing.raw_agent import RawAgent
@@ -203,6 +208,28 @@ async def test_a_servers_own_question_comes_after_the_users_word_and_asks_for_it
             done = (await retry(agent, asked, CALL, {"action": "accept", "content": {"x": "blue"}})).result
             assert "blue" in done["content"][0]["text"]
             assert "confirm" not in done["content"][0]["text"], "what the hub asked is not the server's to know"
+
+
+async def test_a_call_that_is_a_task_from_the_start_shows_the_question_in_it(start: Start) -> None:
+    """As agents of 2025-11-25 make them."""
+    params = {name: raw(value) for name, value in CALL.items()}
+    asks_form = Profile(abilities=frozenset({"elicitation"}))
+    async with ScriptedHttpServer(modern_mcp()) as server:
+        hub = await start(config(at("s", server.url), guards=(SURE,)))
+        await hub.ready("s")
+        tasks = hub.hub.gateway.tasks
+        begun = await tasks.start(Call("tools/call", params, {}, "s__echo", ALL, ANONYMOUS, asks_form))
+        asked = await tasks.result(begun.id, ANONYMOUS)
+        assert (asked.status, server.hits("tools/call")) == ("input_required", [])
+        assert not isinstance(asked.questions, UnsetType)
+        said = {
+            key: raw({"action": "accept", "content": {"confirm": True}}) for key in msgspec.json.decode(asked.questions)
+        }
+        await tasks.update(begun.id, ANONYMOUS, said)
+        done = await tasks.settled(begun.id, ANONYMOUS)
+        assert not isinstance(done.result, UnsetType)
+        assert msgspec.json.decode(done.result)["structuredContent"] == CALL["arguments"]
+        assert len(server.hits("tools/call")) == 1
 
 
 async def test_arguments_are_searched_after_the_user_has_seen_them(start: Start) -> None:

@@ -17,6 +17,7 @@ from tests.hub.test_tasks import Gate, about, handle, over, slow
 from tests.observe.audit_kit import entries
 
 from concento.app import Hub
+from concento.gateway.guarded import AT_ONCE_BYTES
 from concento.model.auditing import Audit
 from concento.model.auth import Auth
 from concento.model.config import Address
@@ -176,6 +177,19 @@ async def test_what_a_server_says_meanwhile_is_searched(start: Start) -> None:
             ]
             assert said == told
             assert messages[0]["params"]["progress"] == 1
+
+
+async def test_a_large_result_is_searched_as_a_small_one(start: Start) -> None:
+    """Beside the event loop, which is not seen from here."""
+    text = "x" * AT_ONCE_BYTES + f" {EMAIL}"
+    async with ScriptedHttpServer(modern_mcp()) as server:
+        hub = await start(config(at("s", server.url), guards=(NO_MAIL, refusing("arguments"))))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            call = {"name": "s__echo", "arguments": {"text": text}}
+            assert (await agent.modern("tools/call", call)).error["code"] == -31007
+            await hub.hub.configure(config(at("s", server.url), guards=(NO_MAIL,)))
+            assert (await agent.modern("tools/call", call)).result["structuredContent"]["text"].endswith(GONE)
 
 
 # -- what is kept back
@@ -474,6 +488,17 @@ async def test_a_question_that_is_kept_back_is_given_up_at_its_server(start: Sta
             reply = await agent.modern("tools/call", CALL, caps={"elicitation": {}})
         assert reply.error["code"] == -31009
         assert len(hub.hub.means.parking) == 0
+
+
+async def test_a_result_that_was_kept_back_is_kept_back_again_and_the_call_runs_once(start: Start) -> None:
+    async with ScriptedHttpServer(modern_mcp()) as server:
+        hub = await start(config(at("s", server.url), guards=(refusing("result"),)))
+        await hub.ready("s")
+        async with RawAgent(hub.mcp) as agent:
+            for _ in range(2):
+                reply = await agent.modern("tools/call", CALL, meta={"dev.concento/idempotencyKey": "k"})
+                assert reply.error["code"] == -31009
+        assert len(server.hits("tools/call")) == 1
 
 
 async def test_a_repeated_key_is_answered_with_what_was_guarded(start: Start) -> None:

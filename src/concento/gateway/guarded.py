@@ -276,7 +276,9 @@ class Guarded:
         if where != "messages":
             names = f": {', '.join(sorted(found))}" if found else ""
             verb = "found something in" if did == "noted" else did
-            self._record.notice(f"The guard {guard.name!r} {verb} the {where}{names}")
+            told = f"The guard {guard.name!r} {verb} the {where}{names}"
+            if told not in (self._record.notices or ()):
+                self._record.notice(told)
 
     async def _verdict(
         self, guard: CompiledGuard, webhook: Webhook, phase: str, said: Mapping[str, Any]
