@@ -467,12 +467,14 @@ async def test_questions_and_their_answers_are_searched(start: Start, kind: Any)
         hub = await start(config(at("s", server.url), guards=(both,)))
         await hub.ready("s")
         async with RawAgent(hub.mcp) as agent:
-            asked = await first_round(agent, call={"name": "s__echo", "arguments": {}})
+            call = {"name": "s__echo", "arguments": {"for": EMAIL}}
+            asked = await first_round(agent, call=call)
             (question,) = asked["inputRequests"].values()
             assert question["params"]["message"] == f"Is it {GONE}?"
             said = {"action": "accept", "content": {"mail": "bob@example.com"}}
-            told = (await retry(agent, asked, {"name": "s__echo", "arguments": {}}, said)).result
+            told = (await retry(agent, asked, call, said)).result
             assert json.loads(told["content"][0]["text"])["content"] == {"mail": GONE}
+            assert told["_meta"]["dev.concento/notices"] == ["The guard 'both' redacted the arguments: email"]
 
 
 async def test_a_question_that_is_kept_back_is_given_up_at_its_server(start: Start) -> None:
