@@ -57,8 +57,5 @@ def _told(hub: Hub, slice: Slice, held: Held) -> dict[str, Any]:
         "hash": held.digest,
         "approved_by": None if pin is None else pin.by or "first seen",
         "diff": differences(b"{}" if pin is None else pin.definition, held.definition),
-        "suspicions": [
-            *_suspicions(held.definition),
-            *([] if like is None else [f"looks like {like[1]} of {like[0]}"]),
-        ],
+        "suspicions": [*_suspicions(held.definition), *looks],
     }

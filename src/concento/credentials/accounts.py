@@ -119,12 +119,21 @@ class UserToken(Token):
             granted = await ask_token(account.client, form, self._accounts.reach(self.place.server))
         except NoToken as error:
             if error.code == "invalid_grant" and self.account is account:
-                await self._accounts.keep(self, structs.replace(account, access_token="", refresh_token=None))
+                return await self._kept_elsewhere(account, error)
             raise
         if self.account is not account:  # connected anew, or disconnected, meanwhile
             raise NoToken("the account was changed meanwhile")
         await self._accounts.keep(self, renewed(account, granted, self._accounts.clock.wall()))
         return granted
+
+    async def _kept_elsewhere(self, account: Account, error: NoToken) -> Granted:
+        """Another hub with the same vault may have refreshed it meanwhile, which spends our refresh token."""
+        self.account = None
+        now = await self.load()
+        if now is not None and now.access_token not in ("", account.access_token):
+            return Granted(now.access_token, expires_in=now.until_s - self._accounts.clock.wall())
+        await self._accounts.keep(self, structs.replace(account, access_token="", refresh_token=None))
+        raise error
 
     def _problem(self, why: NoToken) -> CallError:
         if why.code == "no_account":
@@ -198,6 +207,12 @@ class Accounts:
         """Find out who is connected where."""
         for place in await self.vault.places(KIND):
             self._holders.setdefault(place.server, {})[place] = None
+
+    async def all(self) -> list[tuple[Place, Account]]:
+        """Every account that can be opened, by server and holder."""
+        places = sorted(await self.vault.places(KIND), key=lambda place: (place.server, place.tenant, place.holder))
+        tokens = [(place, await self.at(place, place.server).load()) for place in places]
+        return [(place, account) for place, account in tokens if account is not None]
 
     def token(self, server: str, name: str, principal: Principal) -> UserToken:
         """The token of a user at a server."""
