@@ -269,6 +269,7 @@ class Hub:
         await self.gateway.tasks.close()
         await self.gateway.shadows.close()
         await self.gateway.finder.close()
+        await self.gateway.webhooks.close()
         self.means.parking.close()
         await self.upstreams.close()
         for grant in self.means.grants.values():

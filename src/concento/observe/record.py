@@ -4,28 +4,47 @@ Log line, metric and (later) audit, span and usage are made from the same record
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from ..model import meta
 from ..model.call import Call, Failure, Reply
 from ..model.clock import Clock, SystemClock
-from ..model.errors import CallError, Forbidden, NeedsScope, Quarantined, RateLimited
+from ..model.errors import CallError, Forbidden, NeedsScope, Quarantined, RateLimited, Unguarded, Withheld
 from ..policy.limits import Lease
 from ..protocol.jsonrpc import read_string
 
-Decided = Literal["allow", "hidden", "unknown", "invalid", "forbidden", "needs_scope", "rate_limited", "quarantined"]
+Decided = Literal[
+    "allow", "hidden", "unknown", "invalid", "forbidden", "needs_scope", "rate_limited", "quarantined", "withheld"
+]
 """What was decided of a call. `hidden`: there is such a thing, but not for this caller, who is told what `unknown` is
-told. `invalid`: its arguments do not fit the tool."""
+told. `invalid`: its arguments do not fit the tool. `withheld`: it ran, and a guard keeps its result."""
 
 _DECIDED: Final[dict[type[CallError], Decided]] = {
     Forbidden: "forbidden",
     NeedsScope: "needs_scope",
     RateLimited: "rate_limited",
     Quarantined: "quarantined",
+    Unguarded: "forbidden",
+    Withheld: "withheld",
 }
 
 End = Literal["ok", "tool_error", "error", "refused", "cancelled"]
+
+Did = Literal["asked", "confirmed", "redacted", "noted", "refused", "withheld", "replaced", "failed"]
+"""What a guard did. `asked`: the user, who has not answered yet; `failed`: it could not be asked itself."""
+
+
+class Act(Struct, omit_defaults=True):
+    """What a guard did about a call: with what of it, and what detectors found how often. Never what that was."""
+
+    guard: str
+    did: Did
+    where: str = ""
+    found: dict[str, int] = {}
 
 
 class Record:
@@ -40,6 +59,7 @@ class Record:
         "decision",
         "duration_s",
         "end",
+        "guards",
         "intent",
         "lease",
         "notices",
@@ -78,6 +98,8 @@ class Record:
         """What its limits want back at the end."""
         self.notices: list[str] | None = None
         """What its caller should know beside the result."""
+        self.guards: list[Act] | None = None
+        """What guards did."""
         self.duration_s = 0.0
 
     def replied(self, reply: Reply) -> None:
@@ -104,6 +126,16 @@ class Record:
         if self.notices is None:
             self.notices = []
         self.notices.append(text)
+
+    def guarded(self, guard: str, did: Did, where: str = "", found: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Note what a guard did. What it did before in the same way counts together."""
+        if self.guards is None:
+            self.guards = []
+        for act in self.guards:
+            if (act.guard, act.did, act.where) == (guard, did, where):
+                act.found = {name: act.found.get(name, 0) + found.get(name, 0) for name in {**act.found, **found}}
+                return
+        self.guards.append(Act(guard, did, where, dict(found)))
 
     def cancelled(self) -> None:
         """The agent gave up, or went away."""
