@@ -46,9 +46,11 @@ class Browser:
                 return Page(url, 0, "", went)
             went.append(url)
             async with self._session.request(method, url, data=form, allow_redirects=False) as reply:
-                if reply.status not in (302, 303, 307):
-                    return Page(url, reply.status, await reply.text(), went)
-                url, method, form = urljoin(url, reply.headers["Location"]), "GET", None
+                text = await reply.text()
+                onward = reply.headers.get("Location") or _onward(text)
+                if onward is None:
+                    return Page(url, reply.status, text, went)
+                url, method, form = urljoin(url, onward), "GET", None
         raise AssertionError(f"it never ends: {went}")
 
     async def press(self, page: Page, until: str = "\0") -> Page:
@@ -60,3 +62,9 @@ class Browser:
         """Open a link and go on to the end."""
         page = await self.open(url)
         return await self.press(page) if "<form" in page.text else page
+
+
+def _onward(text: str) -> str | None:
+    """Where a page sends the browser by itself."""
+    found = re.search(r"<meta http-equiv=refresh content='0;url=([^']*)'>", text)
+    return None if found is None else unescape(found[1])
