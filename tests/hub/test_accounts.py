@@ -308,7 +308,7 @@ async def test_pages_take_no_framing_no_scripts_and_no_foreign_forms(notes: Note
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
         assert "form-action 'self';" in policy
-        assert reply.headers["Referrer-Policy"] == "no-referrer"
+        assert reply.headers["Referrer-Policy"] == "same-origin"
         assert "HttpOnly" in reply.headers["Set-Cookie"]
         assert "SameSite=Lax" in reply.headers["Set-Cookie"]
 

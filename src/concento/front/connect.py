@@ -141,7 +141,7 @@ _POLICY: Final = (
 )
 _GUARDS: Final = (
     ("cache-control", "no-store"),
-    ("referrer-policy", "no-referrer"),
+    ("referrer-policy", "same-origin"),  # with none at all, browsers send the form with the origin `null`
     ("x-content-type-options", "nosniff"),
 )
 
