@@ -184,6 +184,23 @@ async def test_with_another_key_nothing_opens_and_users_connect_again(notes: Not
     assert any("sealed with a key" in note for note in second.hub.notes)
 
 
+async def test_what_was_granted_for_one_place_is_not_shown_at_another(notes: Notes, hubs: Hubs, tmp_path: Path) -> None:
+    hub = await hubs.start(configured(notes, tmp_path))
+    await User(hub, "alice").call("connect_account", server="notes")
+    await hub.ready("notes")
+    async with notes_server(free_port()) as elsewhere:
+        await hub.hub.configure(configured(elsewhere, tmp_path))
+        state = hub.hub.current
+        await until(lambda: state.snapshot.slices["notes"].health.state == "waiting", "it is another server now")
+        alice = User(hub, "alice")
+        await alice.call("connect_account", server="notes")
+        await hub.ready("notes")
+        assert await alice.says() == "alice"
+        assert len(alice.asked) == 1
+        assert not set(elsewhere.seen) & {f"Bearer {token}" for token in notes.people.access_tokens}
+        assert elsewhere.people.signed_in[0]["for"] == [elsewhere.url]
+
+
 async def test_disconnecting_revokes_and_the_next_call_asks_again(notes: Notes, hubs: Hubs, tmp_path: Path) -> None:
     hub = await hubs.start(configured(notes, tmp_path))
     alice = User(hub, "alice")
