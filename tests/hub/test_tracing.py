@@ -165,7 +165,9 @@ async def test_an_agent_over_standard_streams_is_traced_too(
     try:
         for line in lines:
             process.stdin.write(line + b"\n")
-            assert "result" in json.loads(await process.stdout.readline())
+            while "id" not in (answer := json.loads(await process.stdout.readline())):
+                pass  # it tells of changes meanwhile
+            assert "result" in answer
         await until(lambda: len(collector.of(CLIENT)) == 1, "the spans of the call")
         process.stdin.close()
         assert await process.wait() == 0

@@ -1,15 +1,15 @@
 """Have a server answer: which of its replicas and links, under which state, and what its reply means for the caller."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import structs
 
 from ..catalog.view import chosen
 from ..model import meta
-from ..model.attempt import SHORT_S, kind_of
+from ..model.attempt import SHORT_S, Waited, kind_of
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
 from ..model.errors import CallError, NeedsAccount
 from ..model.limits import INPUT_WAIT_S
@@ -21,6 +21,7 @@ from ..upstream.server import Upstream
 from . import affinity, inputs
 from .accounts import opened, to_connect
 from .deliver import deliver
+from .guarded import guarding
 from .meant import chosen_before
 from .own_questions import NOTHING, asking, with_answers
 from .resolve import RESOLVE, Target
@@ -30,6 +31,7 @@ from .told import with_meta
 if TYPE_CHECKING:
     from .call import Gateway
 
+_T = TypeVar("_T")
 _ONLY: Final = (0,)
 
 
@@ -51,19 +53,23 @@ async def ask(
         objection = _judged(gateway, target, call, record)
         if objection is not None:
             return objection
-        if (written := gateway.gate.intent(record)) is not None:
-            began_s = gateway.records.now()
-            await written
-            record.waited("audit", began_s, gateway.records.now())
-    upstream = gateway.upstreams.get(target.binding.server.key)
-    attempts = _planned(upstream, target, call) if replica is None else (replica,)
-    request, handle, answered = target.request, None, NOTHING
+    answered = NOTHING
     if call.state is not None:
         call, answered = with_answers(call, target.alias, gateway.seal, gateway.wall())
         if answered:
-            request = structs.replace(request, answers=None)
-            await opened(gateway, upstream.server, call, answered)
-    plain = call
+            target = structs.replace(target, request=structs.replace(target.request, answers=None))
+            await opened(gateway, target.binding.server, call, answered)
+    guarded = guarding(gateway, target, call, record) if gateway.current.snapshot.guards else None
+    if guarded is not None:
+        passed = await _timed(gateway, record, "guard", guarded.before(answered))
+        if isinstance(passed, Result):
+            return passed
+        target, notify = passed, guarded.hearing(notify)
+    if not is_admitted and (written := gateway.gate.intent(record)) is not None:
+        await _timed(gateway, record, "audit", written)
+    upstream = gateway.upstreams.get(target.binding.server.key)
+    attempts = _planned(upstream, target, call) if replica is None else (replica,)
+    request, handle, plain = target.request, None, call
     if meta.SESSION in call.meta:
         call, handle = affinity.in_session(upstream, call, gateway.seal)
         request = structs.replace(request, meta=call.meta)
@@ -83,6 +89,8 @@ async def ask(
         reply = await deliver(gateway, upstream, attempts, partition, target.binding, request, call, notify, record)
     except NeedsAccount as needed:
         return to_connect(gateway, upstream.server, plain, answered, needed)
+    if guarded is not None:
+        reply = await _timed(gateway, record, "guard", guarded.after(reply))
     if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
         reply = _with_questions(gateway, reply, call, target.alias, record)
     elif isinstance(reply, Result) and reply.kind == TASK:
@@ -104,6 +112,20 @@ def _judged(gateway: "Gateway", target: Target, call: Call, record: Record) -> R
     if objection is not None or now() - began_s > SHORT_S:
         record.waited("policy", began_s, now(), None if objection is None else "invalid")
     return objection
+
+
+async def _timed(gateway: "Gateway", record: Record, what: Waited, work: Awaitable[_T]) -> _T:
+    """Something beside the servers that a call waits for: noted if it takes long, or ends the call."""
+    now = gateway.records.now
+    began_s = now()
+    try:
+        done = await work
+    except CallError as error:
+        record.waited(what, began_s, now(), kind_of(error))
+        raise
+    if now() - began_s > SHORT_S:
+        record.waited(what, began_s, now())
+    return done
 
 
 def _planned(upstream: Upstream, target: Target, call: Call) -> Sequence[int]:

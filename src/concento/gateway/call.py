@@ -33,6 +33,7 @@ from .shadow import Shadows, shadowed
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
 from .tasks import CallTasks
 from .told import with_meta
+from .webhooks import Webhooks
 
 Arm = tuple[str, str]
 """Of an experiment: the logical tool's key, and the bound tool."""
@@ -75,6 +76,7 @@ class Gateway:
         self.promotions = Promotions(store, records.wall)
         self.finder = Finder(store, deadlines.now, on_problem)
         self.once = Once(deadlines.now)
+        self.webhooks = Webhooks(records.wall)
         self.turns: dict[str, int] = {}
         """How often each logical tool was called."""
         self.last_arms: dict[tuple[str, str], Arm] = {}

@@ -4,26 +4,33 @@ Log line, metric and (later) audit, span and usage are made from the same record
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal, Protocol
+
+from msgspec import Struct
 
 from ..model.attempt import TOOL_ERROR, WAITS_MAX, Attempt, Wait, Waited, kind_of, new_span
 from ..model.call import Call, Failure, Reply
 from ..model.clock import Clock, SystemClock
 from ..model.config import Server
-from ..model.errors import CallError, Forbidden, NeedsScope, Quarantined, RateLimited
+from ..model.errors import CallError, Forbidden, NeedsScope, Quarantined, RateLimited, Unguarded, Withheld
 from ..policy.limits import Lease
 from ..protocol.trace_context import TraceContext, read_context, write_parent
 
-Decided = Literal["allow", "hidden", "unknown", "invalid", "forbidden", "needs_scope", "rate_limited", "quarantined"]
+Decided = Literal[
+    "allow", "hidden", "unknown", "invalid", "forbidden", "needs_scope", "rate_limited", "quarantined", "withheld"
+]
 """What was decided of a call. `hidden`: there is such a thing, but not for this caller, who is told what `unknown` is
-told. `invalid`: its arguments do not fit the tool."""
+told. `invalid`: its arguments do not fit the tool. `withheld`: it ran, and a guard keeps its result."""
 
 _DECIDED: Final[dict[type[CallError], Decided]] = {
     Forbidden: "forbidden",
     NeedsScope: "needs_scope",
     RateLimited: "rate_limited",
     Quarantined: "quarantined",
+    Unguarded: "forbidden",
+    Withheld: "withheld",
 }
 
 End = Literal["ok", "tool_error", "error", "refused", "cancelled"]
@@ -32,6 +39,18 @@ Origin = tuple[str, str]
 """A span elsewhere that this one has to do with: its trace's id and its own."""
 TRIES_MAX: Final = 64
 """Attempts kept of one call; more are counted only."""
+
+Did = Literal["asked", "confirmed", "redacted", "noted", "refused", "withheld", "replaced", "failed"]
+"""What a guard did. `asked`: the user, who has not answered yet; `failed`: it could not be asked itself."""
+
+
+class Act(Struct, omit_defaults=True):
+    """What a guard did about a call: with what of it, and what detectors found how often. Never what that was."""
+
+    guard: str
+    did: Did
+    where: str = ""
+    found: dict[str, int] = {}
 
 
 class Record:
@@ -48,6 +67,7 @@ class Record:
         "duration_s",
         "end",
         "failed_as",
+        "guards",
         "input_wait_s",
         "intent",
         "lease",
@@ -110,6 +130,8 @@ class Record:
         """What its limits want back at the end."""
         self.notices: list[str] | None = None
         """What its caller should know beside the result."""
+        self.guards: list[Act] | None = None
+        """What guards did."""
         self.duration_s = 0.0
 
     def replied(self, reply: Reply) -> None:
@@ -139,6 +161,16 @@ class Record:
         if self.notices is None:
             self.notices = []
         self.notices.append(text)
+
+    def guarded(self, guard: str, did: Did, where: str = "", found: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Note what a guard did. What it did before in the same way counts together."""
+        if self.guards is None:
+            self.guards = []
+        for act in self.guards:
+            if (act.guard, act.did, act.where) == (guard, did, where):
+                act.found = {name: act.found.get(name, 0) + found.get(name, 0) for name in {**act.found, **found}}
+                return
+        self.guards.append(Act(guard, did, where, dict(found)))
 
     def cancelled(self) -> None:
         """The agent gave up, or went away."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from ...model.call import Call
 from ...model.principal import Principal
-from ..record import Record
+from ..record import Act, Record
 
 Kind = Literal["call", "intent", "refused", "changed", "opened", "closed", "gap", "pruned"]
 """`call`: one that ended. `intent`: one that is about to be sent (strict). `refused`: somebody was not let in.
@@ -74,6 +74,8 @@ class Entry(Struct, omit_defaults=True):
     """How often the same was refused within a second; how many entries were lost, or pruned."""
     upto: int = 0
     """The last place that was pruned; the last number that was lost."""
+    guards: list[Act] = []
+    """What guards did: with what of the call, and how often which detectors found something."""
     hash: str = ""
     """Of the last entry that was pruned."""
 
@@ -157,6 +159,8 @@ def of_call(record: Record, kind: Kind, number: int, text: bytes, callers: Calle
     )
     if record.rule:
         entry.rule = _short(record.rule)
+    if record.guards:
+        entry.guards = record.guards
     if text:
         entry.arguments = hashlib.sha256(text).hexdigest()
     if kind == "call":

@@ -123,6 +123,8 @@ class _Maker:
             attributes[names.CLIENT_ADDRESS] = call.address
         if record.attempts > 1:
             attributes[names.ATTEMPTS] = record.attempts
+        if record.guards is not None:
+            attributes[names.GUARDS] = ", ".join(f"{act.guard}: {act.did}" for act in record.guards)[:CHARS_MAX]
         if record.input_wait_s is not None:
             attributes[names.INPUT_WAIT] = int(record.input_wait_s * 1000)
         _add_end(attributes, record.failed_as, record.code)
