@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
+from . import __version__
 from .control.federation import Federation
 from .credentials.accounts import Accounts, Change
 from .credentials.connecting import Connecting, Site
@@ -45,6 +46,7 @@ from .observe.audit import AuditLog
 from .observe.experiments import Experiments
 from .observe.metrics import Metrics, Reading
 from .observe.record import Record, Records, Sink
+from .observe.servers import Children, LoopLag, server_readings
 from .observe.traces import Tracing
 from .policy.decide import policy_of
 from .policy.limits import WRITES_MAX, Limits
@@ -79,7 +81,7 @@ class Hub:
         secrets: "Secrets",
         audit: AuditLog | None = None,
     ) -> None:
-        clock = SystemClock()
+        self._clock = clock = SystemClock()
         self.store = store
         self.metrics = metrics
         self.notes: dict[str, None] = {}
@@ -144,7 +146,10 @@ class Hub:
         self._sinks = sinks
         self._tasks = Tasks("the hub")
         self.accounts.on_change = self._account_changed
+        self._lag = LoopLag(asyncio.get_running_loop().call_later, clock.monotonic)
         metrics.read_gauges(self._gauges)
+        metrics.read_gauges(self._lag.readings)
+        metrics.read_slow_gauges(Children(self.upstreams).readings)
 
     @classmethod
     async def create(
@@ -182,6 +187,7 @@ class Hub:
         if config.vault_keys[1:]:
             hub._tasks.start(hub._rotate())
         await hub.gateway.tasks.recover()
+        hub._lag.start()
         hub._tasks.start(hub._reap())
         hub._tasks.start(hub._keep_up())
         hub._tasks.start(hub._renew())
@@ -269,6 +275,7 @@ class Hub:
     async def close(self, drain_s: float = limits.DRAIN_S) -> int:
         """Stop in order: agents first, then servers, then the store. Returns how many calls had to be cut."""
         cut = 0
+        self._lag.stop()
         if self.listener is not None:
             self.listener.draining = True
             self.listening.end_all()
@@ -377,7 +384,7 @@ class Hub:
 
     def _gauges(self) -> Iterator[Reading]:
         yield "concento_calls_in_flight", "Calls running now", {}, self.records.in_flight
-        yield "concento_reload_failures", "Configurations refused since the start", {}, self.reload_failures
+        yield "concento_reload_failures_total", "Configurations refused since the start", {}, self.reload_failures
         yield "concento_sessions", "Legacy sessions open now", {}, len(self.sessions)
         if self.audit is not None:
             yield from self.audit.readings()
@@ -386,18 +393,22 @@ class Hub:
         yield "concento_streams", "Listen streams open now", {}, len(self.listening)
         if self.listener is not None:
             yield "concento_connections", "Agents' connections open now", {}, self.listener.connections
-            yield "concento_streams_overflowed", "Streams cut for a slow reader", {}, self.listener.overflowed
+            yield "concento_streams_overflowed_total", "Streams cut for a slow reader", {}, self.listener.overflowed
             for status, count in tuple(self.listener.refusals.items()):
-                yield "concento_refused", "Requests refused on their head", {"status": str(status)}, count
+                yield "concento_refused_total", "Requests refused on their head", {"status": str(status)}, count
+        for cache, count in self.current.snapshot.cached().items():
+            yield "concento_cache_entries", "Entries of a cache", {"cache": cache}, count
+        yield "concento_info", "Which hub this is", {"version": __version__}, 1.0
+        yield "concento_tasks", "Calls that run as tasks of the hub's now", {}, len(self.gateway.tasks)
+        yield "concento_parked", "Calls that wait for input at their server now", {}, len(self.means.parking)
+        yield "concento_shadows_skipped_total", "Copies of calls not made", {}, self.gateway.shadows.skipped
         for alias, slice in self.current.snapshot.slices.items():
             health = slice.health
             labels = {"server": alias}
             yield "concento_server_up", "Whether a server is ready, or asleep", labels, float(health.state in WELL)
             yield "concento_server_asleep", "Whether it sleeps", labels, float(health.state == "asleep")
             yield "concento_server_stale", "Whether its lists are stale", {"server": alias}, float(health.stale)
-        for upstream in self.upstreams:
-            labels = {"server": upstream.server.alias}
-            yield "concento_server_in_flight", "Calls at a server now", labels, upstream.in_flight
+        yield from server_readings(self.upstreams, self._clock)
 
 
 class Secrets:

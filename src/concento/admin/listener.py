@@ -189,7 +189,7 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         return JSONResponse(found) if found is not None else JSONResponse({"error": "no such trace is kept"}, 404)
 
     async def metrics(_: Request) -> Response:
-        return Response(hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await hub.metrics.scraped(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "live"})

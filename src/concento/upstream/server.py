@@ -130,6 +130,11 @@ class Upstream:
         """Calls that wait in line for a place."""
         return self._places.waiting
 
+    @property
+    def beside_pid(self) -> int | None:
+        """The program that runs beside its URL."""
+        return None if self._beside is None or self._beside_since_s is None else self._beside.pid
+
     def health(self) -> Health:
         """Ready as soon as one replica is, else asleep if one may be woken; else the first replica's condition."""
         by_state = {replica.state: replica for replica in reversed(self.replicas)}
