@@ -39,6 +39,7 @@ MENU: Final = {
         "limits",
         "tenants",
         "audit",
+        "observe",
         "security",
         "deploy",
         "troubleshoot",

@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from .common import config_option, fail, json_option, put_json, put_table, read_config, tell
-from .talk import with_hub
+from .talk import Talk, with_hub
 
 _BAR_CHARS: Final = 40
 _SHOWN: Final = ("concento.server", "concento.replica", "concento.decision", "concento.rule", "mcp.protocol.version")
@@ -15,7 +15,7 @@ _SHOWN: Final = ("concento.server", "concento.replica", "concento.decision", "co
 
 
 @click.command(name="traces")
-@click.argument("trace", required=False, help="The id of one trace, as errors tell it in `data.traceId`.")
+@click.argument("trace", required=False, help="The id of one trace, as errors tell it in `data.traceId`, or `last`.")
 @click.option("--server", metavar="ALIAS", help="Only calls that one server was chosen for.")
 @click.option("--tool", metavar="NAME", help="Only calls of a tool, by the server's own name.")
 @click.option(
@@ -33,24 +33,38 @@ def command(trace: str | None, config: str | None, as_json: bool, limit: int, **
     \b
     Example:
       concento traces --outcome error
-      concento traces 0af7651916cd43dd8448eb211c80319c
+      concento traces last --server time
     """
+    asked = {name: f"{value:g}" if isinstance(value, float) else value for name, value in wanted.items() if value}
+    asked["limit"] = str(limit)
     if trace is None:
-        asked = {name: f"{value:g}" if isinstance(value, float) else value for name, value in wanted.items() if value}
-        told = with_hub(read_config(config), lambda talk: talk.traces({**asked, "limit": str(limit)}))
+        told = with_hub(read_config(config), lambda talk: talk.traces(asked))
         put_json(told) if as_json else _list(told["traces"])
         return
     id = trace.lower()
-    if not re.fullmatch("[0-9a-f]{32}", id):
-        raise click.UsageError(f"{trace[:64]!r} is no trace id: it has 32 digits of 0-9 and a-f")
-    found = with_hub(read_config(config), lambda talk: talk.trace(id))
+    if id != "last" and not re.fullmatch("[0-9a-f]{32}", id):
+        raise click.UsageError(f"{trace[:64]!r} is no trace id: it has 32 digits of 0-9 and a-f, or is `last`")
+    if id != "last" and len(asked) > 1:
+        raise click.UsageError(f"--{next(iter(asked)).replace('_', '-')} chooses among traces; leave it out with an id")
+    found = with_hub(read_config(config), lambda talk: _one(talk, id, asked))
     if found is None:
-        fail(f"no trace {id} is kept; `telemetry.traces` says which are, `concento traces` lists them")
+        sought = "such trace" if id == "last" else f"trace {id}"
+        fail(f"no {sought} is kept; `telemetry.traces` says which are, `concento traces` lists them")
     if as_json:
         put_json(found)
         return
     for call in found["calls"]:
         _draw(call)
+
+
+async def _one(talk: Talk, id: str, asked: dict[str, str]) -> dict[str, Any] | None:
+    """One trace: that of an id, or the newest that fits."""
+    if id == "last":
+        newest = (await talk.traces({**asked, "limit": "1"}))["traces"]
+        if not newest:
+            return None
+        id = newest[0]["trace"]
+    return await talk.trace(id)
 
 
 def _list(traces: list[dict[str, Any]]) -> None:
