@@ -100,7 +100,7 @@ async def deliver(
     except TimeoutError:
         upstream.failed(record.replica)
         late = TimedOut(f"The server {upstream.server.alias!r} did not answer within {timeout_s:g} s")
-        if record.tries:
+        if record.tries and record.tries[-1].ended_s is None:
             record.tries[-1].ended(late, deadlines.now())
         raise late from None
     finally:
