@@ -13,7 +13,7 @@ from tests.hub.conftest import Start, at, child, config, start
 
 from concento.model.call import ALL, NO_ABILITIES, Call, Failure, Result
 from concento.model.config import ChildReplica, Server, UrlReplica
-from concento.model.errors import TimedOut
+from concento.model.errors import BadReply, TimedOut
 from concento.model.limits import LABELS_MAX, LABELS_PER_SERVER_MAX
 from concento.model.principal import Principal
 from concento.observe.metrics import Metrics
@@ -142,6 +142,20 @@ async def test_memory_and_processor_time_of_a_child_are_told_with_those_it_start
     assert found["concento_child_processes"] == 2
     assert found["concento_child_resident_bytes"] > 4 * 1024 * 1024
     assert found["concento_child_cpu_seconds_total"] > 0
+
+
+def test_an_error_of_a_private_kind_counts_as_what_it_is_a_kind_of() -> None:
+    class _Stale(BadReply):
+        pass
+
+    metrics = Metrics()
+    record = note(metrics, "echo")
+    record.failed(_Stale("gone"))
+    record.tries[0].ended(_Stale("gone"), 1.0)
+    metrics(record)
+    for name in (SERVED, ASKED):
+        kinds = {dict(labels)["error_type"] for labels in samples(metrics, f"{name}_count")}
+        assert kinds == {"", "BadReply"}
 
 
 async def test_breakers_places_and_connections_are_told_as_they_are(start: Start) -> None:

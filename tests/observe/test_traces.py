@@ -9,6 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from msgspec import Raw
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
 from tests.hub.conftest import Start, at, config, start
 
 from concento.admin.listener import AdminListener
@@ -18,7 +22,7 @@ from concento.model.errors import BadReply
 from concento.model.principal import ANONYMOUS
 from concento.model.tracing import Traces
 from concento.observe.record import Record, Records
-from concento.observe.traces import Tracing
+from concento.observe.traces import Tracing, export, otlp
 from concento.observe.traces import kept as keeping
 from concento.observe.traces.kept import SPACE, KeptTraces
 from concento.observe.traces.sampling import ALWAYS_A_SECOND_MAX, Sampling
@@ -165,6 +169,22 @@ def test_what_is_written_of_a_parent_is_read_as_it_was(trace: int, span: int, sa
 def test_no_text_breaks_the_reading_of_a_parent(text: str) -> None:
     read = read_parent(text)
     assert read is None or text.startswith(text[:3] + read.trace)
+
+
+def test_spans_are_encoded_as_the_sdk_would_encode_its_own() -> None:
+    record = Record(call({"traceparent": Raw(b'"00-%b-b7ad6b7169203331-01"' % TRACE.encode())}), 1.0, 2.0)
+    record.traced = True
+    record.server, record.tool, record.attempts = "s", "echo", 2
+    record.link("1" * 32, "2" * 16)
+    record.waited("policy", 1.0, 1.5, "RateLimited")
+    record.attempt(SERVER, 0, 1.0).ended(BadReply("no"), 2.0)
+    trace = trace_of(record, "error")
+    trace.state = "a=1"
+    resource = Resource.create({"service.name": "x"})
+    theirs = [export.readable(trace, span, resource) for span in trace.spans]
+    ours = otlp.request_of([(trace, span) for span in trace.spans], theirs[0])
+    assert ExportTraceServiceRequest.FromString(ours) == encode_spans(theirs)
+    assert hasattr(OTLPSpanExporter(), "_client")  # else each span costs three times as much
 
 
 # -- what the operator is told

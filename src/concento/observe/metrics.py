@@ -36,7 +36,8 @@ _KNOWN_METHODS = frozenset(
     }
     | SKILLS_METHODS
 )
-_KNOWN_CODES = frozenset({-32700, -32600, -32601, -32602, -32603, -32002, -32020, -32021, -32022, -32042})
+_KNOWN_CODES = frozenset(map(str, (-32700, -32600, -32601, -32602, -32603, -32002, -32020, -32021, -32022, -32042)))
+"""Codes that the protocol gives a meaning to."""
 
 LABELS: Final[Mapping[str, str]] = {
     "method": "the MCP method, such as `tools/call`; `other` for one the hub does not know",
@@ -268,6 +269,6 @@ def _method(method: str) -> str:
 
 def _kind(failed: str | None) -> str | None:
     """An error's kind as a label: codes that servers made up are one."""
-    if failed is None or failed[0].isalpha():
+    if failed is None or failed in _KNOWN_CODES or failed.replace("_", "").isalpha():
         return failed
-    return failed if int(failed) in _KNOWN_CODES else OTHER
+    return OTHER

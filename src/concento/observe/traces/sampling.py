@@ -29,7 +29,8 @@ class Sampling:
         self._is_on = traces is not None
         self._is_off = self._ratio == 0 and bool(environment.get(SAMPLER, "").strip())
         self._slow_s = 0.0 if traces is None else traces.slow_ms / 1000
-        self._bound = int(self._ratio * _LOW)
+        self._below = f"{min(int(self._ratio * _LOW), _LOW - 1):016x}"
+        """What the second half of a trace's id is less than, as text, if it is of the part that is kept."""
         self._second = 0
         self._left = 0
         self._left_always = 0
@@ -43,7 +44,7 @@ class Sampling:
         record.traced = True
         if record.parent is not None and self._asks_parent:
             record.sampled = record.parent.sampled
-        elif self._bound and (self._bound >= _LOW or int(record.trace_id[16:], 16) < self._bound):
+        elif self._ratio == 1 or record.trace_id[16:] < self._below:
             record.sampled = True
         elif self._few:
             record.sampled = self._is_one_of_few(record.started_s)
