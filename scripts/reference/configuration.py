@@ -102,8 +102,12 @@ BESIDE: Final[dict[str, dict[str, str]]] = {
     "credentials.exchange.issuer": {**TOKENS, "private_key": '"${file:secrets/client.pem}"'},
     **{f"credentials.exchange.at.{name}": AT for name in ("client_id", "client_secret", "method")},
     "credentials.exchange.at.private_key": {"client_id": "concento"},
-    "credentials.user.client_secret": {"client_id": "concento"},
-    "credentials.user.method": {"client_id": "concento", "client_secret": SECRET},
+    "credentials.user.client_secret": {"client_id": "concento", "issuer": '"https://login.example.com"'},
+    "credentials.user.method": {
+        "client_id": "concento",
+        "client_secret": SECRET,
+        "issuer": '"https://login.example.com"',
+    },
     "auth.jwt[]": {
         "name": "company",
         "issuer": "https://login.example.com",

@@ -61,6 +61,8 @@ from .upstream.tasks import Tasks
 _ERAS = "eras"
 REAP_EVERY_S = 30.0
 NOTES_MAX = 1000
+ACCOUNTS_WAIT_S = 10.0
+"""How long the end of the hub waits for refreshes of users' tokens."""
 KEEP_UP_S = 1.0
 """How often it is looked whether keys, tokens and certificates are still what they were."""
 
@@ -91,7 +93,7 @@ class Hub:
         self.accounts = Accounts(self.vault, clock, self._reach)
         self.connecting = Connecting(self.accounts, self._note)
         self.means = Means(self.watchdog, Parking(clock.monotonic), eras, accounts=self.accounts)
-        self.means.exchanges = Exchanges(clock, self._reach)
+        self.exchanges = self.means.exchanges = Exchanges(clock, self._reach)
         self.upstreams = Upstreams(self.means, clock)
         self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
         self.audit = audit
@@ -191,6 +193,7 @@ class Hub:
             self.audit.configure(config.audit)
         self.vault.use(config.vault_keys or (await kept_key(self.store, "vault"),))
         self.connecting.configure(_sites(config), self._base_url(config))
+        self.exchanges.forget([server.key for server in config.servers.values() if server.exchange is not None])
         await self.federation.configure(config)
         await self.gateway.finder.configure(config.search)
         self.limits.configure({"": config.limits, **{tenant.name: tenant.limits for tenant in config.tenants.values()}})
@@ -252,7 +255,9 @@ class Hub:
             return False
         slices = self.current.snapshot.slices.values()
         return all(
-            slice.health.state in WELL and slice.inventory is not None for slice in slices if slice.server.required
+            slice.health.state in WELL and (slice.inventory is not None or slice.health.state == "waiting")
+            for slice in slices
+            if slice.server.required
         )
 
     async def close(self, drain_s: float = limits.DRAIN_S) -> int:
@@ -272,6 +277,7 @@ class Hub:
         await self.gateway.webhooks.close()
         self.means.parking.close()
         await self.upstreams.close()
+        await self.accounts.close(ACCOUNTS_WAIT_S)
         for grant in self.means.grants.values():
             await grant.close()
         self.watchdog.close()
@@ -343,11 +349,13 @@ class Hub:
 
     def _account_changed(self, place: Place, change: Change, relist: bool) -> None:
         """Have the links of a user follow what they connected, and have it in the audit record."""
-        gone = change == "disconnected"
+        slice = self.current.snapshot.slices.get(place.server)
+        relist = relist or slice is None or slice.inventory is None
+        gone = change in ("disconnected", "reconnected")
         self._tasks.start(
             self.upstreams.account_changed(place.server, place.tenant, place.holder, gone=gone, relist=relist)
         )
-        if self.audit is not None:
+        if self.audit is not None and change != "noticed":
             by = Principal(subject=place.holder, tenant=place.tenant, proof="local")
             self.audit.changed(by, f"accounts/{change}", place.server, "")
 

@@ -12,13 +12,14 @@ from ..catalog.view import TenantView, chosen
 from ..credentials.connecting import Connecting
 from ..model import meta
 from ..model.call import Call, Notify, Reply, Result
-from ..model.errors import CallError, InvalidParams, Unavailable
+from ..model.errors import CallError, InvalidParams, NeedsAccount, Unavailable
 from ..model.extensions import SKILLS_METHODS
 from ..observe.record import Record, Records
 from ..snapshot import Current, Freshness
 from ..store.contract import Store
 from ..upstream.pool import Upstreams
 from . import lists, meta_tools, skills
+from .accounts import told_in_result
 from .admit import Gate, check_hops
 from .ask import abandon, ask
 from .budget import Budget
@@ -107,6 +108,8 @@ class Gateway:
         except CallError as error:
             error.trace_id = record.trace_id
             record.failed(error)
+            if isinstance(error, NeedsAccount) and call.method == "tools/call":
+                return told_in_result(error)
             raise
         except asyncio.CancelledError:
             record.cancelled()
