@@ -13,7 +13,9 @@ from concento.model.auditing import Audit
 from concento.model.call import ALL, NO_ABILITIES, Call
 from concento.model.config import Address, ChildReplica, Config, Server
 from concento.model.limiting import LimitRule
+from concento.model.prices import PARTS, Book, Budget
 from concento.model.principal import ANONYMOUS
+from concento.model.usage import Metering
 from concento.observe.access_log import Line
 from concento.observe.metrics import LABELS
 
@@ -56,6 +58,9 @@ async def scraped() -> str:
         config = Config(
             servers={"time": Server("time", (ChildReplica((sys.executable, "-c", "")),))},
             limits=(LimitRule("each user", rate=10.0, day=1000),),
+            usage=Metering(path=Path(folder, "usage.db")),
+            prices=(Book("b", 0, "EUR", ()),),
+            budgets=(Budget("all", PARTS, "EUR", "global"),),
             audit=Audit(path=Path(folder, "audit.db"), stream=f"file:{folder}/audit.jsonl"),
         )
         return await _scraped(config)

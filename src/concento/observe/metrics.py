@@ -40,7 +40,9 @@ LABELS: Final[Mapping[str, str]] = {
     "request was at fault, or not allowed; `cancelled`: the agent gave up",
     "status": "the HTTP status that was answered",
     "limit": "a limit, by its name",
-    "tenant": "whose limit it is; empty for the operator's",
+    "tenant": "whose limit it is; empty for the operator's; of a budget, who spent it, empty for all together",
+    "budget": "a budget, by its name",
+    "currency": "what a budget is in",
 }
 """What labels mean, for the reference."""
 

@@ -125,6 +125,11 @@ class AuditLog:
 
     # -- on the loop
 
+    @property
+    def number(self) -> int:
+        """Of the last call or intent that was taken."""
+        return self._number
+
     def __call__(self, record: Record) -> None:
         """Take a closed record."""
         self._take(record, "call", None)
@@ -157,6 +162,7 @@ class AuditLog:
             _COUNTER.pack_into(self._counter, 0, number)
         if waiting is not None:
             record.intent = number
+            record.intents = (*record.intents, number)
         self._hook("counted")
         if len(self._items) >= ITEMS_MAX or self._size > BYTES_MAX:
             self.dropped += 1
