@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from concento.control.config import auth, keys, prices, references, root
+from concento.control.config import auth, guards, keys, prices, references, root
 from concento.control.config.kinds import Choice, Entries, Items, Key, Keys, OrOff, OrWord, WithPlace
 
 from .markdown import code, paragraphs, plain, sentences, slug
@@ -73,6 +73,9 @@ SHARED: Final = {
     ("tenants.TENANT", "roles"): "roles.ROLE",
     ("tenants.TENANT", "policies"): "policies[]",
     ("tenants.TENANT", "limits"): "limits.LIMIT",
+    ("tenants.TENANT", "guards"): "guards.GUARD",
+    ("guards.GUARD", "when"): "policies[].when",
+    ("guards.GUARD", "unless"): "policies[].when",
     ("admin", "tls"): "tls",
     ("policies[]", "unless"): "policies[].when",
 }
@@ -80,6 +83,7 @@ SHARED: Final = {
 
 SECRET: Final = '"${env:API_KEY}"'
 OF_TOKENS: Final = ("token_url", "client_id", "client_secret", "method", "scope", "resource")
+WEBHOOK: Final = {"url": guards.URL.example}
 TOKENS: Final = {"token_url": '"https://login.example.com/token"', "client_id": "concento"}
 OF_EXCHANGE: Final = ("audience", "subject", "at")
 AT: Final = {"client_id": "concento", "client_secret": SECRET}
@@ -113,6 +117,9 @@ BESIDE: Final[dict[str, dict[str, str]]] = {
     "policies[].options": {"deny": '["time.*"]', "engine": "acme-risk"},
     "auth.api_keys": {"mtls": '[{match: "dns:*.agents.example.com"}]'},
     "limits.LIMIT": {"rate": "10/s", "day": "10000"},
+    "guards.GUARD": {"redact": "[secrets]"},
+    "guards.GUARD.webhook": {},
+    **{f"guards.GUARD.webhook.{key.name}": WEBHOOK for key in guards.WEBHOOK_KEYS},
     "tools.TOOL": {"bind": "[brave.search, tavily.search]"},
     "tools.TOOL.bind": {"strategy": "balance"},
     "tools.TOOL.sticky": {"bind": "[brave.search, tavily.search]", "strategy": "split"},
@@ -211,6 +218,7 @@ NAMES: Final = {
     "tenants.TENANT": "acme",
     "roles.ROLE": "reader",
     "limits.LIMIT": "each user",
+    "guards.GUARD": "no secrets out",
     "tools.TOOL": "web_search",
     "prices.BOOK": "standard",
     "prices.BOOK.tools.PATTERN": '"time.*"',

@@ -53,7 +53,7 @@ def families(text: str) -> list[tuple[str, str, str, str]]:
 
 
 async def scraped() -> str:
-    """The metrics of a hub that has one server, had one call and refused one request."""
+    """The metrics of a hub that has one server, had one call, which a guard changed, and refused one request."""
     with tempfile.TemporaryDirectory() as folder:
         config = Config(
             servers={"time": Server("time", (ChildReplica((sys.executable, "-c", "")),))},
@@ -72,7 +72,9 @@ async def _scraped(config: Config) -> str:
         await hub.listen(Address("127.0.0.1", 0))
         assert hub.listener is not None
         hub.listener.refused(Refusal(404, ""))
-        hub.records.close(hub.records.open(Call("tools/call", {}, {}, "now", ALL, ANONYMOUS, NO_ABILITIES)))
+        record = hub.records.open(Call("tools/call", {}, {}, "now", ALL, ANONYMOUS, NO_ABILITIES))
+        record.guarded("no secrets out", "redacted", "result", {"jwt": 1})
+        hub.records.close(record)
         return hub.metrics.text().decode()
     finally:
         await hub.close(drain_s=0)

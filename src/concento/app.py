@@ -178,6 +178,8 @@ class Hub:
         await hub.experiments.load(store)
         await hub.accounts.load()
         await hub.configure(config)
+        if config.vault_keys[1:]:
+            hub._tasks.start(hub._rotate())
         await hub.gateway.tasks.recover()
         hub._tasks.start(hub._reap())
         hub._tasks.start(hub._keep_up())
@@ -203,6 +205,13 @@ class Hub:
         await self.federation.configure(config)
         await self.gateway.finder.configure(config.search)
         self.limits.configure({"": config.limits, **{tenant.name: tenant.limits for tenant in config.tenants.values()}})
+
+    async def listen_for_browsers(self) -> None:
+        """Serve the pages at which users connect accounts, and nothing else, at some port of this machine."""
+        listener = HttpListener(self.front.admit_page, self.front.serve)
+        bound = await listener.start(Address("127.0.0.1", 0))
+        self.listener = listener
+        self.connecting.base_url = f"http://{bound}"
 
     async def listen(self, address: Address) -> Address:
         """Serve agents on an address; returns it with the real port. Errors: StartError."""
@@ -271,6 +280,7 @@ class Hub:
         await self.gateway.tasks.close()
         await self.gateway.shadows.close()
         await self.gateway.finder.close()
+        await self.gateway.webhooks.close()
         self.means.parking.close()
         await self.upstreams.close()
         for grant in self.means.grants.values():
@@ -291,6 +301,13 @@ class Hub:
             if isinstance(sink, AccessLog):
                 sink.close()
         return cut
+
+    async def _rotate(self) -> None:
+        """Seal with the first key what others sealed, so that those can go."""
+        if count := await self.vault.rotate():
+            self._note(
+                f"the vault: {count} of what users granted {'is' if count == 1 else 'are'} sealed with the new key"
+            )
 
     async def _reap(self) -> None:
         while True:

@@ -23,6 +23,7 @@ from .model.policy import ItemKind
 from .model.principal import Principal
 from .model.tenant import DEFAULT_TENANT
 from .policy.decide import Facts, Item, Policy, Reach, policy_of
+from .policy.guards import Guards
 from .policy.sight import EVERYTHING, Sight, item_of
 
 _VIEWS_MAX: Final = 512
@@ -37,7 +38,7 @@ _Key = tuple[Endpoint, str, Reach | None]
 class Snapshot:
     """One frozen state of the hub: the configuration and a slice per server, in the configuration's order."""
 
-    __slots__ = ("_items", "_of_tenant", "_policies", "_views", "config", "slices")
+    __slots__ = ("_items", "_of_tenant", "_policies", "_views", "config", "guards", "slices")
 
     def __init__(self, config: Config, slices: Mapping[str, Slice], before: "Snapshot | None" = None) -> None:
         self.config = config
@@ -47,11 +48,14 @@ class Snapshot:
         self._items: dict[tuple[ItemKind, str, str], Item] = {}
         if before is not None and before.config is config:
             self._policies: dict[str, Policy] = before._policies
+            self.guards: Mapping[str, Guards] = before.guards
+            """Of each tenant that has any."""
             for key, view in before._views.items():
                 if view.slices == self._slices(key[0], key[1]):
                     self._views[key] = view
         else:
             self._policies = {tenant: policy_of(config, tenant) for tenant in (DEFAULT_TENANT, *config.tenants)}
+            self.guards = _guards(config, self._policies)
 
     # -- who sees what
 
@@ -188,6 +192,17 @@ class Snapshot:
             return EVERYTHING
         configured = self.config.tenants.get(tenant)
         return Patterns(() if configured is None else configured.share)
+
+
+def _guards(config: Config, policies: Mapping[str, Policy]) -> dict[str, Guards]:
+    """The guards of each tenant: the operator's and its own. Those that have none are not in it."""
+    found: dict[str, Guards] = {}
+    for tenant, policy in policies.items():
+        own = config.tenants.get(tenant) if tenant != DEFAULT_TENANT else None
+        guards = config.guards if own is None else (*config.guards, *own.guards)
+        if guards:
+            found[tenant] = Guards(guards, policy.roles_of)
+    return found
 
 
 class Freshness(Protocol):

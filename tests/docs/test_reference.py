@@ -21,7 +21,7 @@ from concento.model.errors import CallError
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
-ENV = {**os.environ, "DOCS_TOKEN": "a-token", "API_KEY": "a-key"}
+ENV = {**os.environ, "DOCS_TOKEN": "a-token", "API_KEY": "a-key", "SIGNING_SECRET": "0123456789abcdef"}
 PAGES = reference.pages()
 
 
@@ -58,7 +58,9 @@ def test_every_key_is_there_at_its_place() -> None:
     shown |= {("defaults", *place) for place in of_server if ("defaults", place[0]) in shown}
     shown |= {("admin", *place) for place in shown if place[0] == "tls"}
     shown |= {("policies", "unless", *place[2:]) for place in shown if place[:2] == ("policies", "when")}
-    of_tenants = ("servers", "tools", "views", "roles", "policies", "limits")
+    conditions = [place[2:] for place in shown if place[:2] == ("policies", "when")]
+    shown |= {("guards", when, *place) for place in conditions for when in ("when", "unless")}
+    of_tenants = ("servers", "tools", "views", "roles", "policies", "limits", "guards")
     shown |= {("tenants", *place) for place in shown if place[0] in of_tenants}
     assert shown == schema_places(json_schema())
 
@@ -134,6 +136,15 @@ def test_error_is_there_with_what_to_do_about_it(error: type[CallError]) -> None
     assert error.remedy, f"say in {error.__name__}.remedy what to do about it"
     assert f"### {error.code}: {error.__name__}\n" in PAGES["errors.md"]
     assert error.remedy in PAGES["errors.md"]
+
+
+def test_a_code_means_one_thing() -> None:
+    """Two classes may share a code where one is a kind of the other."""
+    by_code: dict[int, list[type[CallError]]] = {}
+    for error in errors.call_errors():
+        by_code.setdefault(error.code, []).append(error)
+    for code, sharing in by_code.items():
+        assert all(issubclass(one, sharing[0]) for one in sharing), (code, sharing)
 
 
 def test_every_metric_that_the_source_names_is_there() -> None:

@@ -12,7 +12,7 @@ from tests.observe.audit_kit import WHO, call
 from tests.observe.usage_kit import BOOK, FLAT, TIERED, calls, opened, rows
 
 from concento.model.call import Failure, Result
-from concento.model.errors import Forbidden, OverBudget, StartError, TimedOut, Unavailable
+from concento.model.errors import Forbidden, OverBudget, StartError, TimedOut, Unavailable, Withheld
 from concento.model.prices import PARTS, Book, Budget, text_of
 from concento.model.principal import Principal
 from concento.model.usage import OTHER
@@ -84,6 +84,17 @@ async def test_what_did_not_succeed_or_was_not_for_its_caller_counts_and_costs_n
     await usage.close()
     (row,) = rows(tmp_path / "usage.db")
     assert (row.calls, row.cost, row.key.price, record.price) == (1, cost, "", None)
+
+
+async def test_a_call_whose_result_a_guard_keeps_ran_and_counts_as_an_error(tmp_path: Path) -> None:
+    usage = await opened(tmp_path / "usage.db", books=(Book("b", 0, "EUR", (FLAT,), "all"),))
+    record = ended()
+    record.failed(Withheld("too large"))
+    usage(record)
+    await usage.close()
+    (row,) = rows(tmp_path / "usage.db")
+    assert (row.calls, bool(row.cost)) == (1, True)
+    assert report(tmp_path / "usage.db", month(this_month(record.wall_s)), ()).total.errors == 1
 
 
 UNCOUNTED: list[dict[str, Any]] = [{"end": "refused"}, {"part": "kept"}]

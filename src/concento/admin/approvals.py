@@ -4,6 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..catalog.clean import suspicions
+from ..catalog.lookalike import alike
 from ..catalog.pins import Held, differences
 from ..catalog.slices import Slice
 from ..model.principal import Principal
@@ -18,7 +19,7 @@ def pending(hub: Hub) -> dict[str, Any]:
     """
     found = []
     for slice in hub.current.snapshot.slices.values():
-        found += [_told(slice, held) for held in slice.held]
+        found += [_told(hub, slice, held) for held in slice.held]
     return {"pending": found}
 
 
@@ -30,7 +31,7 @@ async def approve(hub: Hub, server: str, tool: str, hash: str, by: Principal) ->
         raise NoSuchThing(f"there is no tool {tool[:128]!r} of a server {server[:64]!r} that waits for approval")
     if held.digest != hash:
         raise NoSuchThing(f"the definition of {tool[:128]!r} changed since you looked at it; look again")
-    told = _told(slice, held)
+    told = _told(hub, slice, held)
     hub.changed(by, "tools/approve", f"{server}.{tool}", f"definition {hash[:16]}")
     if not await hub.approve(server, tool, hash, by.subject):
         raise NoSuchThing(f"the definition of {tool[:128]!r} changed since you looked at it; look again")
@@ -42,8 +43,12 @@ def _suspicions(definition: bytes) -> tuple[str, ...]:
     return tuple(suspicions(definition))
 
 
-def _told(slice: Slice, held: Held) -> dict[str, Any]:
+def _told(hub: Hub, slice: Slice, held: Held) -> dict[str, Any]:
     pin = held.pin
+    slices = hub.current.snapshot.slices.items()
+    others = ((key, entry.own) for key, other in slices if other is not slice for entry in other.tools)
+    like = alike(held.entry.own, others) if pin is None else None
+    looks = [] if like is None else [f"looks like {like[1]} of {like[0]}"]
     return {
         "server": slice.server.key,
         "tool": held.entry.own,
@@ -52,5 +57,5 @@ def _told(slice: Slice, held: Held) -> dict[str, Any]:
         "hash": held.digest,
         "approved_by": None if pin is None else pin.by or "first seen",
         "diff": differences(b"{}" if pin is None else pin.definition, held.definition),
-        "suspicions": list(_suspicions(held.definition)),
+        "suspicions": [*_suspicions(held.definition), *looks],
     }

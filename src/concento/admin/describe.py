@@ -10,6 +10,7 @@ from ..catalog.logical import Logical
 from ..catalog.meta_tools import tokens
 from ..catalog.search import ToolIndex
 from ..catalog.slices import Entry, Slice
+from ..credentials.connecting import Connecting
 from ..front.identity.authenticator import Authenticator
 from ..front.identity.hosts import Hosts
 from ..front.identity.keys import ApiKeys
@@ -47,6 +48,7 @@ class Hub(Protocol):
     keys: ApiKeys
     limits: Limits
     experiments: Experiments
+    connecting: Connecting
     usage: Usage | None
 
     @property

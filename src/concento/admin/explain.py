@@ -1,6 +1,6 @@
-"""Whether somebody sees a tool and may call it: by which rule, under which limits. Nothing is called.
+"""Whether somebody sees a tool and may call it: by which rule, under which limits and guards. Nothing is called.
 
-It asks the very policy and limits that calls are put to, so that it can't say anything else.
+It asks the very policy, limits and guards that calls are put to, so that it can't say anything else.
 """
 
 import json
@@ -16,7 +16,7 @@ from ..model.call import ALL
 from ..model.errors import CallError
 from ..model.principal import Principal
 from ..model.tenant import DEFAULT_TENANT
-from ..policy.decide import Facts
+from ..policy.decide import Facts, Item
 from .describe import Hub
 
 ARGUMENTS_CHARS_MAX = 65_536
@@ -48,7 +48,8 @@ class Question(Struct, frozen=True):
 
 
 def answer(hub: Hub, question: Question) -> dict[str, Any]:
-    """`{principal, known_by, tool, visible, callable, reason, rules, strategy, promoted, candidates, limits}`.
+    """`{principal, known_by, tool, visible, callable, reason, rules, strategy, promoted, candidates, limits,
+    guards}`.
 
     `candidates`: the servers' tools that would answer, with how their servers are, when each would be asked now, why,
     and with which arguments. Errors: Unanswerable.
@@ -94,7 +95,17 @@ def answer(hub: Hub, question: Question) -> dict[str, Any]:
         "strategy": None if logical is None else logical.tool.strategy,
         "candidates": candidates,
         "limits": hub.limits.describe(principal, binding.server.key, binding.own),
+        "guards": _guards(hub, item, facts),
     }
+
+
+def _guards(hub: Hub, item: Item, facts: Facts) -> list[str]:
+    """What guards do to such a call, a line each."""
+    guards = hub.current.snapshot.guards.get(facts.principal.tenant)
+    try:
+        return [] if guards is None else guards.told(item, facts)
+    except CallError as error:
+        return [f"the call is refused: {error.message}"]
 
 
 def _principal(hub: Hub, question: Question) -> tuple[Principal, str]:

@@ -27,7 +27,7 @@ from ..model.config import Address
 from ..model.errors import StartError
 from ..model.tenant import DEFAULT_TENANT
 from ..upstream.tasks import Tasks
-from . import approvals, describe, explain, trials
+from . import accounts, approvals, describe, explain, trials
 from . import usage as usages
 from .access import AdminAccess
 from .describe import Hub
@@ -50,6 +50,7 @@ INDEX = """Concento {version}
 /api/v1/tools/NAME         one tool, with its definition
 /api/v1/views              the endpoints, and about how many tokens their lists cost
 /api/v1/approvals          tools that are held back, with what changed; POST lets one be shown
+/api/v1/accounts           whose accounts are connected; POST …/connect, …/disconnect
 /api/v1/experiments        how the arms of experiments do; POST …/TOOL/promote, /rollback, /resume ends or resumes one
 /api/v1/explain            ?tool=NAME&subject=WHO: whether they see it and may call it, and why
 /api/v1/usage              what was used; ?month=2026-11&by=tenant,tool
@@ -157,6 +158,16 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         fields = ("server", "tool", "hash")
         return await _changed(request, fields, lambda by, **given: approvals.approve(hub, by=by, **given))
 
+    async def all_accounts(_: Request) -> Response:
+        return JSONResponse(await accounts.accounts(hub))
+
+    async def connect(request: Request) -> Response:
+        return await _changed(request, ("server",), lambda by, server: accounts.connect(hub, server, by))
+
+    async def disconnect(request: Request) -> Response:
+        fields = ("server", "user", "tenant")
+        return await _changed(request, fields, lambda by, **given: accounts.disconnect(hub, by=by, **given))
+
     async def promote(request: Request) -> Response:
         return await _changed(
             request, ("arm",), lambda by, arm: trials.promote(hub, request.path_params["tool"], arm, by)
@@ -196,6 +207,9 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         Route("/api/v1/views", views),
         Route("/api/v1/approvals", pending),
         Route("/api/v1/approvals", approve, methods=["POST"]),
+        Route("/api/v1/accounts", all_accounts),
+        Route("/api/v1/accounts/connect", connect, methods=["POST"]),
+        Route("/api/v1/accounts/disconnect", disconnect, methods=["POST"]),
         Route("/api/v1/experiments", experiments),
         Route("/api/v1/experiments/{tool:path}/promote", promote, methods=["POST"]),
         Route("/api/v1/experiments/{tool:path}/rollback", rollback, methods=["POST"]),
@@ -284,6 +298,11 @@ def _openapi() -> dict[str, Any]:
             "/api/v1/tools": get("Tools, all or searched", search, limit, refresh),
             "/api/v1/tools/{name}": get("One tool", name),
             "/api/v1/views": get("The endpoints of several servers, and what their lists cost an agent"),
+            "/api/v1/accounts": get("Users' accounts at servers, without their tokens"),
+            "/api/v1/accounts/connect": post("A page at which to connect an account", {"server": text}),
+            "/api/v1/accounts/disconnect": post(
+                "Forget an account, and have it revoked", {"server": text, "user": text, "tenant": text}
+            ),
             "/api/v1/approvals": {
                 **get("Tools that wait for approval, with what changed"),
                 **post("Show a tool as it was looked at", {"server": text, "tool": text, "hash": text}),

@@ -16,6 +16,19 @@ def skeleton(name: str) -> str:
     return name.lower().translate(_LIKE).replace("rn", "m").replace("vv", "w")
 
 
+def alike(name: str, others: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+    """The first of some (server, tool) whose name a reader takes for this one, without being called the same."""
+    shape = skeleton(name)
+    if len(shape) < _LEAST:
+        return None
+    plain = _plain(name)
+    return next((one for one in others if _plain(one[1]) != plain and skeleton(one[1]) == shape), None)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
 def lookalikes(names: Iterable[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
     """Pairs of (server, tool) that are of different servers and look alike without being called alike."""
     first: dict[str, tuple[str, str]] = {}
@@ -24,5 +37,5 @@ def lookalikes(names: Iterable[tuple[str, str]]) -> Iterator[tuple[tuple[str, st
         if len(shape) < _LEAST:
             continue
         other = first.setdefault(shape, one)
-        if other[0] != one[0] and other[1].lower().replace("-", "_") != one[1].lower().replace("-", "_"):
+        if other[0] != one[0] and _plain(other[1]) != _plain(one[1]):
             yield other, one

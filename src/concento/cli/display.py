@@ -24,6 +24,7 @@ SETTLE_S = 60.0
 _MARK = {
     "ready": ("✓", "green"),
     "asleep": ("z", "blue"),
+    "waiting": ("…", "blue"),
     "failing": ("✗", "red"),
     "starting": ("…", "yellow"),
     "stopped": ("-", "white"),

@@ -1,4 +1,5 @@
-"""`concento explain`: whether somebody sees a tool and may call it, by which rule, under which limits.
+"""`concento explain`: whether somebody sees a tool and may call it, by which rule, under which limits and
+guards.
 
 It calls nothing.
 """
@@ -43,8 +44,8 @@ def command(
     config: str | None,
     as_json: bool,
 ) -> None:
-    """Say whether USER sees TOOL and may call it, by which rule, under which limits, and who would answer. Nothing is
-    called.
+    """Say whether USER sees TOOL and may call it, by which rule, under which limits and guards, and who would answer.
+    Nothing is called.
 
     \b
     Example:
@@ -96,3 +97,5 @@ def show(told: dict[str, Any]) -> None:
         _show_candidate(one)
     for limit in told["limits"]:
         click.echo(f"  limit {limit}")
+    for guard in told["guards"]:
+        click.echo(f"  guard {guard}")

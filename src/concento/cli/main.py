@@ -26,6 +26,7 @@ VERBS: Final[Mapping[str, str]] = {
     "call": "Call a tool.",
     "explain": "Say whether somebody sees a tool and may call it.",
     "experiments": "Show how the arms of split tools do.",
+    "accounts": "Show, connect and disconnect users' accounts at servers.",
     "key": "Make, list, revoke, rotate and derive API keys.",
     "policy": "Test policies against a table of expected decisions.",
     "replay": "Hold recorded calls against another configuration.",

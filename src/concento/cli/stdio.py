@@ -19,7 +19,8 @@ START_WAIT_S = 10.0
 @click.command(name="stdio")
 @config_argument
 def command(config: str | None) -> None:
-    """Run the hub for one agent, over standard input and output. Opens no listener.
+    """Run the hub for one agent, over standard input and output. Opens no listener but, where users connect accounts,
+    one for their browsers.
 
     \b
     Example (in an agent's configuration):
@@ -43,6 +44,8 @@ async def _serve(config: Config) -> None:
     hub = await Hub.create(replace(config, start_wait_s=max(config.start_wait_s, START_WAIT_S)))
     tasks = Tasks("stdio")
     try:
+        if any(server.users is not None for server in config.servers.values()):
+            await hub.listen_for_browsers()
         agent = tasks.start(StdioAgent(hub.gateway, hub.listening).serve())
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -13,7 +13,7 @@ import aiohttp
 import click
 import uvloop
 
-from ..admin import approvals, describe, explain, trials
+from ..admin import accounts, approvals, describe, explain, trials
 from ..admin.access import OPERATOR, read_token
 from ..admin.explain import Question
 from ..app import Hub
@@ -60,6 +60,18 @@ class Talk(Protocol):
 
     async def approve(self, server: str, tool: str, hash: str) -> dict[str, Any]:
         """Let a tool be shown that was held back. Errors: CallFailed."""
+        ...
+
+    async def accounts(self) -> dict[str, Any]:
+        """What `/api/v1/accounts` says."""
+        ...
+
+    async def connect_account(self, server: str) -> dict[str, Any]:
+        """A page at which to connect an account. Errors: CallFailed."""
+        ...
+
+    async def disconnect_account(self, server: str, user: str, tenant: str) -> dict[str, Any]:
+        """Forget an account. Errors: CallFailed."""
         ...
 
     async def tool(self, name: str) -> dict[str, Any] | None:
@@ -139,7 +151,7 @@ async def _settle(hub: Hub) -> None:
 
 
 def _has_settled(state: str) -> bool:
-    return state in ("ready", "asleep", "failing")
+    return state in ("ready", "asleep", "waiting", "failing")
 
 
 class OwnHub:
@@ -163,6 +175,23 @@ class OwnHub:
     async def approve(self, server: str, tool: str, hash: str) -> dict[str, Any]:
         try:
             return await approvals.approve(self._hub, server, tool, hash, OPERATOR)
+        except trials.NoSuchThing as error:
+            raise CallFailed(str(error)) from None
+
+    async def accounts(self) -> dict[str, Any]:
+        return await accounts.accounts(self._hub)
+
+    async def connect_account(self, server: str) -> dict[str, Any]:
+        if self._hub.listener is None:
+            await self._hub.listen(self._hub.current.snapshot.config.listen)
+        try:
+            return await accounts.connect(self._hub, server, OPERATOR)
+        except trials.NoSuchThing as error:
+            raise CallFailed(str(error)) from None
+
+    async def disconnect_account(self, server: str, user: str, tenant: str) -> dict[str, Any]:
+        try:
+            return await accounts.disconnect(self._hub, server, user, tenant, OPERATOR)
         except trials.NoSuchThing as error:
             raise CallFailed(str(error)) from None
 
@@ -262,6 +291,15 @@ class RunningHub:
 
     async def approve(self, server: str, tool: str, hash: str) -> dict[str, Any]:
         return await self._post("/api/v1/approvals", {"server": server, "tool": tool, "hash": hash})
+
+    async def accounts(self) -> dict[str, Any]:
+        return dict(await self._get("/api/v1/accounts"))
+
+    async def connect_account(self, server: str) -> dict[str, Any]:
+        return await self._post("/api/v1/accounts/connect", {"server": server})
+
+    async def disconnect_account(self, server: str, user: str, tenant: str) -> dict[str, Any]:
+        return await self._post("/api/v1/accounts/disconnect", {"server": server, "user": user, "tenant": tenant})
 
     async def tool(self, name: str) -> dict[str, Any] | None:
         found = await self._get(f"/api/v1/tools/{quote(name, safe='')}")

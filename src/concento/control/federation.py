@@ -187,7 +187,9 @@ class Federation:
         if server is None:
             return
         inventory = _with_ttl(inventory, config.list_ttl_s)
-        self._pinning.see(server, inventory)
+        slices = self._current.snapshot.slices.items()
+        others = ((other, entry.own) for other, slice in slices if other != key for entry in slice.tools)
+        self._pinning.see(server, inventory, others)
         health = replace(self._upstreams.get(key).health(), stale=False)
         self._put(self._build(config, server, inventory, health))
         if (known := self._known.get(key)) is not None:

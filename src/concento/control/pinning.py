@@ -2,12 +2,13 @@
 nothing. Source: hardening T16."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
+from ..catalog.lookalike import alike, skeleton
 from ..catalog.pins import Pin, canonical, digest
 from ..model.config import Server
 from ..model.inventory import Inventory
@@ -44,13 +45,14 @@ class Pinning:
         """What a server's tools have to be; None: whatever they are."""
         return None if server.trust == "open" else MappingProxyType(self._pins.get(server.key, {}))
 
-    def see(self, server: Server, inventory: Inventory) -> None:
+    def see(self, server: Server, inventory: Inventory, others: Iterable[tuple[str, str]]) -> None:
         """Take note of what a server lists: with `pin` the first definition counts, with `open` changes are told.
 
-        It counts at once; `write` has it over a restart.
+        It counts at once; `write` has it over a restart. A tool whose name looks like one of the `others` (server and
+        tool) is not pinned: it may want to be taken for that, so somebody has to approve it.
         """
         if server.trust == "pin":
-            self._pin_new(server.key, inventory)
+            self._pin_new(server.key, inventory, list(others))
         elif server.trust == "open":
             self._tell_changes(server.key, inventory)
 
@@ -80,9 +82,12 @@ class Pinning:
                 self._pins[key] = kept if before is None else {**kept, own: before}
                 raise
 
-    def _pin_new(self, key: str, inventory: Inventory) -> None:
+    def _pin_new(self, key: str, inventory: Inventory, others: Sequence[tuple[str, str]]) -> None:
         known = self._pins.get(key, {})
-        new = [item for item in inventory.tools.items if item.key not in known][: max(0, TOOLS_MAX - len(known))]
+        unknown = [item for item in inventory.tools.items if item.key not in known]
+        shapes = {skeleton(own) for _, own in others} if unknown else set()
+        new = [one for one in unknown if skeleton(one.key) not in shapes or alike(one.key, others) is None]
+        new = new[: max(0, TOOLS_MAX - len(known))]
         if new:
             since_s = self._wall()
             self._pins[key] = {**known, **{item.key: Pin(canonical(item.raw), "", since_s) for item in new}}

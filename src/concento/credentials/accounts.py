@@ -6,8 +6,9 @@ prove who they are, all callers share one.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Final, Literal
 from weakref import WeakValueDictionary
 
@@ -20,6 +21,7 @@ from ..model.outbound import Reach
 from ..model.principal import Principal
 from ..model.showing import OAuthClient
 from .challenge import NO_CHALLENGE, Challenge, read_challenge
+from .discovery import covers
 from .token import Token
 from .token_endpoint import Granted, NoToken, ask_token, revoke
 from .vault import Place, Vault
@@ -27,6 +29,8 @@ from .vault import Place, Vault
 TOKENS_MAX: Final = 10_000
 """Accounts whose tokens are held in memory; others are read from the vault when they are needed."""
 HEARD_WAIT_S: Final = 5.0
+_TRIED_MAX: Final = 3
+"""Accounts that lists are asked with in turn, where those before have ended."""
 KIND: Final = "account"
 _encode = msgspec.msgpack.Encoder().encode
 Change = Literal["connected", "ended", "disconnected"]
@@ -48,6 +52,9 @@ class Account(Struct, frozen=True):
     revoke_url: str | None = None
     since_s: float = 0.0
     """When the user connected it."""
+
+    def __repr__(self) -> str:
+        return f"Account(issuer={self.issuer!r}, scopes={self.scopes!r})"
 
 
 _decode = msgspec.msgpack.Decoder(Account).decode
@@ -76,7 +83,9 @@ class UserToken(Token):
             kept = await self._accounts.vault.get(self.place)
             if kept is not None and self.account is None:
                 with suppress(msgspec.DecodeError, msgspec.ValidationError):  # of another version of the hub
-                    self.take(_decode(kept))
+                    account = _decode(kept)
+                    if self._accounts.is_for(self.place.server, account):
+                        self.take(account)
         return self.account
 
     def take(self, account: Account) -> None:
@@ -119,12 +128,21 @@ class UserToken(Token):
             granted = await ask_token(account.client, form, self._accounts.reach(self.place.server))
         except NoToken as error:
             if error.code == "invalid_grant" and self.account is account:
-                await self._accounts.keep(self, structs.replace(account, access_token="", refresh_token=None))
+                return await self._kept_elsewhere(account, error)
             raise
         if self.account is not account:  # connected anew, or disconnected, meanwhile
             raise NoToken("the account was changed meanwhile")
         await self._accounts.keep(self, renewed(account, granted, self._accounts.clock.wall()))
         return granted
+
+    async def _kept_elsewhere(self, account: Account, error: NoToken) -> Granted:
+        """Another hub with the same vault may have refreshed it meanwhile, which spends our refresh token."""
+        self.account = None
+        now = await self.load()
+        if now is not None and now.access_token not in ("", account.access_token):
+            return Granted(now.access_token, expires_in=now.until_s - self._accounts.clock.wall())
+        await self._accounts.keep(self, structs.replace(account, access_token="", refresh_token=None))
+        raise error
 
     def _problem(self, why: NoToken) -> CallError:
         if why.code == "no_account":
@@ -149,7 +167,7 @@ class ListingToken(Token):
 
     async def field(self) -> bytes:
         """The header field, or nothing. Errors: Unavailable."""
-        for token in self._accounts.connected(self._place.server):
+        for token in islice(self._accounts.connected(self._place.server), _TRIED_MAX):
             try:
                 field = await token.field()
             except NeedsAccount:
@@ -190,14 +208,34 @@ class Accounts:
         self._recent: OrderedDict[Place, UserToken] = OrderedDict()
         self._holders: dict[str, dict[Place, None]] = {}
         """Of each server: whose accounts are connected, the latest last."""
+        self._urls: Mapping[str, str] = {}
         self._heard = asyncio.Event()
         self._challenges: dict[str, Challenge] = {}
         """Of each server: what it last asked for of whoever showed nothing."""
+
+    def configure(self, urls: Mapping[str, str]) -> None:
+        """Take the URLs of servers. At one that is elsewhere now, what was granted for the other place is not shown."""
+        for place in [place for place in self._tokens if urls.get(place.server) != self._urls.get(place.server)]:
+            self._recent.pop(place, None)
+            self._tokens.pop(place, None)
+        for server in [server for server in self._challenges if urls.get(server) != self._urls.get(server)]:
+            del self._challenges[server]
+        self._urls = dict(urls)
+
+    def is_for(self, server: str, account: Account) -> bool:
+        """Whether an account is for a server where it is now."""
+        return covers(account.resource, self._urls.get(server, ""))
 
     async def load(self) -> None:
         """Find out who is connected where."""
         for place in await self.vault.places(KIND):
             self._holders.setdefault(place.server, {})[place] = None
+
+    async def all(self) -> list[tuple[Place, Account]]:
+        """Every account that can be opened, by server and holder."""
+        places = sorted(await self.vault.places(KIND), key=lambda place: (place.server, place.tenant, place.holder))
+        tokens = [(place, await self.at(place, place.server).load()) for place in places]
+        return [(place, account) for place, account in tokens if account is not None]
 
     def token(self, server: str, name: str, principal: Principal) -> UserToken:
         """The token of a user at a server."""

@@ -86,6 +86,7 @@ class Connecting:
         """Take a configuration. Links to what is no longer there, or is another now, are good for nothing."""
         self._sites = {site.key: site for site in sites}
         self.base_url = base_url
+        self.accounts.configure({site.key: site.url for site in self._sites.values()})
         for link in list(self._links.values()):
             if self._sites.get(link.site.key) != link.site:
                 self._drop(link)

@@ -50,6 +50,9 @@ class Granted(msgspec.Struct):
     scope: str | None = None
     issued_token_type: str = ""
 
+    def __repr__(self) -> str:
+        return f"Granted(scope={self.scope!r}, expires_in={self.expires_in!r})"
+
     @property
     def lasts_s(self) -> float:
         """How long the token is good."""

@@ -101,6 +101,10 @@ class AgentFront:
             refusal = _media_refusal(head) if head.method == "POST" else _method_refusal("POST")
         return caller if refusal is None else refusal
 
+    def admit_page(self, head: HttpHead, peer: Peer) -> Refusal | Principal | None:
+        """Judge a request where there is nothing but pages for people."""
+        return self.admit(head, peer) if is_page(head.path) else Refusal(404, "There is nothing at this path")
+
     def _refused(self, refusal: Refusal, peer: Peer, path: str) -> None:
         """Have it recorded that somebody was not let in."""
         if self._on_refused is not None:

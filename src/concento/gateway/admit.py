@@ -60,7 +60,7 @@ class Gate:
         is_ruled = not reach.open and bool(binding.own)
         mode = binding.server.validate or snapshot.config.validate
         is_checked = mode != "off" and binding.entry is not None and call.method == "tools/call"
-        facts = _facts(target, call, record) if is_ruled or is_checked else None
+        facts = facts_of(target, call, record) if is_ruled or is_checked else None
         if facts is not None and is_ruled:
             record.rule = reach.admit(snapshot.item(target.kind, binding), facts).rule
         if self._budgets is not None and self._budgets.is_on and call.method == "tools/call":
@@ -80,7 +80,18 @@ class Gate:
         reach = snapshot.reach(call.principal)
         if not reach.open and target.binding.own:
             item = snapshot.item(target.kind, target.binding)
-            record.rule = reach.admit(item, _facts(target, call, record)).rule
+            record.rule = reach.admit(item, facts_of(target, call, record)).rule
+
+    def judge_again(self, target: Target, call: Call, record: Record) -> Result | None:
+        """What policy and schema say of arguments that were changed on the way; nothing is counted twice.
+
+        Errors: Forbidden, NeedsScope.
+        """
+        self.check(target, call, record)
+        mode = target.binding.server.validate or self._current.snapshot.config.validate
+        if mode == "off" or target.binding.entry is None or call.method != "tools/call":
+            return None
+        return self._objection(target.binding, facts_of(target, call, record), mode, record)
 
     def _objection(self, binding: Binding, facts: Facts, mode: Validate, record: Record) -> Result | None:
         assert binding.entry is not None
@@ -101,7 +112,7 @@ class Gate:
         record.rule = found
 
 
-def _facts(target: Target, call: Call, record: Record) -> Facts:
+def facts_of(target: Target, call: Call, record: Record) -> Facts:
     """What a call brings, read once for all who look at it: its arguments as its server will get them."""
     arguments = target.request.params.get("arguments")
     raw_arguments = arguments if isinstance(arguments, Raw) else None

@@ -19,6 +19,7 @@ from ..upstream.server import Upstream
 from . import affinity, inputs
 from .accounts import opened, to_connect
 from .deliver import deliver
+from .guarded import guarding
 from .meant import chosen_before
 from .own_questions import NOTHING, asking, with_answers
 from .resolve import RESOLVE, Target
@@ -49,17 +50,23 @@ async def ask(
         objection = gateway.gate.admit(target, call, record)
         if objection is not None:
             return objection
-        if (written := gateway.gate.intent(record)) is not None:
-            await written
-    upstream = gateway.upstreams.get(target.binding.server.key)
-    attempts = _planned(upstream, target, call) if replica is None else (replica,)
-    request, handle, answered = target.request, None, NOTHING
+    answered = NOTHING
     if call.state is not None:
         call, answered = with_answers(call, target.alias, gateway.seal, gateway.wall())
         if answered:
-            request = structs.replace(request, answers=None)
-            await opened(gateway, upstream.server, call, answered)
-    plain = call
+            target = structs.replace(target, request=structs.replace(target.request, answers=None))
+            await opened(gateway, target.binding.server, call, answered)
+    guarded = guarding(gateway, target, call, record) if gateway.current.snapshot.guards else None
+    if guarded is not None:
+        passed = await guarded.before(answered)
+        if isinstance(passed, Result):
+            return passed
+        target, notify = passed, guarded.hearing(notify)
+    if not is_admitted and (written := gateway.gate.intent(record)) is not None:
+        await written
+    upstream = gateway.upstreams.get(target.binding.server.key)
+    attempts = _planned(upstream, target, call) if replica is None else (replica,)
+    request, handle, plain = target.request, None, call
     if meta.SESSION in call.meta:
         call, handle = affinity.in_session(upstream, call, gateway.seal)
         request = structs.replace(request, meta=call.meta)
@@ -77,6 +84,8 @@ async def ask(
         reply = await deliver(gateway, upstream, attempts, partition, target.binding, request, call, notify, record)
     except NeedsAccount as needed:
         return to_connect(gateway, upstream.server, plain, answered, needed)
+    if guarded is not None:
+        reply = await guarded.after(reply)
     if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
         reply = _with_questions(gateway, reply, call, target.alias, record.replica)
     elif isinstance(reply, Result) and reply.kind == TASK:

@@ -35,6 +35,7 @@ from .shadow import Shadows, shadowed
 from .task_refs import ABOUT_TASKS, open_ref, publish_detailed, unknown_task
 from .tasks import CallTasks
 from .told import with_meta
+from .webhooks import Webhooks
 
 _TRUE: Final = Raw(b"true")
 Arm = tuple[str, str]
@@ -81,6 +82,7 @@ class Gateway:
         self.promotions = Promotions(store, records.wall)
         self.finder = Finder(store, deadlines.now, on_problem)
         self.once = Once(deadlines.now)
+        self.webhooks = Webhooks(records.wall)
         self.turns: dict[str, int] = {}
         """How often each logical tool was called."""
         self.last_arms: dict[tuple[str, str], Arm] = {}

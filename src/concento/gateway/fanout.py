@@ -102,6 +102,8 @@ async def all_of(gateway: "Gateway", view: TenantView, target: Target, call: Cal
             record.rule = record.rule or branch.record.rule
             for notice in branch.record.notices or ():
                 record.notice(notice)
+            for act in branch.record.guards or ():
+                record.guarded(act.guard, act.did, act.where, act.found)
             if branch.record.lease is not None:
                 branch.record.lease.leave()
     return _answer(branches, fanout, clock.now())

@@ -92,7 +92,9 @@ def with_answers(call: Call, alias: str, seal: Seal, now_s: float) -> tuple[Call
     if now_s > asked.until_s:
         raise InvalidParams(f"The requestState has expired: it is good for {INPUT_WAIT_S:g} s")
     if not _agrees(call, asked):
-        raise Forbidden("The user did not agree, so that nothing was sent", outcome="not_sent")
+        declined = Forbidden("The user did not agree, so that nothing was sent", outcome="not_sent")
+        declined.rule = asked.name
+        raise declined
     return structs.replace(call, state=None, answers=None), (*asked.answered, asked.name)
 
 

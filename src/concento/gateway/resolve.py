@@ -174,6 +174,15 @@ def unknown_method(view: TenantView, method: str) -> MethodNotFound:
     return MethodNotFound(f"Concento does not know the method {method[:64]!r} and bridges it to no server{told}"[:1024])
 
 
+def with_params(target: Target, params: Mapping[str, Raw | str]) -> Target:
+    """The same with other parameters: header fields that repeat an argument say what it is now."""
+    entry, headers = target.binding.entry, target.request.headers
+    if isinstance(entry, Entry) and entry.params:
+        arguments = params.get("arguments")
+        headers = mirror_params(entry.params, arguments if isinstance(arguments, Raw) else None)
+    return structs.replace(target, request=structs.replace(target.request, params=params, headers=headers))
+
+
 Resolve = Callable[[TenantView, Call], Target]
 
 RESOLVE: Final[Mapping[str, Resolve]] = {

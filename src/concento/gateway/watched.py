@@ -59,9 +59,15 @@ class Watched:
         return honoured
 
     def _sees(self, ref: TaskRef) -> bool:
-        """Whether the caller still sees the tool that runs as a task."""
-        view = self._gateway.current.snapshot.view(self._call.endpoint, self._call.principal)
-        return view is not None and view.tool_of(ref.alias, ref.tool) is not None
+        """Whether the caller still sees the tool that runs as a task, and is told of it as it happens: what a guard
+        may keep back is asked for."""
+        snapshot = self._gateway.current.snapshot
+        view = snapshot.view(self._call.endpoint, self._call.principal)
+        binding = None if view is None else view.tool_of(ref.alias, ref.tool)
+        if binding is None:
+            return False
+        guards = snapshot.guards.get(self._call.principal.tenant)
+        return guards is None or not any(one.sees_results for one in guards.about(snapshot.item("tool", binding)))
 
     def _told(self, state: TaskState) -> None:
         self._push(raw(wire.detailed(state)))

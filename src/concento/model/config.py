@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from .auditing import Audit
 from .auth import Auth, Tls
+from .guards import Guard
 from .limiting import LimitRule
 from .logical import LogicalTool
 from .outbound import PUBLIC, Reach
@@ -229,6 +230,7 @@ class Config:
     roles: Mapping[str, Role] = field(default_factory=_nothing)
     policies: tuple[Rule, ...] = ()
     limits: tuple[LimitRule, ...] = ()
+    guards: tuple[Guard, ...] = ()
     audit: Audit = field(default_factory=Audit)
     usage: Metering = field(default_factory=Metering)
     prices: tuple[Book, ...] = ()

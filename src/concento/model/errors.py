@@ -201,6 +201,25 @@ class Forbidden(CallError):
     """The name of the rule that refused; not sent along."""
 
 
+class Unguarded(Forbidden):
+    """A guard that has to agree to this call could not be asked, so that nothing was sent."""
+
+    retryable = True
+    remedy = "Repeat it later. If it lasts, whoever runs the hub has to see to the guard that the message names."
+
+
+class Withheld(Forbidden):
+    """The call ran, and a guard keeps its result from the caller: too large, of another type, or with what must not
+    leave."""
+
+    code = -31009
+    outcome = "failed"
+    remedy = (
+        "Do not repeat it as it is: it ran. Ask for less, or for something else, as the message says; whoever runs the "
+        "hub can change the guard that it names."
+    )
+
+
 class NeedsScope(Forbidden):
     """The caller may use this with more scopes; `scopes` are those that the whole call needs."""
 

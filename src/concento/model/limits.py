@@ -100,6 +100,15 @@ DRAIN_S: Final = 25.0
 SUBSCRIPTION_URIS_MAX: Final = 1000
 """Resource URIs one listen stream or session may subscribe to."""
 
+WEBHOOK_BYTES_MAX: Final = 16 * MIB
+"""Largest answer accepted from the webhook of a guard; a larger one counts as none."""
+
+REASON_CHARS_MAX: Final = 500
+"""What is told to callers of a webhook's reason."""
+
+CONFIRM_CHARS_MAX: Final = 1000
+"""What is shown of the arguments to whoever has to confirm a call."""
+
 LABELS_MAX: Final = 2000
 """Distinct (server, tool) pairs that metrics name; the rest count as `other`."""
 

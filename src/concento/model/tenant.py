@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from .guards import Guard
 from .limiting import LimitRule
 from .policy import Role, Rule
 
@@ -28,3 +29,4 @@ class Tenant:
     roles: Mapping[str, Role] = field(default_factory=_nothing)
     policies: tuple[Rule, ...] = ()
     limits: tuple[LimitRule, ...] = ()
+    guards: tuple[Guard, ...] = ()

@@ -40,6 +40,9 @@ LABELS: Final[Mapping[str, str]] = {
     "request was at fault, or not allowed; `cancelled`: the agent gave up",
     "status": "the HTTP status that was answered",
     "limit": "a limit, by its name",
+    "guard": "a guard, by its name",
+    "did": "what it did: `redacted`, `noted`, `refused` (nothing was sent), `withheld` (the call ran), `replaced`, "
+    "`asked` and `confirmed` of a user, `failed` (it could not be asked)",
     "tenant": "whose limit it is; empty for the operator's; of a budget, who spent it, empty for all together",
     "budget": "a budget, by its name",
     "currency": "what a budget is in",
@@ -70,6 +73,7 @@ class Metrics(Collector):
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._series: dict[Labels, _Series] = {}
+        self._acts: dict[tuple[str, str], int] = {}
         self._named: set[tuple[str | None, str | None]] = set()
         self._gauges: list[Callable[[], Iterable[Reading]]] = []
         self._registry.register(self)
@@ -84,6 +88,9 @@ class Metrics(Collector):
         series.ends[record.end] = series.ends.get(record.end, 0) + 1
         series.buckets[bisect_left(BUCKETS, record.duration_s)] += 1
         series.seconds += record.duration_s
+        if record.guards is not None:
+            for act in record.guards:
+                self._acts[act.guard, act.did] = self._acts.get((act.guard, act.did), 0) + 1
 
     def _bounded(self, method: str, server: str | None, tool: str | None) -> Labels:
         method = method if method in _KNOWN_METHODS else "other"
@@ -121,6 +128,12 @@ class Metrics(Collector):
             seconds.add_metric(values, list(zip(bounds, accumulate(series.buckets), strict=True)), series.seconds)
         yield calls
         yield seconds
+        acts = CounterMetricFamily(
+            "concento_guard_acts", "Calls to which a guard did something", labels=["guard", "did"]
+        )
+        for (guard, did), count in tuple(self._acts.items()):
+            acts.add_metric([guard, did], count)
+        yield acts
         yield from self._collect_gauges()
 
     def _collect_gauges(self) -> Iterable[Metric]:

@@ -4,13 +4,16 @@ Log line, metric and (later) audit, span and usage are made from the same record
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from ..model import meta
 from ..model.call import INPUT_REQUIRED, Call, Failure, Reply
 from ..model.clock import Clock, SystemClock
-from ..model.errors import CallError, Forbidden, NeedsScope, OverBudget, Quarantined, RateLimited
+from ..model.errors import CallError, Forbidden, NeedsScope, OverBudget, Quarantined, RateLimited, Unguarded, Withheld
 from ..model.prices import Price
 from ..model.usage import Part
 from ..policy.limits import Lease
@@ -26,9 +29,10 @@ Decided = Literal[
     "rate_limited",
     "over_budget",
     "quarantined",
+    "withheld",
 ]
 """What was decided of a call. `hidden`: there is such a thing, but not for this caller, who is told what `unknown` is
-told. `invalid`: its arguments do not fit the tool."""
+told. `invalid`: its arguments do not fit the tool. `withheld`: it ran, and a guard keeps its result."""
 
 _DECIDED: Final[dict[type[CallError], Decided]] = {
     Forbidden: "forbidden",
@@ -36,9 +40,23 @@ _DECIDED: Final[dict[type[CallError], Decided]] = {
     RateLimited: "rate_limited",
     OverBudget: "over_budget",
     Quarantined: "quarantined",
+    Unguarded: "forbidden",
+    Withheld: "withheld",
 }
 
 End = Literal["ok", "tool_error", "error", "refused", "cancelled"]
+
+Did = Literal["asked", "confirmed", "redacted", "noted", "refused", "withheld", "replaced", "failed"]
+"""What a guard did. `asked`: the user, who has not answered yet; `failed`: it could not be asked itself."""
+
+
+class Act(Struct, omit_defaults=True):
+    """What a guard did about a call: with what of it, and what detectors found how often. Never what that was."""
+
+    guard: str
+    did: Did
+    where: str = ""
+    found: dict[str, int] = {}
 
 
 class Record:
@@ -55,6 +73,7 @@ class Record:
         "decision",
         "duration_s",
         "end",
+        "guards",
         "intent",
         "intents",
         "lease",
@@ -108,7 +127,14 @@ class Record:
         """What its limits want back at the end."""
         self.notices: list[str] | None = None
         """What its caller should know beside the result."""
+        self.guards: list[Act] | None = None
+        """What guards did."""
         self.duration_s = 0.0
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it was wrong or not allowed, and did not run: one whose result a guard keeps did."""
+        return self.end == "refused" and self.decision != "withheld"
 
     def replied(self, reply: Reply) -> None:
         """The server answered."""
@@ -138,6 +164,16 @@ class Record:
         if self.notices is None:
             self.notices = []
         self.notices.append(text)
+
+    def guarded(self, guard: str, did: Did, where: str = "", found: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Note what a guard did. What it did before in the same way counts together."""
+        if self.guards is None:
+            self.guards = []
+        for act in self.guards:
+            if (act.guard, act.did, act.where) == (guard, did, where):
+                act.found = {name: act.found.get(name, 0) + found.get(name, 0) for name in {**act.found, **found}}
+                return
+        self.guards.append(Act(guard, did, where, dict(found)))
 
     def cancelled(self) -> None:
         """The agent gave up, or went away."""

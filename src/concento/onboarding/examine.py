@@ -152,6 +152,8 @@ def _as_told(server: Server, one: Mapping[str, Any]) -> Finding:
         is_known = any(one[kind] for kind in ("tools", "prompts", "resources", "templates"))
         known = f"{_tools(one['tools'])} known" if is_known else "never listed yet"
         return Finding("server", server.alias, "ok", f"asleep, {known}; starts when needed")
+    if one["state"] == "waiting":
+        return Finding("server", server.alias, "ok", f"waiting: {one['error']}")
     error = one["error"] or f"it is {one['state']}"
     return _failing(server, error, tuple(one["stderr"]))
 

@@ -30,6 +30,11 @@ def shared(hints: Mapping[str, bool]) -> tuple[Mapping[str, bool], int]:
     return known, number
 
 
+def may_destroy(hints: Mapping[str, bool]) -> bool:
+    """Whether a tool may change or delete something for good, by what counts of its hints."""
+    return hints.get("readOnlyHint") is not True and hints.get("destructiveHint") is not False
+
+
 class _Tool(Struct):
     annotations: dict[str, object] | None = None
 

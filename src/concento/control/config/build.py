@@ -16,6 +16,7 @@ from ...model.tenant import DEFAULT_TENANT, Tenant
 from . import keys
 from .audit import build_audit
 from .auth import build_auth, build_tls
+from .guards import build_guards
 from .kinds import EMPTY, Key, Placed, Reader, Table
 from .limits import build_limits
 from .logical import TOOLS, build_logical
@@ -98,6 +99,7 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         roles=MappingProxyType(roles),
         policies=build_policies(root, roles, str(path), problems, aliases),
         limits=build_limits(root, roles, str(path), problems, aliases),
+        guards=build_guards(root, roles, str(path), reader, aliases),
         audit=build_audit(root, reader),
         usage=build_usage(root, reader),
         prices=books,

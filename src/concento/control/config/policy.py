@@ -358,9 +358,9 @@ def build_roles(
     roles: dict[str, Role] = {}
     for name, (role, _) in (table.get(ROLES) or {}).items():
         if problems is not None:
-            _refuse_strangers(role.get(ALLOW), servers, problems)
+            refuse_strangers(role.get(ALLOW), servers, problems)
         roles[name] = Role(
-            name, _texts(role.get(ALLOW)), _kinds(role), role.get(MEMBERS) or (), role.get(ROLE_AGENTS) or ()
+            name, texts_of(role.get(ALLOW)), kinds_of(role), role.get(MEMBERS) or (), role.get(ROLE_AGENTS) or ()
         )
     return roles
 
@@ -396,9 +396,9 @@ def _rule(
         problems.add(table.place, "a rule either allows or denies: give it one of 'allow' and 'deny'")
     effect: Literal["allow", "deny"] = "allow" if given == [ALLOW] else "deny"
     patterns = table.get(ALLOW) or table.get(DENY) or ()
-    _refuse_strangers(patterns, servers, problems)
-    when, unless = (_conditions(table.get(key), roles, problems) for key in (WHEN, UNLESS))
-    _refuse_idle(table, when, unless, problems)
+    refuse_strangers(patterns, servers, problems)
+    when, unless = (conditions_of(table.get(key), roles, problems) for key in (WHEN, UNLESS))
+    refuse_idle(table, when, unless, problems)
     if table[ADVERTISE] and (effect == "deny" or when is None or not when.scopes):
         problems.add(table.place_of(ADVERTISE), "'advertise' is for a rule that allows something with 'when.scopes'")
     engine = table.get(ENGINE)
@@ -410,8 +410,8 @@ def _rule(
     return Rule(
         table.get(NAME) or f"{effect} {number}",
         effect,
-        _texts(patterns),
-        _kinds(table),
+        texts_of(patterns),
+        kinds_of(table),
         when or ANY,
         unless,
         table[ADVERTISE],
@@ -421,7 +421,7 @@ def _rule(
     )
 
 
-def _refuse_strangers(
+def refuse_strangers(
     patterns: tuple[Placed[str], ...] | None, servers: Collection[str] | None, problems: Problems
 ) -> None:
     """Refuse patterns over servers that are not there."""
@@ -433,15 +433,19 @@ def _refuse_strangers(
             problems.add(place, unknown("server", alias, servers))
 
 
-def _refuse_idle(table: Table, when: Conditions | None, unless: Conditions | None, problems: Problems) -> None:
-    """Refuse a rule that could never apply."""
+def refuse_idle(
+    table: Table, when: Conditions | None, unless: Conditions | None, problems: Problems, what: str = "rule"
+) -> None:
+    """Refuse a rule, or `what` else has conditions, that could never apply."""
     given = table.get(UNLESS)
     if unless == ANY and given is not None and not given.is_misspelt:
-        problems.add(table.place_of(UNLESS), "'unless' without conditions always holds: the rule would never apply")
+        told = f"'unless' without conditions always holds: the {what} would never apply"
+        problems.add(table.place_of(UNLESS), told)
     elif unless is not None and unless == (when or ANY):
-        problems.add(table.place_of(UNLESS), "'unless' says the same as 'when': the rule would never apply")
-    if when is not None and when.annotations and "tool" not in _kinds(table):
-        problems.add(table.place_of(KINDS), "only tools have annotations: with these kinds the rule would never apply")
+        problems.add(table.place_of(UNLESS), f"'unless' says the same as 'when': the {what} would never apply")
+    if when is not None and when.annotations and "tool" not in kinds_of(table):
+        told = f"only tools have annotations: with these kinds the {what} would never apply"
+        problems.add(table.place_of(KINDS), told)
 
 
 def _try_engine(engine: Placed[str], effect: str, options: Mapping[str, Any], table: Table, problems: Problems) -> None:
@@ -460,7 +464,8 @@ def _try_engine(engine: Placed[str], effect: str, options: Mapping[str, Any], ta
         problems.add(table.place_of(OPTIONS if table.given(OPTIONS) else ENGINE), str(error))
 
 
-def _conditions(table: Table | None, roles: Mapping[str, Role], problems: Problems) -> Conditions | None:
+def conditions_of(table: Table | None, roles: Mapping[str, Role], problems: Problems) -> Conditions | None:
+    """What has to hold; None where nothing is said."""
     if table is None:
         return None
     named = table.get(IN_ROLES) or ()
@@ -480,7 +485,7 @@ def _conditions(table: Table | None, roles: Mapping[str, Role], problems: Proble
         subjects=table.get(SUBJECTS) or (),
         agents=table.get(AGENTS) or (),
         tenants=table.get(TENANTS) or (),
-        roles=_texts(named),
+        roles=texts_of(named),
         scopes=table.get(SCOPES) or (),
         proofs=table.get(PROOFS) or (),
         annotations=MappingProxyType(hints),
@@ -492,9 +497,11 @@ def _conditions(table: Table | None, roles: Mapping[str, Role], problems: Proble
     )
 
 
-def _texts(placed: tuple[Placed[str], ...] | None) -> tuple[str, ...]:
+def texts_of(placed: tuple[Placed[str], ...] | None) -> tuple[str, ...]:
+    """The texts alone."""
     return tuple(text for text, _ in placed or ())
 
 
-def _kinds(table: Table) -> tuple[ItemKind, ...]:
+def kinds_of(table: Table) -> tuple[ItemKind, ...]:
+    """What it is about."""
     return table.get(KINDS) or ALL_KINDS

@@ -5,6 +5,7 @@ from typing import Any, Final
 from . import keys
 from .audit import AUDIT
 from .auth import AUTH, TLS
+from .guards import GUARDS
 from .kinds import Keys, Schema
 from .limits import LIMITS
 from .logical import TOOLS
@@ -18,7 +19,7 @@ ROOT: Final = Keys(
     "a configuration",
     *(keys.LISTEN, TLS, keys.ADMIN, keys.STATE, keys.HOSTS, keys.NAMES, keys.DEFAULTS, keys.SERVERS, TOOLS, keys.VIEWS),
     *(EXPOSE, SEARCH, VAULT, OUTBOUND),
-    *(AUTH, TENANTS, ROLES, POLICIES, VALIDATE, LIMITS, AUDIT, USAGE, PRICES, BUDGETS, keys.TELEMETRY),
+    *(AUTH, TENANTS, ROLES, POLICIES, VALIDATE, LIMITS, GUARDS, AUDIT, USAGE, PRICES, BUDGETS, keys.TELEMETRY),
     later=("shared", "alerts"),
 )
 

@@ -1,4 +1,4 @@
-"""Tenants: servers, views, roles, policies and limits of their own, and what the operator shares with each."""
+"""Tenants: servers, views, roles, policies, limits and guards of their own, and what the operator shares with each."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -7,6 +7,7 @@ from ...model.config import Server
 from ...model.policy import Role
 from ...model.tenant import DEFAULT_TENANT, Tenant
 from . import keys
+from .guards import GUARDS, build_guards
 from .kinds import Entries, Items, Key, Keys, Parsed, Placed, Reader, Table, Text, WithPlace
 from .limits import LIMITS, build_limits
 from .logical import TOOLS
@@ -29,7 +30,7 @@ SERVERS: Final = Key(
 TENANTS: Final = Key(
     "tenants",
     Entries(
-        Keys("a tenant", SHARE, SERVERS, TOOLS, keys.VIEWS, ROLES, POLICIES, LIMITS),
+        Keys("a tenant", SHARE, SERVERS, TOOLS, keys.VIEWS, ROLES, POLICIES, LIMITS, GUARDS),
         "tenant",
         ALIAS,
         "a-z, 0-9 and -, beginning with a letter, at most 20 in all",
@@ -71,6 +72,7 @@ def build_tenant(
         roles,
         build_policies(table, {**operator_roles, **roles}, file, problems, seen),
         build_limits(table, {**operator_roles, **roles}, file, problems, seen),
+        build_guards(table, {**operator_roles, **roles}, file, reader, seen),
     )
 
 

@@ -16,7 +16,7 @@ from ...model.call import Call
 from ...model.prices import text_of
 from ...model.principal import Principal
 from ...model.usage import arm_text
-from ..record import Record
+from ..record import Act, Record
 
 Kind = Literal["call", "intent", "refused", "changed", "opened", "closed", "gap", "pruned"]
 """`call`: one that ended. `intent`: one that is about to be sent (strict). `refused`: somebody was not let in.
@@ -89,6 +89,8 @@ class Entry(Struct, omit_defaults=True):
     """How often the same was refused within a second; how many entries were lost, or pruned."""
     upto: int = 0
     """The last place that was pruned; the last number that was lost."""
+    guards: list[Act] = []
+    """What guards did: with what of the call, and how often which detectors found something."""
     hash: str = ""
     """Of the last entry that was pruned."""
     intents: tuple[int, ...] = ()
@@ -186,6 +188,8 @@ def of_call(record: Record, kind: Kind, number: int, text: bytes, callers: Calle
     )
     if record.rule:
         entry.rule = _short(record.rule)
+    if record.guards:
+        entry.guards = record.guards
     if text:
         entry.arguments = hashlib.sha256(text).hexdigest()
     if kind == "call":
@@ -214,7 +218,7 @@ def _add_use(entry: Entry, record: Record) -> None:
     if record.price is not None:
         entry.price, entry.cost = record.price.id, f"{text_of(record.cost)} {record.price.currency}"
     if record.branches is not None:
-        entry.branches = tuple(_branch(one) for one in record.branches if one.end != "refused")
+        entry.branches = tuple(_branch(one) for one in record.branches if not one.is_refused)
 
 
 def _branch(record: Record) -> Branch:

@@ -70,12 +70,12 @@ class Meter:
 
     def __call__(self, record: Record) -> None:
         """Count a closed record, unless it was refused, answered from what is kept, or counted already."""
-        if record.metered or record.end == "refused" or record.part == "kept":
+        if record.metered or record.is_refused or record.part == "kept":
             return
         self.number = number = self.number + 1
         self._on_number(number)
         record.metered = number
-        branches = record.branches and [one for one in record.branches if one.end != "refused"]
+        branches = record.branches and [one for one in record.branches if not one.is_refused]
         if not branches:
             self._count(record, record)
             return

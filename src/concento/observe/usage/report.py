@@ -132,7 +132,7 @@ def _sum(words: dict[str, str], rows: Sequence[Row], prices: Mapping[str, Price]
         words,
         sum(row.calls for row in rows),
         sum(row.attempts for row in rows),
-        sum(row.calls for row in rows if row.key.outcome in ("error", "tool_error")),
+        sum(row.calls for row in rows if row.key.outcome in ("error", "tool_error", "refused")),
         decimal(sum(row.us for row in rows), 1_000_000),
         sum(row.bytes_in for row in rows),
         sum(row.bytes_out for row in rows),
