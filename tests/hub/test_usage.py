@@ -85,6 +85,7 @@ async def test_a_call_counts_once_and_its_cost_is_told_and_audited(tmp_path: Pat
             listed = await agent.modern("tools/list", {"_meta": {COST: True}})
             assert listed.result["_meta"][COST] == {"amount": "0"}
         assert told == {"amount": "0.002", "currency": "EUR", "price": PRICE.id}
+        assert b'concento_usage_spent{currency="EUR",tenant="default"} 0.006' in hub.hub.metrics.text()
         (row,) = await used(hub, tmp_path, method="tools/call")
         assert (row.calls, row.attempts, row.cost) == (3, 3, 6 * PARTS // 1000)
         (lists,) = await used(hub, tmp_path, method="tools/list")

@@ -53,22 +53,26 @@ def total(price: Price, used: Used) -> int:
 class Tariff:
     """What one tenant used of one price in one month so far, so that the next call's cost is known at once."""
 
-    __slots__ = ("_flat", "_total", "price", "used")
+    __slots__ = ("_flat", "price", "spent", "used")
 
     def __init__(self, price: Price, used: Used = NOTHING) -> None:
         self.price = price
         self.used = used
+        """So far; it is not kept up where it does not matter to the next call's cost."""
+        self.spent = total(price, used)
+        """What that costs, in `PARTS`."""
         self._flat = _flat(price)
-        self._total = total(price, used)
 
     def charge(self, us: int, size: int, tokens: int) -> int:
         """Add a call; returns what it costs, in `PARTS`."""
         if self._flat is not None:
             call, each_us, each_byte, each_token = self._flat
-            return call + us * each_us + size * each_byte + tokens * each_token
+            cost = call + us * each_us + size * each_byte + tokens * each_token
+            self.spent += cost
+            return cost
         self.used += Used(1, us, size, tokens)
-        before, self._total = self._total, total(self.price, self.used)
-        return self._total - before
+        before, self.spent = self.spent, total(self.price, self.used)
+        return self.spent - before
 
 
 def _flat(price: Price) -> tuple[int, int, int, int] | None:

@@ -18,9 +18,11 @@ import msgspec
 
 from ...model.clock import Clock
 from ...model.errors import StartError
-from ...model.prices import Book, Budget, text_of
+from ...model.limits import LABELS_MAX
+from ...model.prices import PARTS, Book, Budget, text_of
 from ...model.usage import Metering, Row
 from ...policy.budgets import Budgets
+from ...policy.limit_quotas import month_of
 from ...policy.pricing import PriceList
 from ...upstream.tasks import Tasks
 from ..metrics import Reading
@@ -105,7 +107,7 @@ class Usage:
         keys = (row.key for row in recent if row.key.day >= today - 1)
         assert self._counter is not None
         counted = max(mark.number, _COUNTER.unpack_from(self._counter)[0])
-        self._meter.begin(mark.number, keys, sums_of(recent))
+        self._meter.begin(mark.number, keys, sums_of(recent), prices_of(self._ledger.connection))
         if counted > mark.number or not mark.clean:
             counted = self._recover(audit, mark, horizon_s, counted)
         # A counter that is behind (a power cut, a copied file) starts from the file again.
@@ -243,6 +245,10 @@ class Usage:
         yield "concento_usage_failing", "Whether usage can't be written", {}, float(self.problem is not None)
         yield "concento_usage_keys", "Keys that usage is counted by now", {}, self._meter.keys
         yield "concento_usage_metered", "The number of the last call that was metered", {}, self._meter.number
+        spent = self._meter.spent(month_of(self._today()))
+        for (tenant, currency), cost in tuple(spent.items())[:LABELS_MAX]:
+            labels = {"tenant": tenant, "currency": currency}
+            yield "concento_usage_spent", "What a tenant's calls of this month cost so far", labels, cost / PARTS
         yield from self.budgets.readings()
 
 

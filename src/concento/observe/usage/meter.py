@@ -63,7 +63,6 @@ class Meter:
         self._keys: dict[tuple[int, str], set[RowKey]] = {}
         """Of each day and tenant, whatever they were charged at."""
         self._tariffs: dict[TariffKey, Tariff] = {}
-        self._before: Mapping[TariffKey, Used] = {}
         self._day = 0
 
     # -- a call
@@ -179,7 +178,7 @@ class Meter:
         name = (row.tenant, month_of(row.day), price.id)
         tariff = self._tariffs.get(name)
         if tariff is None:
-            tariff = self._tariffs[name] = Tariff(price, self._before.get(name, Used()))
+            tariff = self._tariffs[name] = Tariff(price)
         return tariff
 
     # -- beside calls
@@ -192,10 +191,14 @@ class Meter:
                 raise AssertionError("take away what was used before prices change")
         self._lines.clear()
 
-    def begin(self, number: int, keys: Iterable[RowKey], before: Mapping[TariffKey, Used]) -> None:
+    def begin(
+        self, number: int, keys: Iterable[RowKey], before: Mapping[TariffKey, Used], prices: Mapping[str, Price]
+    ) -> None:
         """Go on from what is kept. `keys`: those of the days that are not over; `before`: what months used so far."""
         self.number = number
-        self._before = before
+        for (tenant, of, id), used in before.items():
+            if id in prices:
+                self._tariffs[tenant, of, id] = Tariff(prices[id], used)
         for key in keys:
             whose = (key.day, key.tenant)
             self._keys.setdefault(whose, set()).add(key._replace(price=""))
@@ -226,6 +229,15 @@ class Meter:
         self._keys = {whose: known for whose, known in self._keys.items() if whose[0] >= day - 1}
         month = month_of(day) - 1  # a clock that is set back finds its month again
         self._tariffs = {name: tariff for name, tariff in self._tariffs.items() if name[1] >= month}
+
+    def spent(self, month: int) -> dict[tuple[str, str], int]:
+        """What each tenant's calls of a month cost, by tenant and currency, in `PARTS`."""
+        spent: dict[tuple[str, str], int] = {}
+        for (tenant, of, _), tariff in self._tariffs.items():
+            if of == month:
+                name = (tenant, tariff.price.currency)
+                spent[name] = spent.get(name, 0) + tariff.spent
+        return spent
 
     @property
     def waiting(self) -> int:
