@@ -1,27 +1,36 @@
 """Usage through a whole hub: who is charged for what, what callers are told, budgets, and one tenant beside another."""
 
+import asyncio
 import json
+import os
 import sqlite3
+import sys
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from tests.hub.bound import logical, serving, tool, with_tools
-from tests.hub.conftest import Running, at, config
+from tests.hub.conftest import Running, at, config, free_port
 from tests.hub.guarded import configuration, server
-from tests.observe.usage_kit import rows
+from tests.observe.usage_kit import lost, rows
 
 from concento.admin.listener import AdminListener
 from concento.app import Hub
+from concento.control.config import load
 from concento.model.auditing import Audit
+from concento.model.call import ALL, NO_ABILITIES, Call, Result
 from concento.model.config import Address, Config
 from concento.model.logical import Bound
 from concento.model.prices import PARTS, Book, Budget, Charge, Price, Tier, text_of
+from concento.model.principal import ANONYMOUS
 from concento.model.usage import Metering, Row
 from concento.observe.audit.entry import Entry, decode
+from concento.protocol.jsonrpc import raw
 from concento.testing.faults import fails
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import modern_mcp, reset
@@ -272,3 +281,76 @@ async def test_calls_of_a_hub_that_lost_its_file_are_counted_again(tmp_path: Pat
             pass
         assert rows(tmp_path / "usage.db") == before
         assert sum(row.calls for row in before if row.cost) == 6
+
+
+async def test_ten_thousand_calls_add_up_exactly(tmp_path: Path) -> None:
+    """Through the whole data path but the agents' sockets, 64 at a time, with two reloads meanwhile."""
+    tiers = (Tier(3_000_000, 1000), Tier(2_000_000, 5000), Tier(1_000_000))
+    tiered = Book("t", 0, "EUR", (Price("t@1970-01-01 * #9", "*", "EUR", (Charge("call", tiers, 500),)),))
+    async with ScriptedHttpServer(modern_mcp()) as one:
+        configured = config(at("s", one.url), **kept(tmp_path, prices=(tiered,)))
+        async with metered(tmp_path, configured) as hub:
+            await hub.ready("s")
+            told: list[Decimal] = []
+            params = {"name": raw("s__echo"), "arguments": raw({"text": "x"})}
+            asked = Call("tools/call", params, {COST: raw(True)}, "s__echo", ALL, ANONYMOUS, NO_ABILITIES)
+
+            async def some(count: int) -> None:
+                for _ in range(count):
+                    reply = await hub.hub.gateway.call(asked)
+                    assert isinstance(reply, Result)
+                    told.append(Decimal(json.loads(bytes(reply.raw))["_meta"][COST]["amount"]))
+
+            async with asyncio.TaskGroup() as group:
+                for number in range(64):
+                    group.create_task(some(157 if number < 16 else 156))
+                for share in (3000, 6000):
+                    await until(lambda share=share: len(told) >= share, f"{share} are made")  # type: ignore[misc]
+                    await hub.hub.configure(configured)
+            (row,) = await used(hub, tmp_path, method="tools/call")
+            assert (row.calls, row.bytes_in, len(one.hits("tools/call"))) == (10_000, 120_000, 10_000)
+            assert row.cost == 1000 * 3 * 10**12 + 4000 * 2 * 10**12 + 4500 * 10**12
+            assert Decimal(text_of(row.cost)) == sum(told)
+
+
+@pytest.mark.parametrize("mode", ["batched", "strict"])
+async def test_a_killed_hub_counts_each_call_once(tmp_path: Path, mode: Any) -> None:
+    """R17: kill -9 of `concento serve` under load."""
+    port = free_port()
+    async with ScriptedHttpServer(modern_mcp()) as one:
+        file = tmp_path / "concento.yaml"
+        file.write_text(
+            f"listen: 127.0.0.1:{port}\nadmin: off\nstate: sqlite:///state/c.db\naudit: {{mode: {mode}}}\n"
+            f"servers: {{s: {{url: '{one.url}'}}}}\n"
+            'prices: {b: {currency: EUR, valid_from: 2026-01-01, tools: {"*": {call: 0.002}}}}\n'
+        )
+        program = Path(sys.executable).with_name("concento")
+        hub = await asyncio.create_subprocess_exec(program, "serve", str(file), stdout=PIPE, stderr=STDOUT)
+        assert hub.stdout is not None
+        said = b""
+        while b"1 of 1 server" not in said:
+            line = await asyncio.wait_for(hub.stdout.readline(), 30)
+            assert line, said
+            said += line
+        answered = 0
+
+        async def some() -> None:
+            nonlocal answered
+            async with RawAgent(f"http://127.0.0.1:{port}/mcp") as agent:
+                while (await call(agent)).status == 200:
+                    answered += 1
+
+        agents = asyncio.gather(*(some() for _ in range(8)), return_exceptions=True)
+        await until(lambda: answered >= 300, "300 calls are answered", wait_s=20)
+        hub.kill()
+        await agents
+        await hub.wait()
+        executed = len(one.hits("tools/call"))
+        async with metered(tmp_path, load(file, os.environ)):
+            pass
+    found = [row for row in rows(tmp_path / "state" / "usage.db") if row.key.method == "tools/call"]
+    counted = sum(row.calls for row in found)
+    assert sum(row.cost for row in found) == sum(row.calls for row in found if row.key.outcome == "ok") * 2 * 10**12
+    if mode == "strict":
+        assert executed <= counted <= executed + 8
+    assert answered <= counted + lost(tmp_path / "state" / "usage.db") <= executed + 8
