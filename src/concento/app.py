@@ -435,6 +435,7 @@ async def _usage(config: Config, log: AuditLog | None) -> Usage | None:
         intents=0 if log is None else log.number,
         horizon_s=max(limits.CALL_MAX_S, config.task_max_s) if is_strict else 0.0,
         books=config.prices,
+        audited=log.written if log is not None and is_strict else None,
     )
 
 

@@ -3,6 +3,7 @@
 Source: hardening R17; issue "Usage and billing".
 """
 
+import asyncio
 import os
 import signal
 import struct
@@ -166,8 +167,6 @@ async def test_a_call_that_went_to_one_server_after_another_when_it_was_killed_i
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(["call", "flush", "written again", "restart", "prices"]), max_size=25))
 def test_whatever_happens_between_calls_they_add_up(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:
-    import asyncio
-
     asyncio.run(_played(tmp_path_factory.mktemp("usage") / "usage.db", steps))
 
 
@@ -191,3 +190,32 @@ async def _played(path: Path, steps: list[str]) -> None:
     await usage.close()
     assert calls(path) == made
     assert sum(row.cost for row in rows(path)) == told
+
+
+async def test_in_strict_mode_sums_are_written_once_the_audit_record_has_their_calls(tmp_path: Path) -> None:
+    """Else an intent without an end would look like a call that nobody counted, and count twice."""
+    gate = asyncio.Event()
+
+    async def audited() -> None:
+        await gate.wait()
+
+    usage = await opened(tmp_path / "usage.db", audited=audited)
+    usage(ended())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(usage.flush())
+        await asyncio.sleep(0)
+        assert calls(tmp_path / "usage.db") == 0
+        gate.set()
+    assert calls(tmp_path / "usage.db") == 1
+    await usage.close()
+
+
+async def test_who_waits_for_the_audit_record_finds_in_it_what_was_taken(tmp_path: Path) -> None:
+    log = await audit_kit.opened(tmp_path / "audit.db")
+    await log.written()
+    for number in range(3):
+        log(audit_kit.call(number))
+    await log.written()
+    assert len(audit_kit.entries(tmp_path / "audit.db", "call")) == 3
+    await log.close()
+    await log.written()

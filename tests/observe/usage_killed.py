@@ -27,6 +27,7 @@ async def both(folder: Path, mode: str, hook: Callable[[str], None]) -> tuple[Us
         audit=path,
         intents=log.number,
         horizon_s=300.0 if mode == "strict" else 0.0,
+        audited=log.written if mode == "strict" else None,
         hook=lambda step: hook(f"usage {step}"),
     )
     return usage, log

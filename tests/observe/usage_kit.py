@@ -1,7 +1,7 @@
 """Usage in a test: calls that only happened on paper, prices, and reading what was counted."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ async def opened(
     audit: Path | None = None,
     intents: int = 0,
     horizon_s: float = 0.0,
+    audited: Callable[[], Awaitable[None]] | None = None,
     hook: Callable[[str], None] = lambda step: None,
     clock: Clock | None = None,
     books: tuple[Book, ...] = (BOOK,),
@@ -32,7 +33,8 @@ async def opened(
     **settings: Any,
 ) -> Usage:
     metering = Metering(**settings)
-    options: dict[str, Any] = {"audit": audit, "intents": intents, "horizon_s": horizon_s, "hook": hook, "books": books}
+    options: dict[str, Any] = {"audit": audit, "intents": intents, "horizon_s": horizon_s, "hook": hook}
+    options |= {"books": books, "audited": audited}
     usage = await Usage.open(path, metering, clock or SystemClock(), **options)
     await usage.configure(metering, books, budgets)
     return usage

@@ -8,7 +8,7 @@ import mmap
 import os
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from ...policy.pricing import PriceList
 from ...upstream.tasks import Tasks
 from ..metrics import Reading
 from ..record import Record
-from .ledger import Gap, Hook, Ledger, Mark, Newer, prices_of, rows_of, sums_of
+from .ledger import Gap, Hook, Ledger, Mark, Newer, keys_of, prices_of, spent_of, used_of
 from .meter import DAY_US, Meter
 from .recover import recover
 
@@ -66,6 +66,7 @@ class Usage:
         """What is being written or could not be: the same until it is there, so that it is counted once."""
         self._batch_number = 0
         self._pruned = 0
+        self._audited: Callable[[], Awaitable[None]] | None = None
 
     @classmethod
     async def open(
@@ -78,12 +79,15 @@ class Usage:
         intents: int = 0,
         horizon_s: float = 0.0,
         books: Sequence[Book] = (),
+        audited: Callable[[], Awaitable[None]] | None = None,
         hook: Hook = lambda step: None,
     ) -> "Usage":
         """Open the file, or begin one, and count what a crash took. Errors: StartError, naming the file and the remedy.
 
         `audit`: the record to count again from; `intents`: the last number in it; `horizon_s`: how long a call that has
-        an intent may last, 0 where there are none; `books`: prices that a new file can't know.
+        an intent may last, 0 where there are none; `books`: prices that a new file can't know;
+        `audited`: waits until the record has what was taken so far, where an intent without an end means that its call
+        was not counted.
         """
         try:
             ledger = await asyncio.to_thread(Ledger, path, hook)
@@ -97,17 +101,17 @@ class Usage:
         except (OSError, sqlite3.Error, Newer) as error:
             told = f"The usage file {path} can't be used ({error}); set `usage: {{path: FILE}}`, or `usage: off`"
             raise StartError(told) from error
+        usage._audited = audited
         usage._tasks.start(usage._keep())
         return usage
 
     def _begin(self, audit: Path | None, intents: int, horizon_s: float) -> None:
         """Go on from the file; after a crash, with what the audit record has beyond it."""
         mark, today = self._ledger.mark(), self._today()
-        recent = rows_of(self._ledger.connection, today - _RECENT_DAYS, today + _RECENT_DAYS)
-        keys = (row.key for row in recent if row.key.day >= today - 1)
+        file = self._ledger.connection
         assert self._counter is not None
         counted = max(mark.number, _COUNTER.unpack_from(self._counter)[0])
-        self._meter.begin(mark.number, keys, sums_of(recent), prices_of(self._ledger.connection))
+        self._meter.begin(mark.number, keys_of(file, today - 1), used_of(file, today - _RECENT_DAYS), prices_of(file))
         if counted > mark.number or not mark.clean:
             counted = self._recover(audit, mark, horizon_s, counted)
         # A counter that is behind (a power cut, a copied file) starts from the file again.
@@ -164,17 +168,13 @@ class Usage:
             self.budgets.configure(())
             return
         async with self._lock:  # so that nothing goes from memory to the file while both are added up
-            first = self._today() - 31
-            rows = await self._run(partial(rows_of, self._ledger.connection, first, first + _RECENT_DAYS))
             prices = await self._run(partial(prices_of, self._ledger.connection))
-            rows += [*self._batch, *self._waiting, *self._meter.used()]
+            spent = await self._run(partial(spent_of, self._ledger.connection, self._today() - 31))
+            for row in (*self._batch, *self._waiting, *self._meter.used()):
+                if row.cost:
+                    spent.append((row.key.tenant, row.key.subject, row.key.day, row.key.price, row.cost))
             self.budgets.configure(
-                budgets,
-                (
-                    (row.key.tenant, row.key.subject, row.key.day, prices[row.key.price].currency, row.cost)
-                    for row in rows
-                    if row.cost
-                ),
+                budgets, ((tenant, who, day, prices[id].currency, cost) for tenant, who, day, id, cost in spent)
             )
 
     def _costs(self, tenant: str, server: str, tool: str) -> bool:
@@ -208,6 +208,8 @@ class Usage:
                 if not self._batch:
                     self._batch, self._waiting = [*self._waiting, *self._meter.take()], []
                     self._batch_number = self._meter.number
+                if self._audited is not None:
+                    await self._audited()
                 try:
                     await self._run(partial(self._ledger.add, self._batch, self._batch_number, keep=self._first_kept()))
                 except (OSError, sqlite3.Error) as error:

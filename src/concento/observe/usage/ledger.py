@@ -5,9 +5,9 @@ a second time changes nothing. Source: hardening R17, R18.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -45,6 +45,9 @@ _ADD: Final = (
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
 )
 
+_COUNTED: Final = """sum(calls), sum(attempts), sum(iif(outcome IN ('ok', 'cancelled'), 0, calls)), sum(us),
+    sum(bytes_in), sum(bytes_out), sum(tokens), sum(cost_millionths), sum(cost_rest)"""
+
 Hook = Callable[[str], None]
 """Told how far the work is, by tests that end the process there."""
 
@@ -56,6 +59,19 @@ class Mark(Struct, frozen=True):
     intents: int
     clean: bool
     """Whether whoever wrote it last ended in order."""
+
+
+class Counted(NamedTuple):
+    """Sums of many rows. `errors`: calls that neither succeeded nor were given up by their agent."""
+
+    calls: int = 0
+    attempts: int = 0
+    errors: int = 0
+    us: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    tokens: int = 0
+    cost: int = 0
 
 
 class Gap(Struct, frozen=True):
@@ -140,17 +156,13 @@ class Ledger:
 # -- reading, by whoever has a connection
 
 
-def rows_of(
-    connection: sqlite3.Connection, first: int, last: int, tenant: str | None = None, subject: str | None = None
-) -> list[Row]:
+def rows_of(connection: sqlite3.Connection, first: int, last: int, tenant: str | None = None) -> list[Row]:
     """The rows of some days, the last one included, in an order that never changes."""
-    where = "day BETWEEN ? AND ?"
-    values: list[int | str] = [first, last]
-    for name, value in (("tenant", tenant), ("subject", subject)):
-        if value is not None:
-            where, values = f"{where} AND {name} = ?", [*values, value]
-    query = f"SELECT {_COLUMNS}, cost_millionths, cost_rest FROM used WHERE {where} ORDER BY {_KEYS}"
-    return [_row(found) for found in connection.execute(query, values)]
+    where, values = ("", ()) if tenant is None else ("AND tenant = ?", (tenant,))
+    query = (
+        f"SELECT {_COLUMNS}, cost_millionths, cost_rest FROM used WHERE day BETWEEN ? AND ? {where} ORDER BY {_KEYS}"
+    )
+    return [_row(found) for found in connection.execute(query, (first, last, *values))]
 
 
 def _row(found: tuple[Any, ...]) -> Row:
@@ -169,15 +181,46 @@ def gaps_of(connection: sqlite3.Connection) -> list[Gap]:
     return [Gap(*row) for row in connection.execute("SELECT upto, time, calls FROM gaps ORDER BY upto")]
 
 
-def sums_of(rows: Iterable[Row]) -> Mapping[TariffKey, Used]:
-    """What tenants used of each price in each month."""
-    sums: dict[TariffKey, Used] = {}
-    for row in rows:
-        if row.key.price:
-            name = (row.key.tenant, month_of(row.key.day), row.key.price)
-            used = Used(row.calls, row.us, row.bytes_in + row.bytes_out, row.tokens)
-            sums[name] = sums.get(name, Used()) + used
-    return sums
+def keys_of(connection: sqlite3.Connection, first: int) -> list[RowKey]:
+    """The keys of a day and those after it."""
+    return [RowKey(*found) for found in connection.execute(f"SELECT {_KEYS} FROM used WHERE day >= ?", (first,))]
+
+
+def used_of(connection: sqlite3.Connection, first: int) -> Mapping[TariffKey, Used]:
+    """What tenants used of each price in each month, from a day on."""
+    query = """SELECT tenant, day, price, sum(calls), sum(us), sum(bytes_in + bytes_out), sum(tokens) FROM used
+        WHERE day >= ? AND price != '' GROUP BY tenant, day, price"""
+    used: dict[TariffKey, Used] = {}
+    for tenant, day, price, *counts in connection.execute(query, (first,)):
+        name = (tenant, month_of(day), price)
+        used[name] = used.get(name, Used()) + Used(*counts)
+    return used
+
+
+def spent_of(connection: sqlite3.Connection, first: int) -> list[tuple[str, str, int, str, int]]:
+    """Tenant, subject, day, price and cost of what cost something, from a day on."""
+    query = """SELECT tenant, subject, day, price, sum(cost_millionths), sum(cost_rest) FROM used
+        WHERE day >= ? AND price != '' GROUP BY tenant, subject, day, price"""
+    return [
+        (tenant, subject, day, price, millionths * _MILLIONTH + rest)
+        for tenant, subject, day, price, millionths, rest in connection.execute(query, (first,))
+    ]
+
+
+def sums_of(
+    connection: sqlite3.Connection, first: int, last: int, by: Sequence[str], of: Mapping[str, str]
+) -> Iterator[tuple[tuple[str | int, ...], str, Counted]]:
+    """Sums by some columns, and by price within. `of`: columns and the value that they have to have.
+
+    SQLite adds them up: while it does, calls go on.
+    """
+    assert {*by, *of} <= {*RowKey._fields}
+    columns = ", ".join([*by, "price"])
+    where = " AND ".join(["day BETWEEN ? AND ?", *(f"{name} = ?" for name in of)])
+    query = f"SELECT {columns}, {_COUNTED} FROM used WHERE {where} GROUP BY {columns} ORDER BY {columns}"
+    for found in connection.execute(query, (first, last, *of.values())):
+        *counts, millionths, rest = found[len(by) + 1 :]
+        yield found[: len(by)], found[len(by)], Counted(*(*counts, millionths * _MILLIONTH + rest))
 
 
 def _flat(row: Row) -> tuple[int | str, ...]:

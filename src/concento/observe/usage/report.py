@@ -12,9 +12,8 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from ...model.prices import Price, text_of
-from ...model.usage import Row
 from ...policy.invoices import Invoice, decimal, invoices
-from .ledger import VERSION, Gap, gaps_of, prices_of, rows_of
+from .ledger import VERSION, Counted, Gap, gaps_of, prices_of, rows_of, sums_of
 
 By = Literal["day", "tenant", "subject", "server", "tool", "arm", "method", "outcome", "part", "price"]
 BY: Final[tuple[By, ...]] = (
@@ -85,14 +84,16 @@ def dimensions(text: str) -> tuple[By, ...]:
 
 def report(path: Path, days: Days, by: Sequence[By], tenant: str | None = None, subject: str | None = None) -> Report:
     """What was used in some days. Errors: Unreadable."""
+    of = {name: value for name, value in (("tenant", tenant), ("subject", subject)) if value is not None}
     with _opened(path) as connection:
-        rows = rows_of(connection, days.first, days.last, tenant, subject)
         prices, gaps = prices_of(connection), gaps_of(connection)
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(_word(row, word) for word in by), []).append(row)
-    sums = tuple(_sum(dict(zip(by, words, strict=True)), groups[words], prices) for words in sorted(groups))
-    return Report(days.name, tuple(by), sums, _sum({}, rows, prices), _lost(gaps, days))
+        found = [*sums_of(connection, days.first, days.last, by, of)]
+    groups: dict[tuple[str | int, ...], list[tuple[str, Counted]]] = {}
+    for words, price, counted in found:
+        groups.setdefault(words, []).append((price, counted))
+    sums = tuple(_sum(_said(by, words), parts, prices) for words, parts in groups.items())
+    total = _sum({}, [(price, counted) for _, price, counted in found], prices)
+    return Report(days.name, tuple(by), sums, total, _lost(gaps, days))
 
 
 def month_invoices(path: Path, tenant: str, days: Days, wall_s: float) -> tuple[Invoice, ...]:
@@ -118,25 +119,27 @@ def day_text(day: int) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(day * _DAY_S))
 
 
-def _word(row: Row, word: By) -> str:
-    return day_text(row.key.day) if word == "day" else str(getattr(row.key, word))
+def _said(by: Sequence[By], words: Sequence[str | int]) -> dict[str, str]:
+    return {name: day_text(word) if isinstance(word, int) else word for name, word in zip(by, words, strict=True)}
 
 
-def _sum(words: dict[str, str], rows: Sequence[Row], prices: Mapping[str, Price]) -> Sum:
+def _sum(words: dict[str, str], parts: Sequence[tuple[str, Counted]], prices: Mapping[str, Price]) -> Sum:
+    """The sum of parts, each at one price."""
     cost: dict[str, int] = {}
-    for row in rows:
-        if row.key.price:
-            currency = prices[row.key.price].currency
-            cost[currency] = cost.get(currency, 0) + row.cost
+    for price, counted in parts:
+        if price:
+            currency = prices[price].currency
+            cost[currency] = cost.get(currency, 0) + counted.cost
+    whole = Counted(*(sum(column) for column in zip(*(counted for _, counted in parts), strict=True)))
     return Sum(
         words,
-        sum(row.calls for row in rows),
-        sum(row.attempts for row in rows),
-        sum(row.calls for row in rows if row.key.outcome in ("error", "tool_error", "refused")),
-        decimal(sum(row.us for row in rows), 1_000_000),
-        sum(row.bytes_in for row in rows),
-        sum(row.bytes_out for row in rows),
-        sum(row.tokens for row in rows),
+        whole.calls,
+        whole.attempts,
+        whole.errors,
+        decimal(whole.us, 1_000_000),
+        whole.bytes_in,
+        whole.bytes_out,
+        whole.tokens,
         {currency: text_of(cost[currency]) for currency in sorted(cost)},
     )
 
