@@ -174,9 +174,9 @@ class Connecting:
             raise NotConnected("This link was opened in another browser already. Ask your agent for a new one.")
         accounts = self.accounts
         try:
+            scopes = tuple(dict.fromkeys((*link.scopes, *link.resource.scopes)))
             link.client = await known_as(
-                *(link.site.user, server, link.token.place, self.base_url),
-                *(accounts.vault, self._reach(link), accounts.clock.wall()),
+                link.site.user, server, scopes, link.token.place, self.base_url, accounts.vault, self._reach(link)
             )
         except NotDiscovered as problem:
             self._tell(f"{link.site.key}: accounts can't be connected: {problem}")
