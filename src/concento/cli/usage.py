@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,21 +129,14 @@ def invoice(tenant: str, days: Days, form: str, output: str | None, config: str 
         lost = report(path, days, ()).lost
     except Unreadable as error:
         fail(str(error))
-    if not found and not as_json and form != "json":
+    form = "json" if as_json else "markdown" if form == "table" and output is not None else form
+    if not found and form != "json":
         fail(f"nothing of {tenant!r} was charged in {days.name}; `concento usage report` says what was used")
-    if as_json or form == "json":
-        text = json.dumps({"invoices": msgspec.to_builtins(found)}, indent=2, ensure_ascii=False) + "\n"
-    elif form == "csv":
-        text = _invoices_csv(found)
-    elif form == "markdown":
-        text = "\n".join(map(_markdown, found))
-    elif output is None:
+    if form == "table":
         for one in found:
             _show_invoice(one)
-        text = ""
     else:
-        text = "\n".join(map(_markdown, found))
-    _write(text, output)
+        _write(_FORMS[form](found), output)
     if not all(one.final for one in found):
         tell(f"{days.name} is not over: this is what it comes to so far")
     _tell_lost(lost)
@@ -286,6 +279,21 @@ def _invoices_csv(found: Iterable[Invoice]) -> str:
             for line in one.lines
         ),
     )
+
+
+def _invoices_json(found: Iterable[Invoice]) -> str:
+    return json.dumps({"invoices": msgspec.to_builtins(tuple(found))}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _invoices_markdown(found: Iterable[Invoice]) -> str:
+    return "\n".join(map(_markdown, found))
+
+
+_FORMS: Final[dict[str, Callable[[Iterable[Invoice]], str]]] = {
+    "markdown": _invoices_markdown,
+    "csv": _invoices_csv,
+    "json": _invoices_json,
+}
 
 
 def _csv(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:

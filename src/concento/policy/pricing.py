@@ -7,7 +7,7 @@ the month's exactly, whatever tiers and allowances there are, and however the mo
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from ..model.prices import BASES, Book, Charge, Price, Unit, Used
+from ..model.prices import BASES, UNITS, Book, Charge, Price, Unit, Used
 from .globs import compiled, matches
 from .price_patterns import halves, specificity
 
@@ -53,34 +53,37 @@ def total(price: Price, used: Used) -> int:
 class Tariff:
     """What one tenant used of one price in one month so far, so that the next call's cost is known at once."""
 
-    __slots__ = ("_flat", "price", "spent", "used")
+    __slots__ = ("_amounts", "_charges", "price", "spent")
 
     def __init__(self, price: Price, used: Used = NOTHING) -> None:
         self.price = price
-        self.used = used
-        """So far; it is not kept up where it does not matter to the next call's cost."""
         self.spent = total(price, used)
-        """What that costs, in `PARTS`."""
-        self._flat = _flat(price)
+        """What all of it costs, in `PARTS`."""
+        self._charges = [(charge, 10**6 // BASES[charge.unit], UNITS.index(charge.unit)) for charge in price.charges]
+        self._amounts = [used.of(charge.unit) for charge in price.charges]
 
     def charge(self, us: int, size: int, tokens: int) -> int:
         """Add a call; returns what it costs, in `PARTS`."""
-        if self._flat is not None:
-            call, each_us, each_byte, each_token = self._flat
-            cost = call + us * each_us + size * each_byte + tokens * each_token
-            self.spent += cost
-            return cost
-        self.used += Used(1, us, size, tokens)
-        before, self.spent = self.spent, total(self.price, self.used)
-        return self.spent - before
+        more, cost = (1, us, size, tokens), 0
+        for place, (charge, each, unit) in enumerate(self._charges):
+            before = self._amounts[place]
+            after = self._amounts[place] = before + more[unit]
+            cost += (_cost(charge, after) - _cost(charge, before)) * each
+        self.spent += cost
+        return cost
 
 
-def _flat(price: Price) -> tuple[int, int, int, int] | None:
-    """What each call, microsecond, byte and token costs, where that is the same all month."""
-    if any(charge.free or len(charge.tiers) > 1 for charge in price.charges):
-        return None
-    each = {charge.unit: charge.tiers[0].price * 10**6 // BASES[charge.unit] for charge in price.charges}
-    return each.get("call", 0), each.get("second", 0), each.get("mb", 0), each.get("tokens", 0)
+def _cost(charge: Charge, amount: int) -> int:
+    """What so much costs, before the unit is looked at: as `_steps` says, at once."""
+    left, begin, cost = amount - charge.free, 0, 0
+    for tier in charge.tiers:
+        if left <= 0:
+            break
+        width = left if tier.upto is None or left < tier.upto - begin else tier.upto - begin
+        cost += width * tier.price
+        left -= width
+        begin = tier.upto or begin
+    return cost
 
 
 class PriceList:

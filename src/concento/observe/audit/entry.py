@@ -7,6 +7,7 @@ by its name or known to be. A call's entry becomes text at once: objects that wa
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -216,9 +217,15 @@ def _add_use(entry: Entry, record: Record) -> None:
     if record.arm is not None:
         entry.arm = arm_text(record.arm)
     if record.price is not None:
-        entry.price, entry.cost = record.price.id, f"{text_of(record.cost)} {record.price.currency}"
+        entry.price, entry.cost = record.price.id, _cost(record.cost, record.price.currency)
     if record.branches is not None:
         entry.branches = tuple(_branch(one) for one in record.branches if not one.is_refused)
+
+
+@lru_cache(4096)
+def _cost(cost: int, currency: str) -> str:
+    """The same for most calls, where a price is for a call alone."""
+    return f"{text_of(cost)} {currency}"
 
 
 def _branch(record: Record) -> Branch:

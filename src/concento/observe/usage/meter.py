@@ -1,4 +1,4 @@
-"""What a call adds where. It runs once a call on the event loop, in about three microseconds, and waits for nothing.
+"""What a call adds where. It runs once a call on the event loop, in one to three microseconds, and waits for nothing.
 
 Sums are kept by day and key; how many keys a tenant may have a day is bounded, and what is beyond counts as `other`:
 first its subjects, then its tools. The price stays what it is, so that nothing is lost from any sum.
