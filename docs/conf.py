@@ -39,6 +39,7 @@ MENU: Final = {
         "limits",
         "tenants",
         "audit",
+        "usage",
         "security",
         "deploy",
         "troubleshoot",

@@ -45,6 +45,7 @@ from .observe.audit import AuditLog
 from .observe.experiments import Experiments
 from .observe.metrics import Metrics, Reading
 from .observe.record import Record, Records, Sink
+from .observe.usage import Usage
 from .policy.decide import policy_of
 from .policy.limits import WRITES_MAX, Limits
 from .protocol.versions import Era
@@ -79,6 +80,7 @@ class Hub:
         metrics: Metrics,
         secrets: "Secrets",
         audit: AuditLog | None = None,
+        usage: Usage | None = None,
     ) -> None:
         clock = SystemClock()
         self.store = store
@@ -99,10 +101,15 @@ class Hub:
         self.audit = audit
         self._secrets = secrets
         self.experiments = Experiments()
-        self.records = Records([metrics, self.experiments, *sinks, *([] if audit is None else [audit])], clock)
+        self.usage = usage
+        metering: list[Sink] = [] if usage is None else [usage]  # before the audit record, which has what it says
+        self.records = Records(
+            [metrics, self.experiments, *sinks, *metering, *([] if audit is None else [audit])], clock
+        )
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
-        gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent)
+        budgets = None if usage is None else usage.budgets
+        gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent, budgets)
         self.gateway = Gateway(
             *(
                 self.current,
@@ -119,6 +126,7 @@ class Hub:
             judged=self.experiments.judged,
             arm_failed=self.experiments.failed,
             on_problem=self._note,
+            cost=None if usage is None else usage.cost,
         )
         self.listening = Listening(self.current, self.upstreams)
         self.sessions = Sessions(self.gateway, self.listening, clock.monotonic)
@@ -155,7 +163,7 @@ class Hub:
     ) -> "Hub":
         """Make a hub for a configuration and begin to connect its servers.
 
-        `keep`: use the state folder. `audit`: record calls as the configuration says; one process at a time may.
+        `keep`: use the state folder. `audit`: record and meter calls as the configuration says, in one process alone.
         """
         store: Store = MemoryStore()
         if keep and config.state_db is not None:
@@ -164,7 +172,8 @@ class Hub:
         sinks: list[Sink] = [access_log()] if access_log is not None else []
         secrets = Secrets(config.secrets)
         log = await _audit_log(config, secrets) if audit else None
-        hub = cls(store, eras, Seal(await kept_key(store, "seal")), sinks, Metrics(), secrets, log)
+        usage = await _usage(config, log) if audit else None
+        hub = cls(store, eras, Seal(await kept_key(store, "seal")), sinks, Metrics(), secrets, log, usage)
         await hub.keys.load()
         await hub.limits.load()
         await hub.gateway.promotions.load()
@@ -191,6 +200,8 @@ class Hub:
         await self.identity.configure(config.auth, config.base_url, config.outbound)
         if self.audit is not None:
             self.audit.configure(config.audit)
+        if self.usage is not None:
+            await self.usage.configure(config.usage, config.prices, config.budgets)
         self.vault.use(config.vault_keys or (await kept_key(self.store, "vault"),))
         self.connecting.configure(_sites(config), self._base_url(config))
         self.exchanges.forget([server.key for server in config.servers.values() if server.exchange is not None])
@@ -287,6 +298,8 @@ class Hub:
         await self.experiments.flush(self.store)
         await self.keys.flush()
         await self.identity.close()
+        if self.usage is not None:
+            await self.usage.close()
         if self.audit is not None:
             await self.audit.close()
         await self.store.close()
@@ -375,6 +388,8 @@ class Hub:
         yield "concento_sessions", "Legacy sessions open now", {}, len(self.sessions)
         if self.audit is not None:
             yield from self.audit.readings()
+        if self.usage is not None:
+            yield from self.usage.readings()
         yield from self.limits.readings()
         yield "concento_streams", "Listen streams open now", {}, len(self.listening)
         if self.listener is not None:
@@ -412,6 +427,24 @@ async def _audit_log(config: Config, secrets: Secrets) -> AuditLog | None:
     if config.audit.mode == "off" or path is None:
         return None
     return await AuditLog.open(config.audit, path, secrets, SystemClock())
+
+
+async def _usage(config: Config, log: AuditLog | None) -> Usage | None:
+    """What is used, counted on from what the audit record has."""
+    path = config.usage_path
+    if path is None:
+        return None
+    is_strict = log is not None and config.audit.mode == "strict"
+    return await Usage.open(
+        path,
+        config.usage,
+        SystemClock(),
+        audit=None if log is None else config.audit_path,
+        intents=0 if log is None else log.number,
+        horizon_s=max(limits.CALL_MAX_S, config.task_max_s) if is_strict else 0.0,
+        books=config.prices,
+        audited=log.written if log is not None and is_strict else None,
+    )
 
 
 def _era(value: bytes) -> Era:

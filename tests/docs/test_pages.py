@@ -28,6 +28,7 @@ PAGES = [
         "docs/limits.md",
         "docs/tenants.md",
         "docs/audit.md",
+        "docs/usage.md",
         "docs/deploy.md",
         "docs/troubleshoot.md",
     )

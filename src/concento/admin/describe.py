@@ -21,6 +21,7 @@ from ..model.principal import ANONYMOUS, Principal
 from ..model.tenant import DEFAULT_TENANT
 from ..observe.experiments import Experiments
 from ..observe.metrics import Metrics
+from ..observe.usage import Usage
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
 from ..snapshot import Current, Freshness
@@ -48,6 +49,7 @@ class Hub(Protocol):
     limits: Limits
     experiments: Experiments
     connecting: Connecting
+    usage: Usage | None
 
     @property
     def promotions(self) -> Promotions:

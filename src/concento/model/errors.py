@@ -162,6 +162,12 @@ class RateLimited(CallError):
     """The name of the limit that refused."""
 
 
+class OverBudget(RateLimited):
+    """What may be spent in this day or month is spent; `data.resetsAt` says when the next one begins."""
+
+    remedy = "Repeat it after `data.resetsAt`, or ask whoever runs the hub to raise the budget."
+
+
 class Overloaded(CallError):
     """The hub, or the queue in front of a server, is full."""
 
