@@ -177,6 +177,8 @@ class Route:
     severities: tuple[Severity, ...] = SEVERITIES
     match: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     group_by: tuple[str, ...] = ("rule", "tenant")
+    wait_s: float = 15.0
+    """How long the first of a group waits for others."""
     repeat_s: float | None = 4 * HOUR_S
     """How often it is told again while nobody has acknowledged it; None: never."""
 

@@ -43,6 +43,7 @@ LABELS: Final[Mapping[str, str]] = {
     "guard": "a guard, by its name",
     "did": "what it did: `redacted`, `noted`, `refused` (nothing was sent), `withheld` (the call ran), `replaced`, "
     "`asked` and `confirmed` of a user, `failed` (it could not be asked)",
+    "severity": "how bad an alert is: `info`, `warning` or `critical`",
     "tenant": "whose limit it is; empty for the operator's",
 }
 """What labels mean, for the reference."""

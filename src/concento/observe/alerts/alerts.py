@@ -105,7 +105,7 @@ class Alerts:
         self._is_on = True
         with suppress(msgspec.DecodeError):
             kept = _decode(await self._store.get(SPACE, "state") or _encode(Kept()))
-            self.alerts = {alert.id: alert for alert in kept.alerts}
+            self.alerts = {alert.key: alert for alert in kept.alerts}
             self.silences = {silence.id: silence for silence in kept.silences}
             self.over = kept.over
             self._groups = kept.groups
@@ -121,9 +121,9 @@ class Alerts:
         self.counts.bound(tuple(sorted(set(bounds)))[:BOUNDS_MAX])
         for alert in [alert for alert in self.alerts.values() if alert.rule not in self._rules]:
             after = ended(alert, now_s) if alert.stage != "over" else alert
-            del self.alerts[alert.id]
+            del self.alerts[alert.key]
             if after is not None:
-                self.alerts[alert.id] = after
+                self.alerts[after.key] = after
         if gone := self._outbox.forget(alerting.channels):
             self._lose(gone, "their channel is not configured any more")
 
@@ -175,8 +175,8 @@ class Alerts:
         others = {id: alert for id, alert in self.alerts.items() if alert.rule != rule.name}
         room = max(0, ALERTS_MAX - len(others))
         self.unseen += max(0, len(after) - room)
-        kept = sorted(after.values(), key=lambda alert: alert.id not in own)[:room]
-        self.alerts = others | {alert.id: alert for alert in kept}
+        kept = sorted(after.items(), key=lambda one: one[1].stage == "pending")[:room]
+        self.alerts = others | dict(kept)
 
     def _all_readings(self) -> Iterator[Reading]:
         yield from self._readings()
@@ -317,6 +317,10 @@ class Alerts:
         if channel not in known:
             raise NoSuchAlert(f"there is no channel {clean(channel)!r}; there are: {', '.join(known) or 'none'}")
         return await self._carrier.carry(known[channel], test_message(channel, self.now()), self._rules)
+
+    def waiting(self) -> list[Waiting]:
+        """Messages that have not arrived yet, the oldest first."""
+        return [*self._outbox.waiting.values()]
 
     def rule_names(self) -> list[str]:
         """The rules that are on."""

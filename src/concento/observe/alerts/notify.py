@@ -15,8 +15,6 @@ from ...model.alerting import SEVERITIES, Labels, Route, Severity
 from .evaluate import fits, tenant_of
 from .state import Alert
 
-WAIT_S: Final = 15.0
-"""How long the first of a group waits for others."""
 INTERVAL_S: Final = 60.0
 """How soon after a message of a group the next one follows, if only more of the same has come."""
 ITEMS_MAX: Final = 20
@@ -102,36 +100,38 @@ def advance(
     after: dict[str, Alert] = {}
     due_of: dict[str, list[_Due]] = {}
     members: dict[str, list[Alert]] = {}
-    for id, alert in alerts.items():
+    waits_s: dict[str, float] = {}
+    for key, alert in alerts.items():
         if alert.stage == "pending":
-            after[id] = alert
+            after[key] = alert
             continue
         alert = _audible(alert, muted(alert), now_s)
         route = route_of(alert, routes)
         due = [] if route is None else _due(alert, route, known, now_s)
         if alert.stage == "over" and not due:
             continue
-        after[id] = alert
+        after[key] = alert
         if route is not None:
-            key = group_of(alert, route)
-            members.setdefault(key, []).append(alert)
-            due_of.setdefault(key, []).extend(due)
+            of = group_of(alert, route)
+            members.setdefault(of, []).append(alert)
+            waits_s.setdefault(of, route.wait_s)
+            due_of.setdefault(of, []).extend(due)
     kept: dict[str, Group] = {}
     deliveries: list[Delivery] = []
-    for key, of_group in members.items():
-        due = due_of[key]
-        group = groups.get(key) or Group(_digest("incident", key, f"{now_s:.3f}"))
+    for of, of_group in members.items():
+        due = due_of[of]
+        group = groups.get(of) or Group(_digest("incident", of, f"{now_s:.3f}"))
         if not due:
-            kept[key] = replace(group, waiting_s=None)
+            kept[of] = replace(group, waiting_s=None)
             continue
         waiting_s = now_s if group.waiting_s is None else group.waiting_s
-        if now_s < _ripe_s(due, waiting_s, group.sent_s):
-            kept[key] = replace(group, waiting_s=waiting_s)
+        if now_s < _ripe_s(due, waiting_s + waits_s[of], group.sent_s, now_s):
+            kept[of] = replace(group, waiting_s=waiting_s)
             continue
         for one in due:
-            after[one.alert.id] = _noted(after[one.alert.id], one, now_s)
+            after[one.alert.key] = _noted(after[one.alert.key], one, now_s)
         deliveries += _messages(group.incident, due, of_group, now_s)
-        kept[key] = replace(group, waiting_s=None, sent_s=now_s)
+        kept[of] = replace(group, waiting_s=None, sent_s=now_s)
     return Told(after, kept, deliveries)
 
 
@@ -194,11 +194,11 @@ def _latest(alert: Alert) -> dict[str, int]:
     return {channel: step for step, channel in sorted(alert.told)}
 
 
-def _ripe_s(due: Iterable[_Due], waiting_s: float, sent_s: float | None) -> float:
+def _ripe_s(due: Iterable[_Due], ready_s: float, sent_s: float | None, now_s: float) -> float:
     """When it is told: what is new waits for more of it, a next step and a reminder for nothing."""
     if any(one.again or one.step > 0 for one in due):
-        return waiting_s
-    return waiting_s + WAIT_S if sent_s is None else max(waiting_s + WAIT_S, sent_s + INTERVAL_S)
+        return now_s
+    return ready_s if sent_s is None else max(ready_s, sent_s + INTERVAL_S)
 
 
 def _noted(alert: Alert, due: _Due, now_s: float) -> Alert:
@@ -213,7 +213,7 @@ def _messages(incident: str, due: Iterable[_Due], members: Iterable[Alert], now_
     open = sum(alert.stage == "firing" for alert in members)
     made = []
     for (channel, what), some in together.items():
-        alerts = {one.alert.id: one.alert for one in some}
+        alerts = {one.alert.key: one.alert for one in some}
         worst = sorted(
             alerts.values(), key=lambda alert: (-SEVERITIES.index(alert.severity), -alert.value, alert.labels)
         )

@@ -147,7 +147,7 @@ class Samples:
             if rings is None:
                 starts = self._is_new
                 if len(series) >= SERIES_MAX:
-                    if not _make_room(series, totals[RAN]):
+                    if not _make_room(series, labels, sums):
                         continue
                     starts = True  # it may have been here before
                 rings = series[labels] = {
@@ -225,10 +225,12 @@ def _columns(signal: Signal, bounds: Sequence[float]) -> tuple[int, ...]:
     return (len(ENDS) + list(bounds).index(signal),)
 
 
-def _make_room(series: dict[Labels, dict[Signal, Ring]], calls: float) -> bool:
-    """Let go of what has the fewest calls, if that is fewer than these."""
-    least = min(series, key=lambda labels: series[labels][RAN].total)
-    if series[least][RAN].total >= calls:
+def _make_room(
+    series: dict[Labels, dict[Signal, Ring]], labels: Labels, sums: Mapping[Labels, Mapping[Signal, int]]
+) -> bool:
+    """Let go of what has the fewest calls, if that is fewer than these have."""
+    least = min(series, key=lambda one: sums[one][RAN] if one in sums else -1)
+    if least in sums and sums[least][RAN] >= sums[labels][RAN]:
         return False
     del series[least]
     return True

@@ -58,6 +58,11 @@ class Alert(Struct, frozen=True, omit_defaults=True):
         """The id of this time that it fires, among all."""
         return f"{self.id}-{int(self.fired_s * 1000):x}"
 
+    @property
+    def key(self) -> str:
+        """What it is kept under: one that is over waits to be told, and the same may begin anew meanwhile."""
+        return self.firing if self.stage == "over" else self.id
+
 
 def alert_id(rule: str, labels: Labels) -> str:
     """The id of a rule's alert about something."""
@@ -67,24 +72,24 @@ def alert_id(rule: str, labels: Labels) -> str:
 def advance(
     alerts: Mapping[str, Alert], rule: AlertRule, findings: Sequence[Finding], now_s: float, *, blind: bool = False
 ) -> dict[str, Alert]:
-    """What becomes of a rule's alerts, by their ids. `blind`: that nothing is found does not mean yet that all is well.
+    """What becomes of a rule's alerts, by their keys. `blind`: that nothing is found says nothing yet.
 
     Those that are over stay until they were told.
     """
     found = {alert_id(rule.name, finding.labels): finding for finding in findings}
-    after = {}
+    after = [alert for alert in alerts.values() if alert.stage == "over"]
     for id, alert in alerts.items():
-        if (finding := found.pop(id, None)) is not None and alert.stage != "over":
-            after[id] = _held(alert, rule, finding, now_s)
-        elif alert.stage == "over":
-            after[id] = alert
+        if alert.stage == "over":
+            continue
+        if (finding := found.pop(id, None)) is not None:
+            after.append(_held(alert, rule, finding, now_s))
         elif alert.stage == "firing":
-            after[id] = alert if blind else _missed(alert, rule, now_s)
+            after.append(alert if blind else _missed(alert, rule, now_s))
     for id, finding in found.items():
-        if id not in after:
-            new = Alert(id, rule.name, finding.labels, rule.severity, "pending", now_s, finding.value, finding.reason)
-            after[id] = _held(new, rule, finding, now_s)
-    return after
+        begun = (now_s, finding.value, finding.reason)
+        new = Alert(id, rule.name, finding.labels, rule.severity, "pending", *begun)
+        after.append(_held(new, rule, finding, now_s))
+    return {alert.key: alert for alert in after}
 
 
 def ended(alert: Alert, now_s: float) -> Alert | None:
