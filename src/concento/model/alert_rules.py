@@ -68,7 +68,7 @@ _RULES: Final = (
         behind=("server_down",),
         means="A server says something else of a tool than what was approved, or has a new one that somebody has to "
         "look at. The tool is hidden until then.",
-        remedy="`concento tools --pending` shows what changed; `concento tools approve` lets it be shown.",
+        remedy="`concento tools pending` shows what changed; `concento tools approve` lets it be shown.",
     ),
     AlertRule(
         "definition_changed",

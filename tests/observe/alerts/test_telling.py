@@ -330,6 +330,8 @@ def test_pauses_grow_and_a_receiver_may_ask_for_a_longer_one(pause_s: float, low
         box.add([waiting(1)])
         box.failed("d1", "", 0.0, draw, pause_s)
         assert low_s <= box.waiting["d1"].next_s <= high_s
+    box = Outbox()
+    box.add([waiting(1)])
     for _ in range(20):
         box.failed("d1", "", 0.0, 1.0)
     assert box.waiting["d1"].next_s == 900.0 * 1.25

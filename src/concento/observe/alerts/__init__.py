@@ -6,7 +6,8 @@ disk. Read next: `alerts.py`, which says in what order everything happens; the r
 
 from .alerts import Alerts, NoSuchAlert
 from .channels import NotDelivered
+from .messages import clean
 from .silences import Silence
 from .state import Alert
 
-__all__ = ["Alert", "Alerts", "NoSuchAlert", "NotDelivered", "Silence"]
+__all__ = ["Alert", "Alerts", "NoSuchAlert", "NotDelivered", "Silence", "clean"]

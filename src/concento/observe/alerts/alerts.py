@@ -10,6 +10,7 @@ import random
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -130,10 +131,13 @@ class Alerts:
     async def run(self) -> None:
         """Do all of it, until cancelled."""
         while True:
+            try:
+                await self.tick()
+            except Exception as error:  # the last edge: one look that fails must not be the last one
+                self._on_note(f"alerts: they could not be looked at ({type(error).__name__}: {error})")
             before_s = self._clock.monotonic()
             await asyncio.sleep(TICK_S)
             self._late_s = max(0.0, self._clock.monotonic() - before_s - TICK_S)
-            await self.tick()
 
     async def close(self) -> None:
         """Stop sending; what did not arrive is sent after the next start."""
@@ -212,13 +216,15 @@ class Alerts:
             channel = waiting.delivery.channel
             task = asyncio.get_running_loop().create_task(self._carry(waiting.delivery))
             self._sending[channel] = task
-            task.add_done_callback(lambda _, channel=channel: self._sent(channel))  # type: ignore[misc]
+            task.add_done_callback(partial(self._sent, channel))
 
-    def _sent(self, channel: str) -> None:
-        self._sending.pop(channel, None)
+    def _sent(self, channel: str, task: "asyncio.Task[None]") -> None:
+        """A channel has a hand free: for what is behind, unless the hub stops."""
+        del self._sending[channel]
+        if not task.cancelled() and task.exception() is None:
+            self._send()
 
     async def _carry(self, delivery: Delivery) -> None:
-        """Carry a message, and those behind it."""
         channel = self._alerting.channels.get(delivery.channel)
         if channel is None:
             return
