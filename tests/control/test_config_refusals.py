@@ -91,7 +91,6 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
         (f"{key} later", f"servers: {{}}\n{key}: {{}}\n", "2:1", f"'{key}' is not available in this version yet")
         for key in (
             "prices",
-            "alerts",
             "shared",
         )
     ),
