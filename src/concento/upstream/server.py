@@ -120,6 +120,11 @@ class Upstream:
         return False
 
     @property
+    def is_ejected(self) -> bool:
+        """Whether a replica failed so often that it gets no calls, or only one that tries it."""
+        return any(replica.circuit.until_s for replica in self.replicas)
+
+    @property
     def in_flight(self) -> int:
         """Calls that have a place right now."""
         return self._places.taken
