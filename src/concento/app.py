@@ -95,7 +95,7 @@ class Hub:
         self.means = Means(self.watchdog, Parking(clock.monotonic), eras, accounts=self.accounts)
         self.means.exchanges = Exchanges(clock, self._reach)
         self.upstreams = Upstreams(self.means, clock)
-        self.alerts = Alerts(store, clock, self._gauges, self._note)
+        self.alerts = Alerts(store, clock, metrics.readings, self._note)
         self.federation = Federation(
             *(self.current, self.upstreams, store),
             clock=clock,

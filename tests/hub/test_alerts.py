@@ -39,7 +39,9 @@ def at_once(hook: Receiver) -> Alerting:
 
 
 async def looked(hub: Hub) -> set[tuple[str, ...]]:
-    """What fires after a look: rule and labels."""
+    """What fires after a look, the first of which begins it: rule and labels."""
+    if not hub.alerts.is_on:
+        await hub.alerts.load()
     await hub.alerts.tick()
     await hub.alerts.idle()
     firing = [one for one in hub.alerts.shown() if one["state"] == "firing"]
@@ -166,7 +168,7 @@ async def test_the_api_shows_acknowledges_and_silences(operated: Operated) -> No
 @pytest.mark.parametrize(
     ("path", "body", "status", "error"),
     [
-        ("ack", {"alert": "nothing", "note": ""}, 404, "there is no alert 'nothing'; there are: "),
+        ("ack", {"alert": "nothing", "note": ""}, 404, "no alert 'nothing' fires; there are: "),
         ("silence", {"match": "time", "span": "2h", "why": ""}, 422, "expected LABEL=PATTERN, such as server=time"),
         ("silence", {"match": "", "span": "2h", "why": ""}, 422, "has to say what it is about"),
         ("silence", {"match": "a=b", "span": "2 hours", "why": ""}, 422, "expected a time such as 30m, 2h or 1d"),

@@ -121,8 +121,9 @@ class Upstream:
 
     @property
     def is_ejected(self) -> bool:
-        """Whether a replica failed so often that it gets no calls, or only one that tries it."""
-        return any(replica.circuit.until_s for replica in self.replicas)
+        """Whether a replica failed so often that it gets no calls now."""
+        now_s = self.clock.monotonic()
+        return any(standing(replica.circuit, now_s) == "open" for replica in self.replicas)
 
     @property
     def in_flight(self) -> int:

@@ -90,7 +90,10 @@ class Bench:
         await self.begin()
 
     def _readings(self) -> list[Reading]:
-        return [("concento_server_up", "", {"server": name}, value) for name, value in self.up.items()] + self.more
+        return [("concento_server_up", "", {"server": name}, value) for name, value in self.up.items()] + [
+            *self.more,
+            *self.alerts.readings(),
+        ]
 
     async def tick(self) -> None:
         await self.alerts.tick()

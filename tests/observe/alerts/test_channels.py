@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import trustme
-from tests.observe.alerts.kit import DOWN, receiver
+from tests.observe.alerts.kit import DOWN, Bench, alerting, receiver
 from tests.observe.alerts.mail import mail_server
 
-from concento.model.alerting import EmailChannel, WebhookChannel
+from concento.model.alerting import EmailChannel, Step, WebhookChannel
 from concento.observe.alerts import NotDelivered
 from concento.observe.alerts.channels import Channels
 from concento.observe.alerts.messages import clean, lines, summary, webhook_body
@@ -195,3 +195,22 @@ async def test_a_mail_server_that_refuses_for_now_is_tried_again() -> None:
 async def test_a_mail_server_that_is_not_there_is_said() -> None:
     with pytest.raises(NotDelivered, match="the mail server localhost:1 can't be reached"):
         await Channels(lambda: AT_S).carry(mail(1, tls="none"), delivery(), RULES)
+
+
+async def test_a_webhook_is_told_first_and_who_is_mailed_next_hears_the_end_too() -> None:
+    with mail_server() as box:
+        async with receiver() as hook:
+            channels = {"ops": WebhookChannel("ops", hook.url), "lead": mail(box.port, tls="none")}
+            made = Bench(alerting(DOWN, steps=(Step(("ops",)), Step(("lead",), 900.0)), channels=channels))
+            made.received = Channels(made.clock.wall)
+            await made.restart()
+            made.up = {"time": 0.0}
+            await made.pass_s(1000)
+            assert (len(hook.got), box.got) == (1, [])
+            await made.pass_s(100)
+            made.up = {"time": 1.0}
+            await made.pass_s(100)
+    assert [json.loads(body)["what"] for _, body in hook.got] == ["firing", "over"]
+    subjects = [message["Subject"] for _, message in box.got]
+    assert subjects == ["[critical] server_down time", "[over] server_down time"]
+    assert len({message["References"] for _, message in box.got}) == 1, "one thread"

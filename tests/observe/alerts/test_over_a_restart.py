@@ -1,14 +1,17 @@
 """A firing arrives at a real receiver once, whatever dies in between."""
 
+import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from tests.observe.alerts.kit import DOWN, Bench, alerting, receiver
+from tests.observe.alerts.kit import DOWN, Bench, Received, alerting, receiver
 
-from concento.model.alerting import WebhookChannel
+from concento.model.alerting import AlertRule, Channel, WebhookChannel
 from concento.model.signing import signature
 from concento.observe.alerts.channels import DELIVERY, Channels
+from concento.observe.alerts.notify import Delivery
 from concento.store.sqlite import SqliteStore
 
 
@@ -91,6 +94,28 @@ async def _writes(killed_at: int | None, *, after: bool) -> int:
         "one that was killed between sending and noting it comes again, with its id"
     )
     return count
+
+
+async def test_a_hub_that_stops_lets_what_is_being_sent_arrive() -> None:
+    class Slow(Received):
+        answered = asyncio.Event()
+
+        async def carry(self, channel: Channel, delivery: Delivery, rules: Mapping[str, AlertRule]) -> str:
+            await self.answered.wait()
+            return await super().carry(channel, delivery, rules)
+
+    bench = await Bench(alerting(DOWN), carrier=Slow()).begin()
+    bench.up = {"time": 0.0}
+    for _ in range(40):
+        bench.clock.advance(5.0)
+        await bench.alerts.tick()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bench.alerts.close())
+        await asyncio.sleep(0)
+        Slow.answered.set()
+    await bench.restart()
+    await bench.pass_s(60)
+    assert bench.received.told() == [("ops", "firing", 0, ["time"])]
 
 
 @pytest.mark.parametrize("kept", [b"", b"\x00", b"not what was kept", b"\x81\xa6alerts\x01"])

@@ -358,6 +358,41 @@ async def test_a_clock_that_jumps_an_hour_changes_nothing() -> None:
     assert made.received.told() == [("ops", "firing", 0, ["time"])]
 
 
+async def test_a_clock_that_was_set_back_while_nobody_ran_holds_up_nothing() -> None:
+    made = await bench(steps=(Step(("ops",)), Step(("phone",), 300.0)))
+    made.up = {"time": 0.0}
+    made.received.failing = "it can't be reached"
+    await made.pass_s(60)
+    made.clock._wall_s -= 86_400
+    made.received.failing = None
+    await made.restart()
+    made.up |= {"docs": 0.0}
+    await made.pass_s(400)
+    assert sorted(made.received.told()) == [
+        ("ops", "firing", 0, ["docs"]),
+        ("ops", "firing", 0, ["time"]),
+        ("phone", "firing", 1, ["docs"]),
+        ("phone", "firing", 1, ["time"]),
+    ]
+
+
+async def test_a_rule_of_the_operators_that_watches_nothing_is_told() -> None:
+    made = await bench(AT_ONCE, AlertRule("mine", Threshold("concento_sessionss", above=1.0)))
+    await made.pass_s(120)
+    assert made.notes == [
+        "alerts: the rule 'mine' watches concento_sessionss, of which there is nothing; /metrics of the admin listener "
+        "has all gauges there are"
+    ]
+
+
+async def test_what_does_not_fire_yet_can_not_be_acknowledged() -> None:
+    made = await bench(DOWN)
+    made.up = {"time": 0.0}
+    await made.tick()
+    with pytest.raises(NoSuchAlert, match="no alert 'server_down' fires; there are: none"):
+        await made.alerts.acknowledge("server_down", "alice")
+
+
 async def test_a_store_that_fails_keeps_nobody_from_being_told() -> None:
     from concento.store.memory import MemoryStore
 

@@ -17,9 +17,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ...model.alerting import BOUNDS_MAX, SEVERITIES, Alerting, AlertRule, Happening, Labels, Slow
+from ...model.alert_rules import DEFAULTS
+from ...model.alerting import BOUNDS_MAX, SEVERITIES, Alerting, AlertRule, Happening, Increase, Labels, Slow, Threshold
 from ...model.clock import Clock
 from ...store.contract import Store
+from ...upstream.tasks import Tasks
 from ..metrics import Reading
 from .channels import Carrier, Channels, NotDelivered
 from .counts import Counts
@@ -29,12 +31,15 @@ from .notify import Delivery, Group, Item, route_of
 from .notify import advance as tell
 from .outbox import Outbox, Waiting
 from .samples import Event, Samples
-from .silences import SILENCE_S_MAX, SILENCES_MAX, Silence, muted
-from .state import ALERTS_MAX, Ack, Alert, ended
+from .silences import LABELS_MAX, SILENCE_S_MAX, SILENCES_MAX, Silence, muted
+from .state import ALERTS_MAX, Ack, Alert, begun_by, ended
 from .state import advance as watch
 
 TICK_S: Final = 5.0
+CLOSE_WAIT_S: Final = 3.0
 SPACE: Final = "alerts"
+PROVEN_S: Final = 60.0
+"""After so long each gauge should be there."""
 OVER_MAX: Final = 50
 """Alerts that are over, and still shown."""
 
@@ -49,6 +54,7 @@ class Kept(Struct, omit_defaults=True):
     over: list[Alert] = []
 
 
+_OWN: Final = frozenset(rule.name for rule in DEFAULTS)
 _decode = msgspec.msgpack.Decoder(Kept).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -58,7 +64,11 @@ class NoSuchAlert(Exception):
 
 
 class Alerts:
-    """Watches, remembers and tells. `readings`: the metrics of this moment; `on_note`: who tells the operator."""
+    """Watches, remembers and tells. `readings`: all gauges of the hub as they are now; `on_note`: tells the operator.
+
+    Whatever is a gauge can be watched: to add one is to have `Metrics` read it. What has no reading that goes back to
+    normal is told by `happened`.
+    """
 
     def __init__(
         self,
@@ -89,11 +99,14 @@ class Alerts:
         self._samples = Samples(self.now())
         self._groups: dict[str, Group] = {}
         self._outbox = Outbox()
+        self._tasks = Tasks("the alerts")
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._writing = asyncio.Lock()
         self._kept = b""
         self._late_s = 0.0
-        self._is_on = False
+        self.is_on = False
+        """Whether it watches: only one process at a time may."""
+        self._is_unproven = True
 
     def now(self) -> float:
         """The alerts' own time, in seconds: Unix time as it was at the start, from then on without jumps."""
@@ -103,19 +116,20 @@ class Alerts:
 
     async def load(self) -> None:
         """Begin with what was kept: what fires, who was told, what is on its way."""
-        self._is_on = True
+        self.is_on = True
         with suppress(msgspec.DecodeError):
-            kept = _decode(await self._store.get(SPACE, "state") or _encode(Kept()))
-            self.alerts = {alert.key: alert for alert in kept.alerts}
+            kept, now_s = _decode(await self._store.get(SPACE, "state") or _encode(Kept())), self.now()
+            self.alerts = {alert.key: alert for alert in (begun_by(alert, now_s) for alert in kept.alerts)}
             self.silences = {silence.id: silence for silence in kept.silences}
             self.over = kept.over
-            self._groups = kept.groups
-            self._outbox = Outbox({waiting.delivery.id: waiting for waiting in kept.waiting})
+            self._groups = {of: Group(group.incident) for of, group in kept.groups.items()}
+            self._outbox = Outbox({one.delivery.id: replace(one, next_s=now_s) for one in kept.waiting})
 
     def configure(self, alerting: Alerting) -> None:
         """Watch this from now on. An alert whose rule is gone is over with it."""
         self._alerting = alerting
         self._rules = {rule.name: rule for rule in alerting.rules}
+        self._is_unproven = True
         now_s = self.now()
         self._samples.configure(alerting.rules, now_s)
         bounds = (rule.condition.over_s for rule in alerting.rules if isinstance(rule.condition, Slow))
@@ -140,12 +154,13 @@ class Alerts:
             self._late_s = max(0.0, self._clock.monotonic() - before_s - TICK_S)
 
     async def close(self) -> None:
-        """Stop sending; what did not arrive is sent after the next start."""
-        if not self._is_on:
+        """Let what is being sent arrive, for a moment; what did not is sent after the next start."""
+        if not self.is_on:
             return
-        for task in self._sending.values():
-            task.cancel()
-        await asyncio.gather(*self._sending.values(), return_exceptions=True)
+        self.is_on, sending = False, [*self._sending.values()]
+        if sending:
+            await asyncio.wait(sending, timeout=CLOSE_WAIT_S)
+        await self._tasks.close()
         await self._keep()
 
     # -- each few seconds
@@ -153,9 +168,12 @@ class Alerts:
     async def tick(self) -> None:
         """Look at everything once, and send what is due."""
         now_s, wall_s = self.now(), self._clock.wall()
-        self._samples.take(now_s, self._all_readings(), self.counts.cells, self.counts.bounds)
+        self._samples.take(now_s, self._readings(), self.counts.cells, self.counts.bounds)
         for rule in self._alerting.rules:
             self._watch(rule, now_s)
+        if self._is_unproven and now_s - self._samples.since_s >= PROVEN_S:
+            self._is_unproven = False
+            self._note_idle()
         self.silences = {id: silence for id, silence in self.silences.items() if now_s < silence.until_s}
         before = {id for id, alert in self.alerts.items() if alert.stage == "over"}
         told = tell(
@@ -182,9 +200,13 @@ class Alerts:
         kept = sorted(after.items(), key=lambda one: one[1].stage == "pending")[:room]
         self.alerts = others | dict(kept)
 
-    def _all_readings(self) -> Iterator[Reading]:
-        yield from self._readings()
-        yield from self.readings()
+    def _note_idle(self) -> None:
+        """A rule of the operator's that watches nothing should not go unnoticed. The hub's own may have nothing yet."""
+        for rule in self._alerting.rules:
+            metric = rule.condition.metric if isinstance(rule.condition, Threshold | Increase) else None
+            if metric is not None and metric not in self._samples.values and rule.name not in _OWN:
+                told = f"the rule {rule.name!r} watches {metric}, of which there is nothing"
+                self._on_note(f"alerts: {told}; /metrics of the admin listener has all gauges there are")
 
     def muted(self, alert: Alert, now_s: float, wall_s: float) -> str | None:
         """What keeps an alert from being told."""
@@ -214,14 +236,14 @@ class Alerts:
     def _send(self) -> None:
         for waiting in list(self._outbox.due(self.now(), self._sending)):
             channel = waiting.delivery.channel
-            task = asyncio.get_running_loop().create_task(self._carry(waiting.delivery))
+            task = self._tasks.start(self._carry(waiting.delivery))
             self._sending[channel] = task
             task.add_done_callback(partial(self._sent, channel))
 
     def _sent(self, channel: str, task: "asyncio.Task[None]") -> None:
-        """A channel has a hand free: for what is behind, unless the hub stops."""
+        """A channel has a hand free for what is behind, unless the hub stops."""
         del self._sending[channel]
-        if not task.cancelled() and task.exception() is None:
+        if not task.cancelled() and task.exception() is None and self.is_on:
             self._send()
 
     async def _carry(self, delivery: Delivery) -> None:
@@ -276,12 +298,12 @@ class Alerts:
     # -- what operators do
 
     def find(self, name: str) -> list[Alert]:
-        """The alerts of an id, or all of a rule. Errors: NoSuchAlert."""
-        live = [alert for alert in self.alerts.values() if alert.stage != "over"]
-        found = [alert for alert in live if name in (alert.id, alert.rule)]
+        """The alert that fires under an id, or all of a rule. Errors: NoSuchAlert."""
+        firing = [alert for alert in self.alerts.values() if alert.stage == "firing"]
+        found = [alert for alert in firing if name in (alert.id, alert.rule)]
         if not found:
-            known = ", ".join(alert.id for alert in live[:20]) or "none"
-            raise NoSuchAlert(f"there is no alert {clean(name)!r}; there are: {known}")
+            known = ", ".join(alert.id for alert in firing[:20]) or "none"
+            raise NoSuchAlert(f"no alert {clean(name)!r} fires; there are: {known}")
         return found
 
     async def acknowledge(self, name: str, by: str, note: str = "") -> list[Alert]:
@@ -296,6 +318,8 @@ class Alerts:
         """Tell nobody of what fits, for a while. Errors: ValueError, with what is wrong."""
         if not match:
             raise ValueError("a silence has to say what it is about, such as server=time or rule=slow_calls")
+        if len(match) > LABELS_MAX:
+            raise ValueError(f"a silence names {LABELS_MAX} labels at most")
         if not 0 < for_s <= SILENCE_S_MAX:
             raise ValueError(
                 f"a silence lasts up to {SILENCE_S_MAX / 86_400:g} days; `maintenance` comes back each week"

@@ -11,6 +11,8 @@ from .evaluate import fits
 from .state import Alert
 
 SILENCES_MAX: Final = 500
+LABELS_MAX: Final = 10
+"""That one silence may name."""
 SILENCE_S_MAX: Final = 30 * 86_400.0
 
 

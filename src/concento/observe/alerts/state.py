@@ -92,6 +92,17 @@ def advance(
     return {alert.key: alert for alert in after}
 
 
+def begun_by(alert: Alert, now_s: float) -> Alert:
+    """An alert that was kept, with no time in it after now: the clock may have been set back while nobody ran."""
+    return replace(
+        alert,
+        since_s=min(alert.since_s, now_s),
+        audible_s=None if alert.audible_s is None else min(alert.audible_s, now_s),
+        well_s=None if alert.well_s is None else min(alert.well_s, now_s),
+        reminded_s=min(alert.reminded_s, now_s),
+    )
+
+
 def ended(alert: Alert, now_s: float) -> Alert | None:
     """An alert whose rule is no more."""
     return replace(alert, stage="over", over_s=now_s) if alert.stage == "firing" else None
