@@ -40,6 +40,7 @@ MENU: Final = {
         "tenants",
         "alerts",
         "audit",
+        "usage",
         "security",
         "deploy",
         "troubleshoot",

@@ -31,6 +31,7 @@ from .gateway.deadline import Deadlines
 from .gateway.listen import Listening
 from .gateway.promotions import Promotions
 from .model import limits
+from .model.alerting import Happening
 from .model.auth import Tls
 from .model.clock import SystemClock
 from .model.config import Address, Config, UrlReplica
@@ -46,6 +47,8 @@ from .observe.audit import AuditLog
 from .observe.experiments import Experiments
 from .observe.metrics import Metrics, Reading
 from .observe.record import Record, Records, Sink
+from .observe.usage import Usage
+from .policy.budgets import Crossing
 from .policy.decide import policy_of
 from .policy.limits import WRITES_MAX, Limits
 from .protocol.versions import Era
@@ -63,6 +66,8 @@ _ERAS = "eras"
 REAP_EVERY_S = 30.0
 NOTES_MAX = 1000
 DEFINITIONS_TOLD_MAX = 20
+ACCOUNTS_WAIT_S = 10.0
+"""How long the end of the hub waits for refreshes of users' tokens."""
 KEEP_UP_S = 1.0
 """How often it is looked whether keys, tokens and certificates are still what they were."""
 
@@ -79,6 +84,7 @@ class Hub:
         metrics: Metrics,
         secrets: "Secrets",
         audit: AuditLog | None = None,
+        usage: Usage | None = None,
     ) -> None:
         clock = SystemClock()
         self.store = store
@@ -93,7 +99,7 @@ class Hub:
         self.accounts = Accounts(self.vault, clock, self._reach)
         self.connecting = Connecting(self.accounts, self._note)
         self.means = Means(self.watchdog, Parking(clock.monotonic), eras, accounts=self.accounts)
-        self.means.exchanges = Exchanges(clock, self._reach)
+        self.exchanges = self.means.exchanges = Exchanges(clock, self._reach)
         self.upstreams = Upstreams(self.means, clock)
         self.alerts = Alerts(store, clock, metrics.readings, self._note)
         self.federation = Federation(
@@ -105,12 +111,16 @@ class Hub:
         self.audit = audit
         self._secrets = secrets
         self.experiments = Experiments()
-        self.records = Records(
-            [metrics, self.experiments, self.alerts.counts, *sinks, *([] if audit is None else [audit])], clock
-        )
+        self.usage = usage
+        if usage is not None:
+            usage.budgets.on_crossing = self._budget_crossed
+        metering: list[Sink] = [] if usage is None else [usage]  # before the audit record, which has what it says
+        counting: list[Sink] = [metrics, self.experiments, self.alerts.counts, *sinks]
+        self.records = Records([*counting, *metering, *([] if audit is None else [audit])], clock)
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
-        gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent)
+        budgets = None if usage is None else usage.budgets
+        gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent, budgets)
         self.gateway = Gateway(
             *(
                 self.current,
@@ -127,6 +137,7 @@ class Hub:
             judged=self.experiments.judged,
             arm_failed=self.experiments.failed,
             on_problem=self._note,
+            cost=None if usage is None else usage.cost,
         )
         self.listening = Listening(self.current, self.upstreams)
         self.sessions = Sessions(self.gateway, self.listening, clock.monotonic)
@@ -165,7 +176,7 @@ class Hub:
     ) -> "Hub":
         """Make a hub for a configuration and begin to connect its servers.
 
-        `keep`: use the state folder. `audit`: record calls as the configuration says; one process at a time may.
+        `keep`: use the state folder. `audit`: record and meter calls as the configuration says, in one process alone.
         `alerts`: watch and tell; likewise.
         """
         store: Store = MemoryStore()
@@ -175,7 +186,8 @@ class Hub:
         sinks: list[Sink] = [access_log()] if access_log is not None else []
         secrets = Secrets(config.secrets)
         log = await _audit_log(config, secrets) if audit else None
-        hub = cls(store, eras, Seal(await kept_key(store, "seal")), sinks, Metrics(), secrets, log)
+        usage = await _usage(config, log) if audit else None
+        hub = cls(store, eras, Seal(await kept_key(store, "seal")), sinks, Metrics(), secrets, log, usage)
         await hub.keys.load()
         await hub.limits.load()
         await hub.gateway.promotions.load()
@@ -207,8 +219,11 @@ class Hub:
         if self.audit is not None:
             self.audit.configure(config.audit)
         self.alerts.configure(config.alerts)
+        if self.usage is not None:
+            await self.usage.configure(config.usage, config.prices, config.budgets)
         self.vault.use(config.vault_keys or (await kept_key(self.store, "vault"),))
         self.connecting.configure(_sites(config), self._base_url(config))
+        self.exchanges.forget([server.key for server in config.servers.values() if server.exchange is not None])
         await self.federation.configure(config)
         await self.gateway.finder.configure(config.search)
         self.limits.configure({"": config.limits, **{tenant.name: tenant.limits for tenant in config.tenants.values()}})
@@ -270,7 +285,9 @@ class Hub:
             return False
         slices = self.current.snapshot.slices.values()
         return all(
-            slice.health.state in WELL and slice.inventory is not None for slice in slices if slice.server.required
+            slice.health.state in WELL and (slice.inventory is not None or slice.health.state == "waiting")
+            for slice in slices
+            if slice.server.required
         )
 
     async def close(self, drain_s: float = limits.DRAIN_S) -> int:
@@ -291,6 +308,7 @@ class Hub:
         await self.gateway.webhooks.close()
         self.means.parking.close()
         await self.upstreams.close()
+        await self.accounts.close(ACCOUNTS_WAIT_S)
         for grant in self.means.grants.values():
             await grant.close()
         self.watchdog.close()
@@ -300,6 +318,8 @@ class Hub:
         await self.experiments.flush(self.store)
         await self.keys.flush()
         await self.identity.close()
+        if self.usage is not None:
+            await self.usage.close()
         if self.audit is not None:
             await self.audit.close()
         await self.store.close()
@@ -364,11 +384,13 @@ class Hub:
 
     def _account_changed(self, place: Place, change: Change, relist: bool) -> None:
         """Have the links of a user follow what they connected, and have it in the audit record."""
-        gone = change == "disconnected"
+        slice = self.current.snapshot.slices.get(place.server)
+        relist = relist or slice is None or slice.inventory is None
+        gone = change in ("disconnected", "reconnected")
         self._tasks.start(
             self.upstreams.account_changed(place.server, place.tenant, place.holder, gone=gone, relist=relist)
         )
-        if self.audit is not None:
+        if self.audit is not None and change != "noticed":
             by = Principal(subject=place.holder, tenant=place.tenant, proof="local")
             self.audit.changed(by, f"accounts/{change}", place.server, "")
 
@@ -380,6 +402,13 @@ class Hub:
     def _vault_trouble(self, problem: str) -> None:
         self._note(problem)
         self.alerts.happened("account_trouble", text="what users granted can't be read or kept")
+
+    def _budget_crossed(self, crossing: Crossing) -> None:
+        whose = {"budget": crossing.budget, "tenant": crossing.tenant, "subject": crossing.subject}
+        labels = {name: value for name, value in whose.items() if value}
+        text = f"{crossing.spent} of {crossing.amount} {crossing.currency} are spent"
+        what: Happening = "budget_passed" if crossing.kind == "hard" else "budget_near"
+        self.alerts.happened(what, labels, float(crossing.spent), text)
 
     def _definitions_changed(self, server: str, tools: Sequence[str]) -> None:
         for tool in tools[:DEFINITIONS_TOLD_MAX]:
@@ -396,6 +425,8 @@ class Hub:
         yield "concento_sessions", "Legacy sessions open now", {}, len(self.sessions)
         if self.audit is not None:
             yield from self.audit.readings()
+        if self.usage is not None:
+            yield from self.usage.readings()
         yield from self.limits.readings()
         yield "concento_streams", "Listen streams open now", {}, len(self.listening)
         if self.listener is not None:
@@ -437,6 +468,24 @@ async def _audit_log(config: Config, secrets: Secrets) -> AuditLog | None:
     if config.audit.mode == "off" or path is None:
         return None
     return await AuditLog.open(config.audit, path, secrets, SystemClock())
+
+
+async def _usage(config: Config, log: AuditLog | None) -> Usage | None:
+    """What is used, counted on from what the audit record has."""
+    path = config.usage_path
+    if path is None:
+        return None
+    is_strict = log is not None and config.audit.mode == "strict"
+    return await Usage.open(
+        path,
+        config.usage,
+        SystemClock(),
+        audit=None if log is None else config.audit_path,
+        intents=0 if log is None else log.number,
+        horizon_s=max(limits.CALL_MAX_S, config.task_max_s) if is_strict else 0.0,
+        books=config.prices,
+        audited=log.written if log is not None and is_strict else None,
+    )
 
 
 def _era(value: bytes) -> Era:

@@ -29,6 +29,7 @@ PAGES = [
         "docs/tenants.md",
         "docs/alerts.md",
         "docs/audit.md",
+        "docs/usage.md",
         "docs/deploy.md",
         "docs/troubleshoot.md",
     )

@@ -19,6 +19,8 @@ from concento.model.alert_rules import DEFAULTS
 from concento.model.alerting import Alerting, Route, Step, WebhookChannel
 from concento.model.auditing import Audit
 from concento.model.config import Address
+from concento.model.prices import PARTS, Budget
+from concento.model.usage import Metering
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import garbage, modern_mcp
 from concento.testing.raw_agent import RawAgent
@@ -120,12 +122,22 @@ async def test_an_audit_record_that_can_not_be_written_is_told(hook: Receiver, t
         await hub.close(drain_s=0)
 
 
-async def test_a_budget_that_is_passed_is_one_call(hook: Receiver) -> None:
-    async with running(config(alerts=at_once(hook))) as hub:
-        labels = {"budget": "research", "tenant": "acme"}
-        hub.hub.alerts.happened("budget_passed", labels, 1.02, "102 % of 50 EUR are used")
-        assert await looked(hub.hub) == {("budget_passed", "research", "acme")}
-    assert told(hook)[0]["alerts"][0]["reason"] == "102 % of 50 EUR are used"
+async def test_a_budget_that_is_spent_is_told_with_whose_it_is(hook: Receiver, tmp_path: Path) -> None:
+    """Its soft part first; by the one call that budgets make."""
+    configuration = config(alerts=at_once(hook), audit=Audit(mode="off"), usage=Metering(path=tmp_path / "usage.db"))
+    hub = await Hub.create(configuration, keep=False, audit=True)
+    try:
+        assert hub.usage is not None
+        hub.usage.budgets.configure((Budget("research", 100 * PARTS, "EUR"),))
+        await looked(hub)
+        hub.usage.budgets.spend("acme", "alice", "EUR", 99 * PARTS)
+        assert await looked(hub) == {("budget_near", "research", "acme")}
+        hub.usage.budgets.spend("acme", "alice", "EUR", 2 * PARTS)
+        assert ("budget_passed", "research", "acme") in await looked(hub)
+    finally:
+        await hub.close(drain_s=0)
+    reasons = [(one["severity"], one["alerts"][0]["reason"]) for one in told(hook)]
+    assert reasons == [("warning", "99 of 100 EUR are spent"), ("critical", "101 of 100 EUR are spent")]
 
 
 # -- the admin API

@@ -22,6 +22,7 @@ from ..model.tenant import DEFAULT_TENANT
 from ..observe.alerts import Alerts
 from ..observe.experiments import Experiments
 from ..observe.metrics import Metrics
+from ..observe.usage import Usage
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
 from ..snapshot import Current, Freshness
@@ -50,6 +51,7 @@ class Hub(Protocol):
     experiments: Experiments
     connecting: Connecting
     alerts: Alerts
+    usage: Usage | None
 
     @property
     def promotions(self) -> Promotions:

@@ -28,6 +28,7 @@ from ..model.errors import StartError
 from ..model.tenant import DEFAULT_TENANT
 from ..upstream.tasks import Tasks
 from . import accounts, alerts, approvals, describe, explain, trials
+from . import usage as usages
 from .access import AdminAccess
 from .describe import Hub
 
@@ -53,6 +54,8 @@ INDEX = """Concento {version}
 /api/v1/experiments        how the arms of experiments do; POST …/TOOL/promote, /rollback, /resume ends or resumes one
 /api/v1/explain            ?tool=NAME&subject=WHO: whether they see it and may call it, and why
 /api/v1/alerts             what fires, who was told, what is silenced; POST …/ack, /silence, /unsilence, /test
+/api/v1/usage              what was used; ?month=2026-11&by=tenant,tool
+/api/v1/invoices/T/MONTH   what a tenant owes for a month
 /metrics                   Prometheus metrics
 /health/live, /health/ready
 /openapi.json              this API, described
@@ -193,6 +196,13 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
     async def test_channel(request: Request) -> Response:
         return await _changed(request, ("channel",), lambda by, channel: alerts.test(hub, channel, by))
 
+    async def usage(request: Request) -> Response:
+        return await _asked(usages.told(hub.usage, dict(request.query_params), hub.wall()))
+
+    async def invoices(request: Request) -> Response:
+        of = request.path_params
+        return await _asked(usages.invoiced(hub.usage, of["tenant"], of["month"], hub.wall()))
+
     async def metrics(_: Request) -> Response:
         return Response(hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -227,12 +237,21 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         Route("/api/v1/alerts/silence", silence, methods=["POST"]),
         Route("/api/v1/alerts/unsilence", unsilence, methods=["POST"]),
         Route("/api/v1/alerts/test", test_channel, methods=["POST"]),
+        Route("/api/v1/usage", usage),
+        Route("/api/v1/invoices/{tenant}/{month}", invoices),
         Route("/metrics", metrics),
         Route("/health/live", live),
         Route("/health/ready", ready),
         Route("/openapi.json", openapi),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hub.hosts, access=access)])
+
+
+async def _asked(answer: Awaitable[Any]) -> Response:
+    try:
+        return JSONResponse(await answer)
+    except usages.Refused as error:
+        return JSONResponse({"error": str(error)}, error.status)
 
 
 async def _changed(request: Request, fields: Sequence[str], change: Callable[..., Awaitable[Any]]) -> Response:
@@ -293,6 +312,8 @@ def _openapi() -> dict[str, Any]:
         for one in ("tool", "subject", "agent", "tenant", "role", "scope", "args", "address")
     ]
     name = {"name": "name", "in": "path", "required": True, "schema": text}
+    of_usage = [{"name": one, "in": "query", "schema": text} for one in usages.KNOWN]
+    of_invoice = [{"name": one, "in": "path", "required": True, "schema": text} for one in ("tenant", "month")]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Concento admin API", "version": __version__},
@@ -322,6 +343,8 @@ def _openapi() -> dict[str, Any]:
             ),
             "/api/v1/alerts/unsilence": post("End a silence", {"silence": text}, of=()),
             "/api/v1/alerts/test": post("Send a test through a channel", {"channel": text}, of=()),
+            "/api/v1/usage": get("What was used in a month, by what is asked for", *of_usage),
+            "/api/v1/invoices/{tenant}/{month}": get("What a tenant owes for a month", *of_invoice),
             "/metrics": get("Prometheus metrics"),
             "/health/live": get("Whether the process runs"),
             "/health/ready": get("Whether it takes calls"),

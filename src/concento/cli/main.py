@@ -30,6 +30,7 @@ VERBS: Final[Mapping[str, str]] = {
     "key": "Make, list, revoke, rotate and derive API keys.",
     "policy": "Test policies against a table of expected decisions.",
     "replay": "Hold recorded calls against another configuration.",
+    "usage": "Show what was used, and write invoices.",
     "audit": "Read the audit record, and verify it.",
     "alerts": "Show what fires; acknowledge, silence, test.",
     "health": "Ask whether a hub is up, for health checks.",

@@ -95,6 +95,15 @@ _RULES: Final = (
         remedy="`concento audit verify` names the gap. See `audit_failing` for the cause.",
     ),
     AlertRule(
+        "usage_failing",
+        Threshold("concento_usage_failing", above=0),
+        "critical",
+        for_s=60,
+        means="What is used can't be written. Nothing is lost while the hub runs: sums wait in memory, and are counted "
+        "from the audit record after a crash.",
+        remedy="Make room on the disk of `usage`, and see that its folder belongs to the hub's user.",
+    ),
+    AlertRule(
         "reload_failed",
         Increase("concento_reload_failures", 0, 900),
         "warning",
@@ -129,15 +138,15 @@ _RULES: Final = (
         "budget_near",
         Happened("budget_near", HOUR_S),
         "warning",
-        means="Most of a budget is used.",
-        remedy="See who uses it; raise it, or have callers know.",
+        means="A budget is spent beyond its `soft` part. Callers are told with their results.",
+        remedy="`concento usage` says who spends it. Raise it, or have them know.",
     ),
     AlertRule(
         "budget_passed",
         Happened("budget_passed", HOUR_S),
         "critical",
-        means="A budget is used up: calls under it are refused from now on, if it is a hard one.",
-        remedy="Raise it, or wait for the next period.",
+        means="A budget is spent. Calls that cost are refused until its next period, if it is `hard`.",
+        remedy="`concento usage` says who spent it. Raise `amount`, or wait for the next day or month.",
     ),
     AlertRule(
         "quota_near",

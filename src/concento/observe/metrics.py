@@ -44,7 +44,9 @@ LABELS: Final[Mapping[str, str]] = {
     "did": "what it did: `redacted`, `noted`, `refused` (nothing was sent), `withheld` (the call ran), `replaced`, "
     "`asked` and `confirmed` of a user, `failed` (it could not be asked)",
     "severity": "how bad an alert is: `info`, `warning` or `critical`",
-    "tenant": "whose limit it is; empty for the operator's",
+    "tenant": "whose limit it is, empty for the operator's; who spent something, empty for all together",
+    "budget": "a budget, by its name",
+    "currency": "what money is in",
 }
 """What labels mean, for the reference."""
 

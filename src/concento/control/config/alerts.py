@@ -129,7 +129,7 @@ MATCH: Final = Key(
         r"[a-z_]{1,32}",
         "a label, such as server",
     ),
-    "Only what has labels that fit: `server`, `tool`, `tenant`, `limit`; where it says who is told, `rule`, too.",
+    "Only what has labels that fit: `server`, `tool`, `tenant`, `limit`, `budget`; in a route or window `rule`, too.",
     example='{server: "search*"}',
 )
 METRIC: Final = Key(
