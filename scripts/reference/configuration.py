@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from concento.control.config import auth, guards, keys, prices, references, root
+from concento.control.config import alerts, auth, guards, keys, prices, references, root
 from concento.control.config.kinds import Choice, Entries, Items, Key, Keys, OrOff, OrWord, WithPlace
 
 from .markdown import code, paragraphs, plain, sentences, slug
@@ -86,6 +86,9 @@ OF_TOKENS: Final = ("token_url", "client_id", "client_secret", "method", "scope"
 WEBHOOK: Final = {"url": guards.URL.example}
 TOKENS: Final = {"token_url": '"https://login.example.com/token"', "client_id": "concento"}
 OF_EXCHANGE: Final = ("audience", "subject", "at")
+MAIL: Final = {name: key.example for name, key in alerts.EMAIL_KEYS.items() if key.required}
+HOOK: Final = {"url": alerts.URL.example}
+GROWS: Final = {"metric": "concento_limit_refused"}
 AT: Final = {"client_id": "concento", "client_secret": SECRET}
 
 BESIDE: Final[dict[str, dict[str, str]]] = {
@@ -124,6 +127,28 @@ BESIDE: Final[dict[str, dict[str, str]]] = {
     "guards.GUARD": {"redact": "[secrets]"},
     "guards.GUARD.webhook": {},
     **{f"guards.GUARD.webhook.{key.name}": WEBHOOK for key in guards.WEBHOOK_KEYS},
+    "alerts.rules.RULE": {"ratio": "{above: 0.2}"},
+    **{f"alerts.rules.RULE.{key.name}": {} for key in alerts.CONDITIONS},
+    "alerts.rules.RULE.threshold.metric": {"above": "1000"},
+    "alerts.rules.RULE.threshold.above": {"metric": "concento_sessions"},
+    "alerts.rules.RULE.threshold.below": {"metric": "concento_sessions"},
+    **{f"alerts.rules.RULE.increase.{name}": GROWS for name in ("above", "within_s")},
+    **{f"alerts.rules.RULE.ratio.{name}": {"above": "0.2"} for name in ("within_s", "of", "by", "calls_min")},
+    **{f"alerts.rules.RULE.burn.{name}": {"objective": "0.99"} for name in ("factor", "of", "by", "calls_min")},
+    "alerts.rules.RULE.burn.short_s": {"objective": "0.99", "long_s": "21600"},
+    "alerts.rules.RULE.burn.long_s": {"objective": "0.99", "short_s": "1800"},
+    **{f"alerts.rules.RULE.slow.{name}": {"over_s": "5"} for name in ("share", "within_s", "by", "calls_min")},
+    "alerts.channels.CHANNEL": {},
+    **{f"alerts.channels.CHANNEL.webhook.{name}": HOOK for name in ("preset", "secret", "bearer", "timeout_s")},
+    "alerts.channels.CHANNEL.webhook.routing_key": {"preset": "pagerduty"},
+    **{f"alerts.channels.CHANNEL.email.{name}": MAIL for name in alerts.EMAIL_KEYS},
+    "alerts.channels.CHANNEL.email.user": {**MAIL, "password": SECRET},
+    "alerts.channels.CHANNEL.email.password": {**MAIL, "user": "concento"},
+    "alerts.routes": {"channels": alerts.CHANNELS.example},
+    "alerts.routes[]": {"channels": "[ops]"},
+    "alerts.routes[].steps": {},
+    "alerts.routes[].steps[]": {"channels": "[ops]"},
+    "alerts.maintenance.WINDOW": {"from": '"02:00"', "to": '"04:00"'},
     "tools.TOOL": {"bind": "[brave.search, tavily.search]"},
     "tools.TOOL.bind": {"strategy": "balance"},
     "tools.TOOL.sticky": {"bind": "[brave.search, tavily.search]", "strategy": "split"},
@@ -224,6 +249,9 @@ NAMES: Final = {
     "limits.LIMIT": "each user",
     "guards.GUARD": "no secrets out",
     "tools.TOOL": "web_search",
+    "alerts.rules.RULE": "search_errors",
+    "alerts.channels.CHANNEL": "ops",
+    "alerts.maintenance.WINDOW": "nightly",
     "prices.BOOK": "standard",
     "prices.BOOK.tools.PATTERN": '"time.*"',
     "prices.BOOK.tools.PATTERN.UNIT": "call",

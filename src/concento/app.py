@@ -7,7 +7,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -31,6 +31,7 @@ from .gateway.deadline import Deadlines
 from .gateway.listen import Listening
 from .gateway.promotions import Promotions
 from .model import limits
+from .model.alerting import Happening
 from .model.auth import Tls
 from .model.clock import SystemClock
 from .model.config import Address, Config, UrlReplica
@@ -41,11 +42,13 @@ from .model.principal import Principal
 from .model.seal import Seal
 from .model.tenant import DEFAULT_TENANT
 from .observe.access_log import AccessLog
+from .observe.alerts import Alerts
 from .observe.audit import AuditLog
 from .observe.experiments import Experiments
 from .observe.metrics import Metrics, Reading
 from .observe.record import Record, Records, Sink
 from .observe.usage import Usage
+from .policy.budgets import Crossing
 from .policy.decide import policy_of
 from .policy.limits import WRITES_MAX, Limits
 from .protocol.versions import Era
@@ -62,6 +65,7 @@ from .upstream.tasks import Tasks
 _ERAS = "eras"
 REAP_EVERY_S = 30.0
 NOTES_MAX = 1000
+DEFINITIONS_TOLD_MAX = 20
 ACCOUNTS_WAIT_S = 10.0
 """How long the end of the hub waits for refreshes of users' tokens."""
 KEEP_UP_S = 1.0
@@ -91,21 +95,28 @@ class Hub:
         """Configurations that were refused since the start; the last good one stayed."""
         self.current = Current(Snapshot(Config(), {}))
         self.watchdog = Watchdog()
-        self.vault = Vault(store, self._note)
+        self.vault = Vault(store, self._vault_trouble)
         self.accounts = Accounts(self.vault, clock, self._reach)
         self.connecting = Connecting(self.accounts, self._note)
         self.means = Means(self.watchdog, Parking(clock.monotonic), eras, accounts=self.accounts)
         self.exchanges = self.means.exchanges = Exchanges(clock, self._reach)
         self.upstreams = Upstreams(self.means, clock)
-        self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
+        self.alerts = Alerts(store, clock, metrics.readings, self._note)
+        self.federation = Federation(
+            *(self.current, self.upstreams, store),
+            clock=clock,
+            on_note=self._note,
+            on_change=self._definitions_changed,
+        )
         self.audit = audit
         self._secrets = secrets
         self.experiments = Experiments()
         self.usage = usage
+        if usage is not None:
+            usage.budgets.on_crossing = self._budget_crossed
         metering: list[Sink] = [] if usage is None else [usage]  # before the audit record, which has what it says
-        self.records = Records(
-            [metrics, self.experiments, *sinks, *metering, *([] if audit is None else [audit])], clock
-        )
+        counting: list[Sink] = [metrics, self.experiments, self.alerts.counts, *sinks]
+        self.records = Records([*counting, *metering, *([] if audit is None else [audit])], clock)
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
         budgets = None if usage is None else usage.budgets
@@ -151,6 +162,7 @@ class Hub:
         self._tasks = Tasks("the hub")
         self.accounts.on_change = self._account_changed
         metrics.read_gauges(self._gauges)
+        metrics.read_gauges(self.alerts.readings)
 
     @classmethod
     async def create(
@@ -160,10 +172,12 @@ class Hub:
         keep: bool = True,
         access_log: Callable[[], AccessLog] | None = None,
         audit: bool = False,
+        alerts: bool = False,
     ) -> "Hub":
         """Make a hub for a configuration and begin to connect its servers.
 
         `keep`: use the state folder. `audit`: record and meter calls as the configuration says, in one process alone.
+        `alerts`: watch and tell; likewise.
         """
         store: Store = MemoryStore()
         if keep and config.state_db is not None:
@@ -179,6 +193,8 @@ class Hub:
         await hub.gateway.promotions.load()
         await hub.experiments.load(store)
         await hub.accounts.load()
+        if alerts:
+            await hub.alerts.load()
         await hub.configure(config)
         if config.vault_keys[1:]:
             hub._tasks.start(hub._rotate())
@@ -186,6 +202,8 @@ class Hub:
         hub._tasks.start(hub._reap())
         hub._tasks.start(hub._keep_up())
         hub._tasks.start(hub._renew())
+        if alerts:
+            hub._tasks.start(hub.alerts.run())
         return hub
 
     async def configure(self, config: Config) -> None:
@@ -200,6 +218,7 @@ class Hub:
         await self.identity.configure(config.auth, config.base_url, config.outbound)
         if self.audit is not None:
             self.audit.configure(config.audit)
+        self.alerts.configure(config.alerts)
         if self.usage is not None:
             await self.usage.configure(config.usage, config.prices, config.budgets)
         self.vault.use(config.vault_keys or (await kept_key(self.store, "vault"),))
@@ -280,6 +299,7 @@ class Hub:
             self.sessions.end_streams()
             cut = await self.listener.drain(drain_s)
         await self._tasks.close()
+        await self.alerts.close()
         await self.sessions.close()
         await self.federation.close()
         await self.gateway.tasks.close()
@@ -332,6 +352,7 @@ class Hub:
                 await self.experiments.flush(self.store)
             except Exception as error:  # the last edge: a store that fails once must not end this for good
                 self._note(f"the state store failed: {error}")
+                self.alerts.happened("store_failed", text="the state store could not be written")
             is_alive = partial(self._is_alive, now_s=time.time())
             await self.sessions.cut(is_alive)
             if self.listener is not None:
@@ -339,6 +360,7 @@ class Hub:
             for certificates in self._certificates:
                 if (problem := await asyncio.to_thread(certificates.reload)) is not None:
                     self._note(problem)
+                    self.alerts.happened("certificate_trouble", text="a renewed certificate can't be used")
 
     async def _renew(self) -> None:
         """Keep the keys of issuers fresh."""
@@ -377,6 +399,21 @@ class Hub:
         snapshot = self.current.snapshot
         return snapshot.knows(principal.tenant) and self.identity.is_alive(principal, now_s)
 
+    def _vault_trouble(self, problem: str) -> None:
+        self._note(problem)
+        self.alerts.happened("account_trouble", text="what users granted can't be read or kept")
+
+    def _budget_crossed(self, crossing: Crossing) -> None:
+        whose = {"budget": crossing.budget, "tenant": crossing.tenant, "subject": crossing.subject}
+        labels = {name: value for name, value in whose.items() if value}
+        text = f"{crossing.spent} of {crossing.amount} {crossing.currency} are spent"
+        what: Happening = "budget_passed" if crossing.kind == "hard" else "budget_near"
+        self.alerts.happened(what, labels, float(crossing.spent), text)
+
+    def _definitions_changed(self, server: str, tools: Sequence[str]) -> None:
+        for tool in tools[:DEFINITIONS_TOLD_MAX]:
+            self.alerts.happened("definition_changed", {"server": server, "tool": tool}, text="it says something else")
+
     def _note(self, note: str) -> None:
         if note not in self.notes and len(self.notes) >= NOTES_MAX:
             del self.notes[next(iter(self.notes))]
@@ -403,7 +440,11 @@ class Hub:
             yield "concento_server_up", "Whether a server is ready, or asleep", labels, float(health.state in WELL)
             yield "concento_server_asleep", "Whether it sleeps", labels, float(health.state == "asleep")
             yield "concento_server_stale", "Whether its lists are stale", {"server": alias}, float(health.stale)
+            yield "concento_tools_held", "Tools of a server that are held back", labels, len(slice.held)
         for upstream in self.upstreams:
+            ejected = float(upstream.is_ejected)
+            key = {"server": upstream.server.key}
+            yield "concento_server_breaker_open", "Whether a replica of a server gets no calls", key, ejected
             labels = {"server": upstream.server.alias}
             yield "concento_server_in_flight", "Calls at a server now", labels, upstream.in_flight
 

@@ -89,11 +89,7 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ("duplicate variable", one("command: [x], env: {A: 1, A: 2}"), "2:35", "duplicate key 'A'"),
     *(
         (f"{key} later", f"servers: {{}}\n{key}: {{}}\n", "2:1", f"'{key}' is not available in this version yet")
-        for key in (
-            "alerts",
-            "alerts",
-            "shared",
-        )
+        for key in ("shared",)
     ),
     # servers
     ("servers are nothing", "servers:\n", "1:9", "found nothing; write {} for an empty one"),

@@ -19,6 +19,7 @@ from ..model.call import ALL, Endpoint
 from ..model.config import ChildReplica, Isolation, Replica, Server
 from ..model.principal import ANONYMOUS, Principal
 from ..model.tenant import DEFAULT_TENANT
+from ..observe.alerts import Alerts
 from ..observe.experiments import Experiments
 from ..observe.metrics import Metrics
 from ..observe.usage import Usage
@@ -49,6 +50,7 @@ class Hub(Protocol):
     limits: Limits
     experiments: Experiments
     connecting: Connecting
+    alerts: Alerts
     usage: Usage | None
 
     @property

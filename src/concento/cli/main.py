@@ -32,6 +32,7 @@ VERBS: Final[Mapping[str, str]] = {
     "replay": "Hold recorded calls against another configuration.",
     "usage": "Show what was used, and write invoices.",
     "audit": "Read the audit record, and verify it.",
+    "alerts": "Show what fires; acknowledge, silence, test.",
     "health": "Ask whether a hub is up, for health checks.",
     "completion": "Print the script for completion in a shell.",
     "schema": "Print the JSON Schema of the configuration.",

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from .alert_rules import DEFAULTS
+from .alerting import Alerting
 from .auditing import Audit
 from .auth import Auth, Tls
 from .guards import Guard
@@ -232,6 +234,7 @@ class Config:
     limits: tuple[LimitRule, ...] = ()
     guards: tuple[Guard, ...] = ()
     audit: Audit = field(default_factory=Audit)
+    alerts: Alerting = field(default_factory=lambda: Alerting(DEFAULTS))
     usage: Metering = field(default_factory=Metering)
     prices: tuple[Book, ...] = ()
     budgets: tuple[Budget, ...] = ()

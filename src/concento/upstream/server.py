@@ -119,6 +119,12 @@ class Upstream:
         return False
 
     @property
+    def is_ejected(self) -> bool:
+        """Whether a replica failed so often that it gets no calls now."""
+        now_s = self.clock.monotonic()
+        return any(standing(replica.circuit, now_s) == "open" for replica in self.replicas)
+
+    @property
     def in_flight(self) -> int:
         """Calls that have a place right now."""
         return self._places.taken

@@ -14,6 +14,7 @@ from ...model.config import Address, Config, Server, View, owned
 from ...model.logical import LogicalTool
 from ...model.tenant import DEFAULT_TENANT, Tenant
 from . import keys
+from .alerts import build_alerts
 from .audit import build_audit
 from .auth import build_auth, build_tls
 from .guards import build_guards
@@ -101,6 +102,7 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         limits=build_limits(root, roles, str(path), problems, aliases),
         guards=build_guards(root, roles, str(path), reader, aliases),
         audit=build_audit(root, reader),
+        alerts=build_alerts(root, reader, servers),
         usage=build_usage(root, reader),
         prices=books,
         budgets=build_budgets(root, books, owners, problems),

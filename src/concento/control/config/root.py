@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from . import keys
+from .alerts import ALERTS
 from .audit import AUDIT
 from .auth import AUTH, TLS
 from .guards import GUARDS
@@ -19,8 +20,8 @@ ROOT: Final = Keys(
     "a configuration",
     *(keys.LISTEN, TLS, keys.ADMIN, keys.STATE, keys.HOSTS, keys.NAMES, keys.DEFAULTS, keys.SERVERS, TOOLS, keys.VIEWS),
     *(EXPOSE, SEARCH, VAULT, OUTBOUND),
-    *(AUTH, TENANTS, ROLES, POLICIES, VALIDATE, LIMITS, GUARDS, AUDIT, USAGE, PRICES, BUDGETS, keys.TELEMETRY),
-    later=("shared", "alerts"),
+    *(AUTH, TENANTS, ROLES, POLICIES, VALIDATE, LIMITS, GUARDS, AUDIT, ALERTS, USAGE, PRICES, BUDGETS, keys.TELEMETRY),
+    later=("shared",),
 )
 
 
