@@ -38,7 +38,9 @@ MENU: Final = {
         "approve",
         "limits",
         "tenants",
+        "alerts",
         "audit",
+        "usage",
         "observe",
         "security",
         "deploy",
@@ -46,7 +48,7 @@ MENU: Final = {
     ],
     "Look up": [
         *("reference/configuration", "reference/cli", "reference/errors"),
-        *("reference/metrics", "reference/limits", "reference/meta"),
+        *("reference/metrics", "reference/alerts", "reference/limits", "reference/meta"),
     ],
     "How it works": ["architecture", "compatibility", "conformance", "hardening", "decisions/README"],
 }

@@ -27,8 +27,10 @@ PAGES = [
         "docs/approve.md",
         "docs/limits.md",
         "docs/tenants.md",
+        "docs/alerts.md",
         "docs/audit.md",
         "docs/observe.md",
+        "docs/usage.md",
         "docs/deploy.md",
         "docs/troubleshoot.md",
     )

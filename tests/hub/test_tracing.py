@@ -1,5 +1,5 @@
 """Traces of calls: through whole hubs in a row, both eras and stdio, to a collector that reads OTLP with the official
-types. Source: decisions/0013; specification 2026-07-28 (SEP-414); OpenTelemetry semantic conventions for MCP."""
+types. Source: decisions/0016; specification 2026-07-28 (SEP-414); OpenTelemetry semantic conventions for MCP."""
 
 import asyncio
 import json

@@ -19,9 +19,11 @@ from ..model.call import ALL, Endpoint
 from ..model.config import ChildReplica, Isolation, Replica, Server
 from ..model.principal import ANONYMOUS, Principal
 from ..model.tenant import DEFAULT_TENANT
+from ..observe.alerts import Alerts
 from ..observe.experiments import Experiments
 from ..observe.metrics import Metrics
 from ..observe.traces import Tracing
+from ..observe.usage import Usage
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
 from ..snapshot import Current, Freshness
@@ -50,6 +52,8 @@ class Hub(Protocol):
     experiments: Experiments
     tracing: Tracing
     connecting: Connecting
+    alerts: Alerts
+    usage: Usage | None
 
     @property
     def promotions(self) -> Promotions:

@@ -27,7 +27,8 @@ from ..model.config import Address
 from ..model.errors import StartError
 from ..model.tenant import DEFAULT_TENANT
 from ..upstream.tasks import Tasks
-from . import accounts, approvals, describe, explain, traces, trials
+from . import accounts, alerts, approvals, describe, explain, traces, trials
+from . import usage as usages
 from .access import AdminAccess
 from .describe import Hub
 
@@ -54,6 +55,9 @@ INDEX = """Concento {version}
 /api/v1/explain            ?tool=NAME&subject=WHO: whether they see it and may call it, and why
 /api/v1/traces             recent calls that failed, were slow or were sampled; ?outcome=error&server=NAME&min_ms=100
 /api/v1/traces/ID          what the calls of one trace spent their time on
+/api/v1/alerts             what fires, who was told, what is silenced; POST …/ack, /silence, /unsilence, /test
+/api/v1/usage              what was used; ?month=2026-11&by=tenant,tool
+/api/v1/invoices/T/MONTH   what a tenant owes for a month
 /metrics                   Prometheus metrics
 /health/live, /health/ready
 /openapi.json              this API, described
@@ -188,6 +192,29 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         found = await asyncio.to_thread(traces.trace, hub, request.path_params["id"].lower())
         return JSONResponse(found) if found is not None else JSONResponse({"error": "no such trace is kept"}, 404)
 
+    async def all_alerts(_: Request) -> Response:
+        return JSONResponse(alerts.alerts(hub))
+
+    async def acknowledge(request: Request) -> Response:
+        return await _changed(request, ("alert", "note"), lambda by, **given: alerts.acknowledge(hub, by=by, **given))
+
+    async def silence(request: Request) -> Response:
+        fields = ("match", "span", "why")
+        return await _changed(request, fields, lambda by, **given: alerts.silence(hub, by=by, **given))
+
+    async def unsilence(request: Request) -> Response:
+        return await _changed(request, ("silence",), lambda by, silence: alerts.unsilence(hub, silence, by))
+
+    async def test_channel(request: Request) -> Response:
+        return await _changed(request, ("channel",), lambda by, channel: alerts.test(hub, channel, by))
+
+    async def usage(request: Request) -> Response:
+        return await _asked(usages.told(hub.usage, dict(request.query_params), hub.wall()))
+
+    async def invoices(request: Request) -> Response:
+        of = request.path_params
+        return await _asked(usages.invoiced(hub.usage, of["tenant"], of["month"], hub.wall()))
+
     async def metrics(_: Request) -> Response:
         return Response(await hub.metrics.scraped(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -219,12 +246,26 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         Route("/api/v1/explain", explained),
         Route("/api/v1/traces", recent),
         Route("/api/v1/traces/{id}", trace),
+        Route("/api/v1/alerts", all_alerts),
+        Route("/api/v1/alerts/ack", acknowledge, methods=["POST"]),
+        Route("/api/v1/alerts/silence", silence, methods=["POST"]),
+        Route("/api/v1/alerts/unsilence", unsilence, methods=["POST"]),
+        Route("/api/v1/alerts/test", test_channel, methods=["POST"]),
+        Route("/api/v1/usage", usage),
+        Route("/api/v1/invoices/{tenant}/{month}", invoices),
         Route("/metrics", metrics),
         Route("/health/live", live),
         Route("/health/ready", ready),
         Route("/openapi.json", openapi),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hub.hosts, access=access)])
+
+
+async def _asked(answer: Awaitable[Any]) -> Response:
+    try:
+        return JSONResponse(await answer)
+    except usages.Refused as error:
+        return JSONResponse({"error": str(error)}, error.status)
 
 
 async def _changed(request: Request, fields: Sequence[str], change: Callable[..., Awaitable[Any]]) -> Response:
@@ -252,6 +293,8 @@ async def _changed(request: Request, fields: Sequence[str], change: Callable[...
         return JSONResponse(await change(by=request.scope[CALLER], **given))
     except trials.NoSuchThing as error:
         return JSONResponse({"error": str(error)}, 404)
+    except alerts.Unreadable as error:
+        return JSONResponse({"error": str(error)}, 422)
 
 
 def _openapi() -> dict[str, Any]:
@@ -263,13 +306,13 @@ def _openapi() -> dict[str, Any]:
     text = {"type": "string"}
     of_tool = {"name": "tool", "in": "path", "required": True, "schema": text}
 
-    def post(summary: str, fields: dict[str, Any]) -> dict[str, Any]:
+    def post(summary: str, fields: dict[str, Any], of: Sequence[dict[str, Any]] = (of_tool,)) -> dict[str, Any]:
         schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
-        answers = {"200": "OK", "404": "No such experiment or arm", "415": "No JSON", "422": "Not such a body"}
+        answers = {"200": "OK", "404": "No such thing", "415": "No JSON", "422": "Not such a body"}
         return {
             "post": {
                 "summary": summary,
-                "parameters": [] if "server" in fields else [of_tool],
+                "parameters": [] if "server" in fields else list(of),
                 "requestBody": {"required": bool(fields), "content": {"application/json": {"schema": schema}}},
                 "responses": {status: {"description": told} for status, told in answers.items()},
             }
@@ -284,6 +327,8 @@ def _openapi() -> dict[str, Any]:
     ]
     wanted = [{"name": one, "in": "query", "schema": text} for one in traces.PARAMETERS]
     name = {"name": "name", "in": "path", "required": True, "schema": text}
+    of_usage = [{"name": one, "in": "query", "schema": text} for one in usages.KNOWN]
+    of_invoice = [{"name": one, "in": "path", "required": True, "schema": text} for one in ("tenant", "month")]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Concento admin API", "version": __version__},
@@ -308,6 +353,15 @@ def _openapi() -> dict[str, Any]:
             "/api/v1/explain": get("Whether somebody sees a tool and may call it, by which rule and limits", *asked),
             "/api/v1/traces": get("Recent calls that failed, were slow or were sampled, newest first", *wanted),
             "/api/v1/traces/{id}": get("The calls of one trace, with their spans", {**name, "name": "id"}),
+            "/api/v1/alerts": get("Alerts that fire, are pending or were over lately, and silences"),
+            "/api/v1/alerts/ack": post("Say that somebody takes care", {"alert": text, "note": text}, of=()),
+            "/api/v1/alerts/silence": post(
+                "Tell nobody of what fits", {"match": text, "span": text, "why": text}, of=()
+            ),
+            "/api/v1/alerts/unsilence": post("End a silence", {"silence": text}, of=()),
+            "/api/v1/alerts/test": post("Send a test through a channel", {"channel": text}, of=()),
+            "/api/v1/usage": get("What was used in a month, by what is asked for", *of_usage),
+            "/api/v1/invoices/{tenant}/{month}": get("What a tenant owes for a month", *of_invoice),
             "/metrics": get("Prometheus metrics"),
             "/health/live": get("Whether the process runs"),
             "/health/ready": get("Whether it takes calls"),

@@ -127,6 +127,21 @@ async def _with_hub(config: Config, ask: Callable[[Talk], Awaitable[T]], own: bo
         return await ask(OwnHub(hub))
 
 
+def with_running(config: Config, ask: "Callable[[RunningHub], Awaitable[T]]") -> T:
+    """Run a question against the hub that runs here; there is no other that could answer it."""
+
+    async def asked() -> T:
+        async with aiohttp.ClientSession() as session:
+            if config.admin is not None and await (running := RunningHub(config, session)).answers():
+                return await ask(running)
+        raise CallFailed("no hub is running here, or its admin listener is off; start it with `concento serve`")
+
+    try:
+        return uvloop.run(asked())
+    except ConcentoError as error:
+        fail(error)
+
+
 @asynccontextmanager
 async def settled(config: Config) -> AsyncIterator[Hub]:
     """A hub of our own whose servers are listed, as far as they can be. Errors: StartError."""
@@ -290,6 +305,14 @@ class RunningHub:
 
     async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
         return await self._post(f"/api/v1/experiments/{quote(tool, safe='/')}/{how}", body)
+
+    async def alerts(self) -> dict[str, Any]:
+        """What `/api/v1/alerts` says. Errors: CallFailed."""
+        return dict(await self._get("/api/v1/alerts"))
+
+    async def change_alerts(self, how: str, body: dict[str, str]) -> dict[str, Any]:
+        """`ack`, `silence`, `unsilence` or `test`. Errors: CallFailed."""
+        return await self._post(f"/api/v1/alerts/{how}", body)
 
     async def _post(self, path: str, body: dict[str, str]) -> dict[str, Any]:
         try:

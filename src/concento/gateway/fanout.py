@@ -41,14 +41,17 @@ class _Branch:
         """Whether it has a result that its tool does not call an error."""
         return isinstance(self.reply, Result) and not self.reply.failed
 
-    def close(self) -> None:
-        """Have its record say how it ended."""
-        assert self.ended_s is not None
-        self.record.duration_s = self.ended_s - self.record.started_s
+    def closed(self, now_s: float) -> Record:
+        """Its record, with how it ended."""
+        record = self.record
+        record.duration_s = (now_s if self.ended_s is None else self.ended_s) - record.started_s
         if self.error is not None:
-            self.record.failed(self.error)
+            record.failed(self.error)
         elif self.reply is not None:
-            self.record.replied(self.reply)
+            record.replied(self.reply)
+        else:
+            record.cancelled()
+        return record
 
     def told(self, now_s: float) -> dict[str, Any]:
         """How it ended, for the caller."""
@@ -92,11 +95,10 @@ async def all_of(gateway: "Gateway", view: TenantView, target: Target, call: Cal
         record.attempts = sum(branch.record.attempts for branch in branches)
         record.server = ",".join(sorted({branch.choice.server.key for branch in branches if branch.record.attempts}))
         record.tool = logical.tool.name
+        record.branches = [branch.closed(clock.now()) for branch in branches]
         for branch in branches:
-            if branch.ended_s is None:
-                branch.record.cancelled()
-                branch.record.duration_s = clock.now() - branch.record.started_s
             record.intent = branch.record.intent or record.intent
+            record.intents += branch.record.intents
             record.rule = record.rule or branch.record.rule
             for notice in branch.record.notices or ():
                 record.notice(notice)
@@ -149,4 +151,3 @@ async def _ask(gateway: "Gateway", view: TenantView, logical: Logical, branch: _
     except CallError as error:
         branch.error = error
     branch.ended_s = gateway.deadlines.now()
-    branch.close()

@@ -79,6 +79,7 @@ async def _copy(
     bare = structs.replace(call, profile=NO_ABILITIES)
     record = gateway.records.open(bare)
     record.copied_from(original)
+    record.part = "copy"
     key = owned(logical.tool.tenant, logical.tool.name)
     target = None
     try:

@@ -63,6 +63,9 @@ LABELS: Final[Mapping[str, str]] = {
     "guard": "a guard, by its name",
     "did": "what it did: `redacted`, `noted`, `refused` (nothing was sent), `withheld` (the call ran), `replaced`, "
     "`asked` and `confirmed` of a user, `failed` (it could not be asked)",
+    "severity": "how bad an alert is: `info`, `warning` or `critical`",
+    "budget": "a budget, by its name",
+    "currency": "what money is in",
 }
 """What labels mean, for the reference."""
 
@@ -133,7 +136,7 @@ class Metrics(Collector):
             self._acts[act.guard, act.did] = self._acts.get((act.guard, act.did), 0) + 1
         for attempt in record.tries:
             self._tried(call.method, tenant, attempt)
-        for branch in record.branches or ():
+        for branch in record.within or ():
             for attempt in branch.tries:
                 self._tried(call.method, tenant, attempt)
 
@@ -183,6 +186,11 @@ class Metrics(Collector):
     def read_slow_gauges(self, read: Readings) -> None:
         """Likewise, but off the event loop: for what takes system calls. `read` must cope with what changes."""
         self._slow_gauges.append(read)
+
+    def readings(self) -> Iterator[Reading]:
+        """All gauges, as they are now."""
+        for read in self._gauges:
+            yield from read()
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text form."""

@@ -11,15 +11,26 @@ from typing import Final, Literal, Protocol
 from msgspec import Struct
 
 from ..model.attempt import TOOL_ERROR, WAITS_MAX, Attempt, Wait, Waited, kind_of, new_span
-from ..model.call import Call, Failure, Reply
+from ..model.call import INPUT_REQUIRED, Call, Failure, Reply
 from ..model.clock import Clock, SystemClock
 from ..model.config import Server
-from ..model.errors import CallError, Forbidden, NeedsScope, Quarantined, RateLimited, Unguarded, Withheld
+from ..model.errors import CallError, Forbidden, NeedsScope, OverBudget, Quarantined, RateLimited, Unguarded, Withheld
+from ..model.prices import Price
+from ..model.usage import Part
 from ..policy.limits import Lease
 from ..protocol.trace_context import TraceContext, read_context, write_parent
 
 Decided = Literal[
-    "allow", "hidden", "unknown", "invalid", "forbidden", "needs_scope", "rate_limited", "quarantined", "withheld"
+    "allow",
+    "hidden",
+    "unknown",
+    "invalid",
+    "forbidden",
+    "needs_scope",
+    "rate_limited",
+    "over_budget",
+    "quarantined",
+    "withheld",
 ]
 """What was decided of a call. `hidden`: there is such a thing, but not for this caller, who is told what `unknown` is
 told. `invalid`: its arguments do not fit the tool. `withheld`: it ran, and a guard keeps its result."""
@@ -28,6 +39,7 @@ _DECIDED: Final[dict[type[CallError], Decided]] = {
     Forbidden: "forbidden",
     NeedsScope: "needs_scope",
     RateLimited: "rate_limited",
+    OverBudget: "over_budget",
     Quarantined: "quarantined",
     Unguarded: "forbidden",
     Withheld: "withheld",
@@ -63,6 +75,7 @@ class Record:
         "branches",
         "call",
         "code",
+        "cost",
         "decision",
         "duration_s",
         "end",
@@ -70,10 +83,15 @@ class Record:
         "guards",
         "input_wait_s",
         "intent",
+        "intents",
         "lease",
         "links",
+        "metered",
+        "notices",
         "notices",
         "parent",
+        "part",
+        "price",
         "replica",
         "reply_bytes",
         "rule",
@@ -87,6 +105,7 @@ class Record:
         "tries",
         "waits",
         "wall_s",
+        "within",
     )
 
     def __init__(self, call: Call, now_s: float, wall_s: float) -> None:
@@ -103,8 +122,8 @@ class Record:
         """Whether they are made in any case, and servers are told so."""
         self.tries: list[Attempt] = []
         self.waits: list[Wait] | None = None
-        self.branches: list[Record] | None = None
-        """Of a call to several servers at once: the parts of it, which have this one's trace."""
+        self.within: list[Record] | None = None
+        """What it is made of, where several servers are asked at once: each has this one's trace."""
         self.links: list[Origin] | None = None
         self.input_wait_s: float | None = None
         """How long its caller took to answer what was asked, before it began."""
@@ -122,6 +141,17 @@ class Record:
         """The rule or limit that decided."""
         self.intent = 0
         """The number under which the audit record has that it would be made."""
+        self.intents: tuple[int, ...] = ()
+        """All such numbers, where it was sent to one server after another."""
+        self.branches: list[Record] | None = None
+        """Of a call to several servers at once: the record of each that was asked."""
+        self.part: Part = ""
+        """What it is beside itself; each call counts once."""
+        self.metered = 0
+        """Under which number its use was counted; 0: not yet, or never."""
+        self.price: Price | None = None
+        self.cost = 0
+        """What it costs at that price, in `PARTS`."""
         self.arm: tuple[str, str] | None = None
         """Of an experiment: the logical tool's key, and the bound tool that was chosen."""
         self.arm_s = now_s
@@ -134,6 +164,11 @@ class Record:
         """What guards did."""
         self.duration_s = 0.0
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it was wrong or not allowed, and did not run: one whose result a guard keeps did."""
+        return self.end == "refused" and self.decision != "withheld"
+
     def replied(self, reply: Reply) -> None:
         """The server answered."""
         if isinstance(reply, Failure):
@@ -143,12 +178,16 @@ class Record:
             self.end = "refused" if self.decision == "invalid" else "tool_error" if reply.failed else "ok"
             if reply.failed:
                 self.failed_as = TOOL_ERROR
+            if reply.kind == INPUT_REQUIRED:
+                self.part = self.part or "asked"
 
     def failed(self, error: CallError) -> None:
         """The hub had to answer itself."""
         self.end = "refused" if error.fault in ("caller", "policy") else "error"
         self.code = error.code
         self.failed_as = kind_of(error)
+        if error.outcome == "not_sent":
+            self.part = self.part or "unsent"
         if error.fault == "policy" or self.end == "refused":
             self.decision = _DECIDED.get(type(error), self.decision)
             if isinstance(error, RateLimited):
@@ -175,6 +214,8 @@ class Record:
     def cancelled(self) -> None:
         """The agent gave up, or went away."""
         self.end, self.failed_as = "cancelled", "cancelled"
+        if not self.attempts:
+            self.part = self.part or "unsent"
 
     # -- what spans are made of
 
@@ -191,9 +232,9 @@ class Record:
         """The record of a part of the call, which is asked of one server beside others."""
         part = Record(call, now_s, self.wall_s + now_s - self.started_s)
         part.trace_id, part.traced, part.sampled = self.trace_id, self.traced, self.sampled
-        if self.branches is None:
-            self.branches = []
-        self.branches.append(part)
+        if self.within is None:
+            self.within = []
+        self.within.append(part)
         return part
 
     def copied_from(self, original: "Record") -> None:
@@ -259,9 +300,14 @@ class Records:
             self._head.open(record)
         return record
 
+    def time(self, record: Record) -> None:
+        """How long a call took that ends now."""
+        record.duration_s = self.now() - record.started_s
+
     def close(self, record: Record) -> None:
         """The call ended: hand its record on."""
         self.in_flight -= 1
-        record.duration_s = self.now() - record.started_s
+        if not record.metered:
+            self.time(record)
         for sink in self._sinks:
             sink(record)

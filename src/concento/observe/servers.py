@@ -28,6 +28,8 @@ def server_readings(upstreams: Upstreams, clock: Clock) -> Iterator[Reading]:
             server,
             upstream.server.concurrency_max,
         )
+        ejected = float(upstream.is_ejected)
+        yield "concento_server_breaker_open", "Whether a replica of a server gets no calls", server, ejected
         for number, replica in enumerate(upstream.replicas):
             labels = {**server, "replica": str(number)}
             yield "concento_replica_up", "Whether a replica is connected", labels, float(replica.state == "ready")

@@ -81,7 +81,11 @@ class ModernLink:
         body = self._writer.request(id, request)
         self._running += 1
         try:
-            response = await self._wire.request(with_trace(self._head(request), request), body, ask.hear)
+            head = with_trace(self._head(request), request)
+            if self._wire.asks_who:
+                response = await self._wire.request_for(request.owner, head, body, ask.hear)
+            else:
+                response = await self._wire.request(head, body, ask.hear)
         except Unavailable as error:
             self._lose(error)
             raise

@@ -156,7 +156,7 @@ class _Maker:
             yield self._client(record, attempt, parent)
             for number, wait in enumerate(attempt.waits or ()):
                 yield self._wait(wait, f"{attempt.span:016x}", number)
-        for branch in record.branches or ():
+        for branch in record.within or ():
             id = f"{branch.span:016x}"
             attributes = _about(branch)
             attributes[names.OUTCOME] = branch.end
