@@ -129,6 +129,7 @@ async def test_what_one_user_lists_is_not_shown_to_another(notes: Notes, hubs: H
     ):
         assert (await agent.list_resources()).resources == []
         assert "notes__who_am_i" in {tool.name for tool in (await agent.list_tools()).tools}
+        assert (await agent.read_resource("notes://notes!x/alice/divorce-lawyer")).contents  # as its server lets Bob
 
 
 async def test_a_disconnect_takes_effect_in_the_middle_of_a_refresh(
