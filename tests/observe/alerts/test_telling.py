@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, time
+from time import perf_counter
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -102,6 +103,20 @@ async def test_fifty_servers_that_fail_are_one_message_with_the_worst_named() ->
     made.up = dict.fromkeys(made.up, 1.0)
     await made.pass_s(200)
     assert [(one.what, len(one.items) + one.more, one.open) for one in made.received.got[1:]] == [("over", 50, 0)]
+
+
+async def test_a_thousand_alerts_hold_up_no_calls() -> None:
+    """All servers of a large hub are down, with their breakers: a look at them takes a moment, and no more."""
+    breaker = AlertRule("breaker_opened", Threshold("concento_server_breaker_open", above=0.0), behind=("server_down",))
+    made = await bench(AT_ONCE, breaker)
+    made.up = {f"s{number}": 0.0 for number in range(500)}
+    made.more = [("concento_server_breaker_open", "", {"server": name}, 1.0) for name in made.up]
+    await made.pass_s(60)
+    began_s = perf_counter()
+    await made.pass_s(50)
+    assert (perf_counter() - began_s) / 10 < 0.25
+    assert len(made.alerts.alerts) == 1000
+    assert len(made.received.got) == 1
 
 
 async def test_those_that_come_later_are_told_together_a_minute_later() -> None:
