@@ -360,7 +360,16 @@ class Hub:
             for certificates in self._certificates:
                 if (problem := await asyncio.to_thread(certificates.reload)) is not None:
                     self._note(problem)
-                    self.alerts.happened("certificate_trouble", text="a renewed certificate can't be used")
+            self._watch_certificates()
+
+    def _watch_certificates(self) -> None:
+        for one in self._certificates:
+            labels = {"certificate": one.name}
+            if one.is_refused:
+                text = "its files changed to what can't be used; the one before stays in use"
+                self.alerts.happened("certificate_refused", labels, text=text)
+            if (days := one.runs_out(self.wall())) is not None:
+                self.alerts.happened("certificate_ending", labels, days, f"it runs out in {max(0.0, days):.1f} days")
 
     async def _renew(self) -> None:
         """Keep the keys of issuers fresh."""

@@ -119,8 +119,15 @@ _RULES: Final = (
         remedy="See what the hub said, and whether `vault.keys` still has the key that was used before.",
     ),
     AlertRule(
-        "certificate_trouble",
-        Happened("certificate_trouble", HOUR_S),
+        "certificate_ending",
+        Happened("certificate_ending", 300),
+        "warning",
+        means="A certificate of a listener runs out within two weeks, or within a quarter of its life if that is less.",
+        remedy="Renew it, in the file that `tls.cert` names: it is taken over without a restart.",
+    ),
+    AlertRule(
+        "certificate_refused",
+        Happened("certificate_refused", 300),
         "critical",
         means="A certificate or key was renewed with something that can't be used. The old one stays in use until it "
         "runs out.",

@@ -17,7 +17,13 @@ Bad = Literal["error", "tool_error", "refused", "cancelled"]
 By = Literal["server", "tool", "tenant"]
 
 Happening = Literal[
-    "definition_changed", "budget_near", "budget_passed", "account_trouble", "certificate_trouble", "store_failed"
+    "definition_changed",
+    "budget_near",
+    "budget_passed",
+    "account_trouble",
+    "certificate_refused",
+    "certificate_ending",
+    "store_failed",
 ]
 """What happens at a moment, and has no reading that goes back to normal."""
 
