@@ -214,6 +214,17 @@ async def test_a_silence_keeps_the_message_back_and_not_the_alert() -> None:
     assert steps == [("docs", 1)], "steps of what was silenced count from when it was told"
 
 
+async def test_a_silence_after_the_first_step_keeps_the_next_and_reminders_back() -> None:
+    made = await bench(steps=STEPS, repeat_s=1200.0)
+    made.up = {"time": 0.0}
+    await made.pass_s(60)
+    await made.alerts.silence({"server": "time"}, 3600.0, "alice", "it is being moved")
+    await made.pass_s(3540)
+    assert made.received.told() == [("ops", "firing", 0, ["time"])]
+    await made.pass_s(960)
+    assert [told[0] for told in made.received.told() if told[2] == 1] == ["ops", "phone"], "counted from its end"
+
+
 async def test_what_ends_while_it_is_silenced_was_never_told() -> None:
     made = await bench()
     await made.alerts.silence({"server": "time"}, 3600.0, "alice", "")
