@@ -128,6 +128,8 @@ class AlertRule:
     """Labels and the patterns that they have to fit."""
     behind: tuple[str, ...] = ()
     """Rules that explain it: while one holds of the same server, nobody is told of this one."""
+    says: str = ""
+    """The reason that is told, with `{value}` in it; else the condition says it in numbers."""
     means: str = ""
     remedy: str = ""
     runbook: str = ""

@@ -492,12 +492,17 @@ def _rule(
     return replace(
         rule,
         condition=condition,
+        says=rule.says if _metric(condition) == _metric(rule.condition) else "",
         severity=table[SEVERITY] if table.given(SEVERITY) else rule.severity,
         for_s=table[FOR_S] if table.given(FOR_S) else rule.for_s,
         clear_s=table[CLEAR_S] if table.given(CLEAR_S) else rule.clear_s,
         match=_match(table, servers, problems),
         runbook=table.get(RUNBOOK) or rule.runbook,
     )
+
+
+def _metric(condition: Condition) -> str | None:
+    return condition.metric if isinstance(condition, Threshold | Increase) else None
 
 
 def _key_of(condition: Condition) -> Key[Any]:

@@ -21,9 +21,9 @@ def shown(
 ) -> list[dict[str, Any]]:
     """Every alert, the worst first and those that are over last, each under its `state`: `firing`, `acknowledged`,
     `silenced`, `pending` or `over`."""
-    routes, problems = tuple(routes), _problems(waiting)
+    routes, late = tuple(routes), _late(waiting)
     return [
-        _shown(alert, rules.get(alert.rule), route_of(alert, routes), problems.get(alert.id, {}), muted(alert))
+        _shown(alert, rules.get(alert.rule), route_of(alert, routes), late.get(alert.id, {}), muted(alert))
         for alert in sorted(alerts, key=_place)
     ]
 
@@ -33,17 +33,17 @@ def _place(alert: Alert) -> tuple[int, int, float, str]:
     return _ORDER[alert.stage], -SEVERITIES.index(alert.severity) if alert.stage != "over" else 0, since_s, alert.id
 
 
-def _problems(waiting: Iterable[Waiting]) -> dict[str, dict[str, str]]:
-    """Why channels have not been told of alerts yet, by the alerts' ids."""
-    problems: dict[str, dict[str, str]] = {}
+def _late(waiting: Iterable[Waiting]) -> dict[str, dict[str, str]]:
+    """Which channels have not got all yet that there is to say of alerts, and why, by the alerts' ids."""
+    late: dict[str, dict[str, str]] = {}
     for one in waiting:
-        for item in one.delivery.items if one.problem else ():
-            problems.setdefault(item.id, {})[one.delivery.channel] = one.problem
-    return problems
+        for item in one.delivery.items:
+            late.setdefault(item.id, {})[one.delivery.channel] = one.problem or "it is on its way"
+    return late
 
 
 def _shown(
-    alert: Alert, rule: AlertRule | None, route: Route | None, problems: Mapping[str, str], muted: str | None
+    alert: Alert, rule: AlertRule | None, route: Route | None, late: Mapping[str, str], muted: str | None
 ) -> dict[str, Any]:
     ack = alert.ack
     return {
@@ -51,9 +51,9 @@ def _shown(
         **{"labels": dict(alert.labels), "value": alert.value, "reason": clean(alert.reason, REASON_CHARS_MAX)},
         **{"since": alert.since_s, "over": alert.over_s or None, "silenced_by": muted},
         "acknowledged": None if ack is None else {"by": ack.by, "at": ack.at_s, "note": ack.note},
-        "told": sorted({channel for step, channel in alert.told if step >= 0}),
+        "told": sorted({channel for step, channel in alert.told if step >= 0} - late.keys()),
         "goes_to": [] if route is None else [list(step.channels) for step in route.steps],
-        "not_delivered": dict(problems),
+        "not_delivered": dict(late),
         "runbook": "" if rule is None else rule.runbook,
     }
 
