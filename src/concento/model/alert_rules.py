@@ -88,7 +88,7 @@ _RULES: Final = (
     ),
     AlertRule(
         "audit_gap",
-        Increase("concento_audit_dropped", 0, HOUR_S),
+        Increase("concento_audit_dropped_total", 0, HOUR_S),
         "critical",
         means="Entries of the audit record were lost, since nothing could be written and no more fitted into memory. "
         "The record says itself where, and how many.",
@@ -105,7 +105,7 @@ _RULES: Final = (
     ),
     AlertRule(
         "reload_failed",
-        Increase("concento_reload_failures", 0, 900),
+        Increase("concento_reload_failures_total", 0, 900),
         "warning",
         means="The configuration was changed and not taken over: it has a mistake. The last good one stays.",
         remedy="`concento check` names the mistake, with its line.",
@@ -150,14 +150,14 @@ _RULES: Final = (
     ),
     AlertRule(
         "quota_near",
-        Increase("concento_limit_near", 0, HOUR_S),
+        Increase("concento_limit_near_total", 0, HOUR_S),
         "info",
         means="Calls were let through close to the end of a daily or monthly quota. Soon they are refused.",
         remedy="`concento explain TOOL --as USER` says what is left. Raise `day` or `month` of the limit, or `soft`.",
     ),
     AlertRule(
         "loop_late",
-        Threshold("concento_loop_late_seconds", above=1),
+        Threshold("concento_event_loop_lag_seconds", above=1),
         "warning",
         for_s=60,
         means="The hub itself is more than a second late with everything, for a minute: it has too little CPU, or does "
@@ -166,7 +166,7 @@ _RULES: Final = (
     ),
     AlertRule(
         "alerts_lost",
-        Increase("concento_alerts_lost", 0, HOUR_S),
+        Increase("concento_alerts_lost_total", 0, HOUR_S),
         "critical",
         means="Messages about alerts did not arrive for a day, or more of them waited than fit. They are given up.",
         remedy="`concento alerts test CHANNEL` says what the channel answers.",
