@@ -41,6 +41,7 @@ MENU: Final = {
         "alerts",
         "audit",
         "usage",
+        "observe",
         "security",
         "deploy",
         "troubleshoot",

@@ -22,6 +22,7 @@ from ..model.tenant import DEFAULT_TENANT
 from ..observe.alerts import Alerts
 from ..observe.experiments import Experiments
 from ..observe.metrics import Metrics
+from ..observe.traces import Tracing
 from ..observe.usage import Usage
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
@@ -49,6 +50,7 @@ class Hub(Protocol):
     keys: ApiKeys
     limits: Limits
     experiments: Experiments
+    tracing: Tracing
     connecting: Connecting
     alerts: Alerts
     usage: Usage | None

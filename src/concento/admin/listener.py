@@ -27,7 +27,7 @@ from ..model.config import Address
 from ..model.errors import StartError
 from ..model.tenant import DEFAULT_TENANT
 from ..upstream.tasks import Tasks
-from . import accounts, alerts, approvals, describe, explain, trials
+from . import accounts, alerts, approvals, describe, explain, traces, trials
 from . import usage as usages
 from .access import AdminAccess
 from .describe import Hub
@@ -56,6 +56,8 @@ INDEX = """Concento {version}
 /api/v1/alerts             what fires, who was told, what is silenced; POST …/ack, /silence, /unsilence, /test
 /api/v1/usage              what was used; ?month=2026-11&by=tenant,tool
 /api/v1/invoices/T/MONTH   what a tenant owes for a month
+/api/v1/traces             recent calls that failed, were slow or were sampled; ?outcome=error&server=NAME&min_ms=100
+/api/v1/traces/ID          what the calls of one trace spent their time on
 /metrics                   Prometheus metrics
 /health/live, /health/ready
 /openapi.json              this API, described
@@ -203,8 +205,18 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         of = request.path_params
         return await _asked(usages.invoiced(hub.usage, of["tenant"], of["month"], hub.wall()))
 
+    async def recent(request: Request) -> Response:
+        try:
+            return JSONResponse(await asyncio.to_thread(traces.traces, hub, dict(request.query_params)))
+        except traces.Unreadable as error:
+            return JSONResponse({"error": str(error)}, 422)
+
+    async def trace(request: Request) -> Response:
+        found = await asyncio.to_thread(traces.trace, hub, request.path_params["id"].lower())
+        return JSONResponse(found) if found is not None else JSONResponse({"error": "no such trace is kept"}, 404)
+
     async def metrics(_: Request) -> Response:
-        return Response(hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await hub.metrics.scraped(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "live"})
@@ -239,6 +251,8 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         Route("/api/v1/alerts/test", test_channel, methods=["POST"]),
         Route("/api/v1/usage", usage),
         Route("/api/v1/invoices/{tenant}/{month}", invoices),
+        Route("/api/v1/traces", recent),
+        Route("/api/v1/traces/{id}", trace),
         Route("/metrics", metrics),
         Route("/health/live", live),
         Route("/health/ready", ready),
@@ -311,6 +325,7 @@ def _openapi() -> dict[str, Any]:
         {"name": one, "in": "query", "required": one in ("tool", "subject"), "schema": text}
         for one in ("tool", "subject", "agent", "tenant", "role", "scope", "args", "address")
     ]
+    wanted = [{"name": one, "in": "query", "schema": text} for one in traces.PARAMETERS]
     name = {"name": "name", "in": "path", "required": True, "schema": text}
     of_usage = [{"name": one, "in": "query", "schema": text} for one in usages.KNOWN]
     of_invoice = [{"name": one, "in": "path", "required": True, "schema": text} for one in ("tenant", "month")]
@@ -345,6 +360,8 @@ def _openapi() -> dict[str, Any]:
             "/api/v1/alerts/test": post("Send a test through a channel", {"channel": text}, of=()),
             "/api/v1/usage": get("What was used in a month, by what is asked for", *of_usage),
             "/api/v1/invoices/{tenant}/{month}": get("What a tenant owes for a month", *of_invoice),
+            "/api/v1/traces": get("Recent calls that failed, were slow or were sampled, newest first", *wanted),
+            "/api/v1/traces/{id}": get("The calls of one trace, with their spans", {**name, "name": "id"}),
             "/metrics": get("Prometheus metrics"),
             "/health/live": get("Whether the process runs"),
             "/health/ready": get("Whether it takes calls"),

@@ -13,7 +13,7 @@ import aiohttp
 import click
 import uvloop
 
-from ..admin import accounts, approvals, describe, explain, trials
+from ..admin import accounts, approvals, describe, explain, traces, trials
 from ..admin.access import OPERATOR, read_token
 from ..admin.explain import Question
 from ..app import Hub
@@ -88,6 +88,14 @@ class Talk(Protocol):
 
     async def experiments(self) -> dict[str, Any]:
         """What `/api/v1/experiments` says."""
+        ...
+
+    async def traces(self, asked: dict[str, str]) -> dict[str, Any]:
+        """What `/api/v1/traces` says. Errors: CallFailed."""
+        ...
+
+    async def trace(self, id: str) -> dict[str, Any] | None:
+        """What `/api/v1/traces/ID` says; None if there is no such trace."""
         ...
 
     async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
@@ -232,6 +240,15 @@ class OwnHub:
     async def experiments(self) -> dict[str, Any]:
         return trials.experiments(self._hub)
 
+    async def traces(self, asked: dict[str, str]) -> dict[str, Any]:
+        try:
+            return traces.traces(self._hub, asked)
+        except traces.Unreadable as error:
+            raise CallFailed(str(error)) from None
+
+    async def trace(self, id: str) -> dict[str, Any] | None:
+        return traces.trace(self._hub, id)
+
     async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
         raise CallFailed("no hub is running here, and this changes one that runs; start it with `concento serve`")
 
@@ -278,6 +295,13 @@ class RunningHub:
 
     async def experiments(self) -> dict[str, Any]:
         return dict(await self._get("/api/v1/experiments"))
+
+    async def traces(self, asked: dict[str, str]) -> dict[str, Any]:
+        return dict(await self._get("/api/v1/traces", *asked.items()))
+
+    async def trace(self, id: str) -> dict[str, Any] | None:
+        found = await self._get(f"/api/v1/traces/{id}")
+        return None if found is None else dict(found)
 
     async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
         return await self._post(f"/api/v1/experiments/{quote(tool, safe='/')}/{how}", body)

@@ -92,7 +92,7 @@ _RULES: Final = (
     ),
     AlertRule(
         "audit_gap",
-        Increase("concento_audit_dropped", 0, HOUR_S),
+        Increase("concento_audit_dropped_total", 0, HOUR_S),
         "critical",
         says="{value:g} entries of the audit record were lost lately",
         means="Entries of the audit record were lost, since nothing could be written and no more fitted into memory. "
@@ -111,7 +111,7 @@ _RULES: Final = (
     ),
     AlertRule(
         "reload_failed",
-        Increase("concento_reload_failures", 0, 900),
+        Increase("concento_reload_failures_total", 0, 900),
         "warning",
         says="a configuration that was changed was not taken over",
         means="The configuration was changed and not taken over: it has a mistake. The last good one stays.",
@@ -164,7 +164,7 @@ _RULES: Final = (
     ),
     AlertRule(
         "quota_near",
-        Increase("concento_limit_near", 0, HOUR_S),
+        Increase("concento_limit_near_total", 0, HOUR_S),
         "info",
         says="{value:g} calls came close to the end of a quota lately",
         means="Calls were let through close to the end of a daily or monthly quota. Soon they are refused.",
@@ -172,7 +172,7 @@ _RULES: Final = (
     ),
     AlertRule(
         "loop_late",
-        Threshold("concento_loop_late_seconds", above=1),
+        Threshold("concento_event_loop_lag_seconds", above=1),
         "warning",
         for_s=60,
         says="it was {value:.1f} s late",
@@ -182,7 +182,7 @@ _RULES: Final = (
     ),
     AlertRule(
         "alerts_lost",
-        Increase("concento_alerts_lost", 0, HOUR_S),
+        Increase("concento_alerts_lost_total", 0, HOUR_S),
         "critical",
         says="{value:g} messages were given up lately",
         means="Messages about alerts did not arrive for a day, or more of them waited than fit. They are given up.",

@@ -187,7 +187,7 @@ INCREASE: Final = Key(
     "increase",
     Keys("an increase", METRIC, ABOVE, WITHIN_S),
     "A metric that only grows has grown by more than `above` (0 if left out) within a time (600 s if left out).",
-    example="{metric: concento_limit_refused, above: 100, within_s: 300}",
+    example="{metric: concento_limit_refused_total, above: 100, within_s: 300}",
 )
 RATIO: Final = Key(
     "ratio",

@@ -101,7 +101,6 @@ class Alerts:
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._writing = asyncio.Lock()
         self._kept = b""
-        self._late_s = 0.0
         self.is_on = False
         """Whether it watches: only one process at a time may."""
         self._is_unproven = True
@@ -147,9 +146,7 @@ class Alerts:
                 await self.tick()
             except Exception as error:  # the last edge: one look that fails must not be the last one
                 self._on_note(f"alerts: they could not be looked at ({type(error).__name__}: {error})")
-            before_s = self._clock.monotonic()
             await asyncio.sleep(TICK_S)
-            self._late_s = max(0.0, self._clock.monotonic() - before_s - TICK_S)
 
     async def close(self) -> None:
         """Let what is being sent arrive, for a moment; what did not is sent after the next start."""
@@ -291,8 +288,7 @@ class Alerts:
             {},
             len(self._outbox.waiting),
         )
-        yield "concento_alerts_lost", "Messages about alerts that were given up since the start", {}, self.lost
-        yield "concento_loop_late_seconds", "How late the hub was when it looked last", {}, self._late_s
+        yield "concento_alerts_lost_total", "Messages about alerts that were given up since the start", {}, self.lost
 
     # -- what operators do
 
