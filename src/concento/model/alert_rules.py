@@ -176,8 +176,8 @@ _RULES: Final = (
         "warning",
         for_s=60,
         says="it was {value:.1f} s late",
-        means="The hub itself is more than a second late with everything, for a minute: it has too little CPU, or does "
-        "something that takes too long.",
+        means="The hub itself was more than a second late with everything, in each half of a minute: it has too little "
+        "CPU, or does something that takes too long.",
         remedy="Give the machine more CPU, or the hub fewer neighbours; see `concento_calls_in_flight`.",
     ),
     AlertRule(

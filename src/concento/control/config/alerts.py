@@ -134,8 +134,9 @@ MATCH: Final = Key(
 )
 METRIC: Final = Key(
     "metric",
-    Text("the name of a gauge, as /metrics has it", r"concento_[a-z_]{1,100}"),
-    "A metric of the hub's, as [the reference](metrics.md) has it; no histogram.",
+    Text("the name of a gauge or counter, as /metrics has it", r"concento_[a-z_]{1,100}"),
+    "A gauge or counter of the hub's, as [the reference](metrics.md) has it. What is counted of calls themselves is "
+    "for `ratio`, `burn` and `slow`.",
     example="concento_sessions",
 )
 ABOVE: Final = Key("above", Number(-1e15, 1e15), "It holds above this number.", example="1000")
