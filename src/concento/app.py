@@ -114,12 +114,12 @@ class Hub:
         self.audit = audit
         self._secrets = secrets
         self.experiments = Experiments()
-        self.tracing = Tracing(clock.monotonic, self._note)
         self.usage = usage
         if usage is not None:
             usage.budgets.on_crossing = self._budget_crossed
+        self.tracing = Tracing(clock.monotonic, self._note)
         metering: list[Sink] = [] if usage is None else [usage]  # before the audit record, which has what it says
-        counting: list[Sink] = [metrics, self.experiments, self.alerts.counts, self.tracing, *sinks]
+        counting: list[Sink] = [metrics, self.experiments, self.tracing, self.alerts.counts, *sinks]
         self.records = Records([*counting, *metering, *([] if audit is None else [audit])], clock, self.tracing)
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
@@ -167,9 +167,9 @@ class Hub:
         self.accounts.on_change = self._account_changed
         self._lag = LoopLag(asyncio.get_running_loop().call_later, clock.monotonic)
         metrics.read_gauges(self._gauges)
+        metrics.read_gauges(self.alerts.readings)
         metrics.read_gauges(self._lag.readings)
         metrics.read_slow_gauges(Children(self.upstreams).readings)
-        metrics.read_gauges(self.alerts.readings)
 
     @classmethod
     async def create(
@@ -201,10 +201,10 @@ class Hub:
         await hub.gateway.promotions.load()
         await hub.experiments.load(store)
         await hub.accounts.load()
-        if export:
-            hub.tracing.begin_export()
         if alerts:
             await hub.alerts.load()
+        if export:
+            hub.tracing.begin_export()
         await hub.configure(config)
         await hub.tracing.kept.load(store)
         hub.tracing.kept.is_written = audit
@@ -231,10 +231,10 @@ class Hub:
         await self.identity.configure(config.auth, config.base_url, config.outbound)
         if self.audit is not None:
             self.audit.configure(config.audit)
-        self.tracing.configure(config.traces)
         self.alerts.configure(config.alerts)
         if self.usage is not None:
             await self.usage.configure(config.usage, config.prices, config.budgets)
+        self.tracing.configure(config.traces)
         self.vault.use(config.vault_keys or (await kept_key(self.store, "vault"),))
         self.connecting.configure(_sites(config), self._base_url(config))
         self.exchanges.forget([server.key for server in config.servers.values() if server.exchange is not None])
@@ -378,7 +378,16 @@ class Hub:
             for certificates in self._certificates:
                 if (problem := await asyncio.to_thread(certificates.reload)) is not None:
                     self._note(problem)
-                    self.alerts.happened("certificate_trouble", text="a renewed certificate can't be used")
+            self._watch_certificates()
+
+    def _watch_certificates(self) -> None:
+        for one in self._certificates:
+            labels = {"certificate": one.name}
+            if one.is_refused:
+                text = "its files changed to what can't be used; the one before stays in use"
+                self.alerts.happened("certificate_refused", labels, text=text)
+            if (days := one.runs_out(self.wall())) is not None:
+                self.alerts.happened("certificate_ending", labels, days, f"it runs out in {max(0.0, days):.1f} days")
 
     async def _renew(self) -> None:
         """Keep the keys of issuers fresh."""

@@ -29,8 +29,8 @@ PAGES = [
         "docs/tenants.md",
         "docs/alerts.md",
         "docs/audit.md",
-        "docs/observe.md",
         "docs/usage.md",
+        "docs/observe.md",
         "docs/deploy.md",
         "docs/troubleshoot.md",
     )

@@ -53,11 +53,11 @@ INDEX = """Concento {version}
 /api/v1/accounts           whose accounts are connected; POST …/connect, …/disconnect
 /api/v1/experiments        how the arms of experiments do; POST …/TOOL/promote, /rollback, /resume ends or resumes one
 /api/v1/explain            ?tool=NAME&subject=WHO: whether they see it and may call it, and why
-/api/v1/traces             recent calls that failed, were slow or were sampled; ?outcome=error&server=NAME&min_ms=100
-/api/v1/traces/ID          what the calls of one trace spent their time on
 /api/v1/alerts             what fires, who was told, what is silenced; POST …/ack, /silence, /unsilence, /test
 /api/v1/usage              what was used; ?month=2026-11&by=tenant,tool
 /api/v1/invoices/T/MONTH   what a tenant owes for a month
+/api/v1/traces             recent calls that failed, were slow or were sampled; ?outcome=error&server=NAME&min_ms=100
+/api/v1/traces/ID          what the calls of one trace spent their time on
 /metrics                   Prometheus metrics
 /health/live, /health/ready
 /openapi.json              this API, described
@@ -182,16 +182,6 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
     async def resume(request: Request) -> Response:
         return await _changed(request, (), lambda by: trials.resume(hub, request.path_params["tool"], by))
 
-    async def recent(request: Request) -> Response:
-        try:
-            return JSONResponse(await asyncio.to_thread(traces.traces, hub, dict(request.query_params)))
-        except traces.Unreadable as error:
-            return JSONResponse({"error": str(error)}, 422)
-
-    async def trace(request: Request) -> Response:
-        found = await asyncio.to_thread(traces.trace, hub, request.path_params["id"].lower())
-        return JSONResponse(found) if found is not None else JSONResponse({"error": "no such trace is kept"}, 404)
-
     async def all_alerts(_: Request) -> Response:
         return JSONResponse(alerts.alerts(hub))
 
@@ -214,6 +204,16 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
     async def invoices(request: Request) -> Response:
         of = request.path_params
         return await _asked(usages.invoiced(hub.usage, of["tenant"], of["month"], hub.wall()))
+
+    async def recent(request: Request) -> Response:
+        try:
+            return JSONResponse(await asyncio.to_thread(traces.traces, hub, dict(request.query_params)))
+        except traces.Unreadable as error:
+            return JSONResponse({"error": str(error)}, 422)
+
+    async def trace(request: Request) -> Response:
+        found = await asyncio.to_thread(traces.trace, hub, request.path_params["id"].lower())
+        return JSONResponse(found) if found is not None else JSONResponse({"error": "no such trace is kept"}, 404)
 
     async def metrics(_: Request) -> Response:
         return Response(await hub.metrics.scraped(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -244,8 +244,6 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         Route("/api/v1/experiments/{tool:path}/rollback", rollback, methods=["POST"]),
         Route("/api/v1/experiments/{tool:path}/resume", resume, methods=["POST"]),
         Route("/api/v1/explain", explained),
-        Route("/api/v1/traces", recent),
-        Route("/api/v1/traces/{id}", trace),
         Route("/api/v1/alerts", all_alerts),
         Route("/api/v1/alerts/ack", acknowledge, methods=["POST"]),
         Route("/api/v1/alerts/silence", silence, methods=["POST"]),
@@ -253,6 +251,8 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         Route("/api/v1/alerts/test", test_channel, methods=["POST"]),
         Route("/api/v1/usage", usage),
         Route("/api/v1/invoices/{tenant}/{month}", invoices),
+        Route("/api/v1/traces", recent),
+        Route("/api/v1/traces/{id}", trace),
         Route("/metrics", metrics),
         Route("/health/live", live),
         Route("/health/ready", ready),
@@ -351,8 +351,6 @@ def _openapi() -> dict[str, Any]:
             "/api/v1/experiments/{tool}/rollback": post("Give all calls to the first arm", {}),
             "/api/v1/experiments/{tool}/resume": post("Let the configured weights decide again", {}),
             "/api/v1/explain": get("Whether somebody sees a tool and may call it, by which rule and limits", *asked),
-            "/api/v1/traces": get("Recent calls that failed, were slow or were sampled, newest first", *wanted),
-            "/api/v1/traces/{id}": get("The calls of one trace, with their spans", {**name, "name": "id"}),
             "/api/v1/alerts": get("Alerts that fire, are pending or were over lately, and silences"),
             "/api/v1/alerts/ack": post("Say that somebody takes care", {"alert": text, "note": text}, of=()),
             "/api/v1/alerts/silence": post(
@@ -362,6 +360,8 @@ def _openapi() -> dict[str, Any]:
             "/api/v1/alerts/test": post("Send a test through a channel", {"channel": text}, of=()),
             "/api/v1/usage": get("What was used in a month, by what is asked for", *of_usage),
             "/api/v1/invoices/{tenant}/{month}": get("What a tenant owes for a month", *of_invoice),
+            "/api/v1/traces": get("Recent calls that failed, were slow or were sampled, newest first", *wanted),
+            "/api/v1/traces/{id}": get("The calls of one trace, with their spans", {**name, "name": "id"}),
             "/metrics": get("Prometheus metrics"),
             "/health/live": get("Whether the process runs"),
             "/health/ready": get("Whether it takes calls"),

@@ -78,8 +78,8 @@ async def _copy(
 ) -> None:
     bare = structs.replace(call, profile=NO_ABILITIES)
     record = gateway.records.open(bare)
-    record.copied_from(original)
     record.part = "copy"
+    record.copied_from(original)
     key = owned(logical.tool.tenant, logical.tool.name)
     target = None
     try:

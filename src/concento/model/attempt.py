@@ -94,8 +94,8 @@ CURRENT: Final[ContextVar[Attempt | None]] = ContextVar("attempt", default=None)
 
 
 def kind_of(error: CallError) -> str:
-    """An error's `error.type`: the name of its class, or of the public one that it is a kind of."""
-    return next(kind.__name__ for kind in type(error).__mro__ if not kind.__name__.startswith("_"))
+    """An error's `error.type`: what kind it is, in few words. Of a room's own kind, what others know it as."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__name__[0] != "_")
 
 
 def new_span() -> int:

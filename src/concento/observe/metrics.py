@@ -45,7 +45,8 @@ LABELS: Final[Mapping[str, str]] = {
     "gen_ai_tool_name": "as `tool`",
     "error_type": "empty where nothing went wrong; `tool_error`; the JSON-RPC code a server answered with, `other` for "
     "one of its own; or the kind of error that the hub answered with",
-    "tenant": "whose call or limit it is: `default`, and for limits empty, is the operator",
+    "tenant": "whose call or limit it is: `default`, and for limits empty, is the operator; who spent something, empty "
+    "for all together",
     "server": "a server's alias, `tenant/alias` for a tenant's; empty where a call reached none",
     "replica": "which of a server's replicas, counted from 0",
     "tool": "the server's own name of the tool; `other` where there are too many: a server has "
@@ -183,31 +184,26 @@ class Metrics(Collector):
         """Have gauges read whenever a scraper comes."""
         self._gauges.append(read)
 
+    def readings(self) -> Iterator[Reading]:
+        """All gauges, as they are now."""
+        yield from _read(self._gauges)
+
     def read_slow_gauges(self, read: Readings) -> None:
         """Likewise, but off the event loop: for what takes system calls. `read` must cope with what changes."""
         self._slow_gauges.append(read)
 
-    def readings(self) -> Iterator[Reading]:
-        """All gauges, as they are now."""
-        for read in self._gauges:
-            yield from read()
-
     def text(self) -> bytes:
         """All metrics in Prometheus' text form."""
-        return self._text(self._read(self._gauges))
+        return self._text(list(self.readings()))
 
     async def scraped(self) -> bytes:
         """The same, with little of the work on the event loop."""
-        return await asyncio.to_thread(self._text, self._read(self._gauges))
+        return await asyncio.to_thread(self._text, list(self.readings()))
 
     def _text(self, gauges: list[Reading]) -> bytes:
         rest = CollectorRegistry()
-        rest.register(_Read([*gauges, *self._read(self._slow_gauges)]))
+        rest.register(_Read([*gauges, *_read(self._slow_gauges)]))
         return generate_latest(self._registry) + generate_latest(rest)
-
-    @staticmethod
-    def _read(gauges: list[Readings]) -> list[Reading]:
-        return [reading for read in tuple(gauges) for reading in read()]
 
     def describe(self) -> Iterable[Metric]:
         """Nothing is known before the first scrape."""
@@ -264,6 +260,11 @@ class _Read(Collector):
                 family = families[name] = kind(name, help, labels=list(labels))
             family.add_metric(list(labels.values()), value)
         return families.values()
+
+
+def _read(gauges: list[Readings]) -> Iterator[Reading]:
+    for read in tuple(gauges):
+        yield from read()
 
 
 def _add(family: HistogramMetricFamily, labels: list[str], durations: _Durations) -> None:

@@ -88,7 +88,6 @@ class Record:
         "links",
         "metered",
         "notices",
-        "notices",
         "parent",
         "part",
         "price",
@@ -122,8 +121,10 @@ class Record:
         """Whether they are made in any case, and servers are told so."""
         self.tries: list[Attempt] = []
         self.waits: list[Wait] | None = None
+        self.branches: list[Record] | None = None
+        """Of a call to several servers at once: the record of each that was asked, which counts apart."""
         self.within: list[Record] | None = None
-        """What it is made of, where several servers are asked at once: each has this one's trace."""
+        """What it is made of, where several servers are asked at once, counted apart or not: with this one's trace."""
         self.links: list[Origin] | None = None
         self.input_wait_s: float | None = None
         """How long its caller took to answer what was asked, before it began."""
@@ -143,8 +144,6 @@ class Record:
         """The number under which the audit record has that it would be made."""
         self.intents: tuple[int, ...] = ()
         """All such numbers, where it was sent to one server after another."""
-        self.branches: list[Record] | None = None
-        """Of a call to several servers at once: the record of each that was asked."""
         self.part: Part = ""
         """What it is beside itself; each call counts once."""
         self.metered = 0
@@ -213,7 +212,7 @@ class Record:
 
     def cancelled(self) -> None:
         """The agent gave up, or went away."""
-        self.end, self.failed_as = "cancelled", "cancelled"
+        self.end = self.failed_as = "cancelled"
         if not self.attempts:
             self.part = self.part or "unsent"
 

@@ -20,6 +20,12 @@ def server_readings(upstreams: Upstreams, clock: Clock) -> Iterator[Reading]:
     now_s = clock.monotonic()
     for upstream in upstreams:
         server = {"server": upstream.server.key}
+        yield (
+            "concento_server_breaker_open",
+            "Whether a replica of a server gets no calls",
+            server,
+            float(upstream.is_ejected),
+        )
         yield "concento_server_in_flight", "Calls at a server now", server, upstream.in_flight
         yield "concento_server_waiting", "Calls that wait for a place at a server now", server, upstream.waiting
         yield (

@@ -174,8 +174,8 @@ class LegacyLink:
         id = next(self._ids)
         ask = Ask(self._wire.alias, id, hear, self._listener, answer or self.answer)
         try:
-            head = self._wire.head("POST", [*self._fields, *trace_fields(request)])
-            body = self._writer.request(id, request)
+            shown = [*self._fields, *trace_fields(request)]
+            head, body = self._wire.head("POST", shown), self._writer.request(id, request)
             response = await self._wire.request_for(request.owner, head, body, ask.hear)
             if response.status == 200 and not response.body and not ask.is_over and ask.last is not None:
                 response = await self._take_up(ask, ask.last)
