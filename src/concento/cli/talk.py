@@ -151,7 +151,7 @@ async def _settle(hub: Hub) -> None:
 
 
 def _has_settled(state: str) -> bool:
-    return state in ("ready", "asleep", "waiting", "failing")
+    return state in ("ready", "asleep", "waiting", "failing", "draining", "drained")
 
 
 class OwnHub:
