@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from .control.federation import Federation
+from .control.layers import Layers
 from .credentials.accounts import Accounts, Change
 from .credentials.connecting import Connecting, Site
 from .credentials.exchange import Exchanges
@@ -94,6 +95,8 @@ class Hub:
         self.means.exchanges = Exchanges(clock, self._reach)
         self.upstreams = Upstreams(self.means, clock)
         self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
+        self.layers = Layers(store, os.environ, self._note)
+        self.layers.take = self.configure
         self.audit = audit
         self._secrets = secrets
         self.experiments = Experiments()
@@ -168,7 +171,7 @@ class Hub:
         await hub.gateway.promotions.load()
         await hub.experiments.load(store)
         await hub.accounts.load()
-        await hub.configure(config)
+        await hub.configure(config := await hub.layers.begin(config, await kept_key(store, "etag")))
         if config.vault_keys[1:]:
             hub._tasks.start(hub._rotate())
         await hub.gateway.tasks.recover()

@@ -179,6 +179,7 @@ async def _connect_url(
         name=server.alias,
         ssl_context=means.ssl_context if replica.tls is None else _tls(replica.tls, server.alias),
         connections_max=server.concurrency_max + PARKED_MAX + _STREAMS,
+        reach=replica.reach,
     )
     wire = Wire(pool, target, dict(replica.headers), server.alias, means.grant(server, replica, owner))
     try:
