@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from .control.federation import Federation
 from .control.layers import Layers
@@ -237,10 +238,12 @@ class Hub:
         """Show a tool that was held back, if its definition still is that one."""
         return await self.federation.approve(server, tool, digest, by)
 
-    def changed(self, by: Principal, method: str, name: str, reason: str) -> None:
-        """Have it in the audit record that an operator changed something."""
+    def changed(
+        self, by: Principal, method: str, name: str, reason: str, before: Any = None, after: Any = None
+    ) -> None:
+        """Have it in the audit record that an operator changed something, with what it was and is."""
         if self.audit is not None:
-            self.audit.changed(by, method, name, reason)
+            self.audit.changed(by, method, name, reason, before, after)
 
     def wall(self) -> float:
         """Unix time."""

@@ -256,7 +256,7 @@ class RunningHub:
                 if reply.status in (401, 403):
                     raise CallFailed(_no_entry(self._admin))
                 if reply.status == 422:
-                    raise CallFailed(str((await reply.json()).get("error")))
+                    raise CallFailed(told_of(await reply.json()))
                 return None if reply.status == 404 else await reply.json()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CallFailed(f"the hub at {self._admin} went away: {error}") from None
@@ -272,7 +272,7 @@ class RunningHub:
             async with self._session.post(self._admin + path, json=body, headers=self._headers, ssl=False) as reply:
                 told = await reply.json()
                 if reply.status != 200:
-                    raise CallFailed(_no_entry(self._admin) if reply.status in (401, 403) else str(told.get("error")))
+                    raise CallFailed(_no_entry(self._admin) if reply.status in (401, 403) else told_of(told))
                 return dict(told)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CallFailed(f"the hub at {self._admin} went away: {error}") from None
@@ -281,7 +281,14 @@ class RunningHub:
         return dict(await self._get("/api/v1/servers"))
 
     async def tools(self, search: str | None) -> dict[str, Any]:
-        return dict(await self._get("/api/v1/tools", *([] if search is None else [("search", search)])))
+        found: list[Any] = []
+        more: list[tuple[str, str]] = [] if search is None else [("search", search)]
+        while True:
+            told = await self._get("/api/v1/tools", *more)
+            found += told["tools"]
+            if told["next"] is None:
+                return {"tools": found}
+            more = [("cursor", told["next"]), ("refresh", "no")]
 
     async def views(self) -> dict[str, Any]:
         return dict(await self._get("/api/v1/views"))
@@ -354,6 +361,15 @@ class RunningHub:
                 elif "id" in message:
                     return dict(message)
         raise CallFailed("the hub ended the stream without an answer")
+
+
+def told_of(problem: dict[str, Any]) -> str:
+    """Why a request was refused, in a line for each thing that is wrong."""
+    lines = [str(problem.get("detail"))]
+    for error in problem.get("errors", ()):
+        if error["detail"] not in lines[0]:
+            lines.append(f"  {error['pointer']}: {error['detail']}")
+    return "\n".join(lines)
 
 
 def _no_entry(admin: str) -> str:

@@ -45,6 +45,8 @@ class Part(Struct, frozen=True):
     value: Any
     by: str
     since_s: float
+    tenant: str = ""
+    """Whose admin brought it; empty: the hub's."""
 
 
 class Drain(Struct, frozen=True):
@@ -53,6 +55,8 @@ class Drain(Struct, frozen=True):
     by: str
     since_s: float
     reason: str = ""
+    tenant: str = ""
+    """Whose admin said so; empty: the hub's."""
 
 
 class Kept(Struct, frozen=True):
@@ -195,18 +199,19 @@ class Layers:
         edits: Callable[[], Mapping[Where, Any]],
         by: str,
         *,
+        tenant: str = "",
         dry: bool = False,
     ) -> Change:
         """Put objects in their places, or take those away that are None; all of them or none.
 
-        `edits` is called when no other change is under way, and may raise. Errors: ConfigError (it would not load),
-        NotChangeable, Full, NotKept.
+        `edits` is called when no other change is under way, and may raise. `tenant`: whose admin it is.
+        Errors: ConfigError (it would not load), NotChangeable, Full, NotKept.
         """
         async with self._lock:
             if self._path is None:
                 raise NotChangeable("this hub was started without a configuration file, which changes need")
             wanted, before = edits(), self.now
-            kept = self._edited(wanted, by)
+            kept = self._edited(wanted, by, tenant)
             parts = _parts(kept).items()
             fitting = {where: part for where, part in parts if where in wanted or where not in before.misfits}
             _, config = await asyncio.to_thread(self._composed, before.file, fitting)
@@ -216,7 +221,7 @@ class Layers:
                 await self._commit(after, config)
             return Change(config, tuple((where, before.object(where), after.object(where)) for where in wanted))
 
-    def _edited(self, wanted: Mapping[Where, Any], by: str) -> Kept:
+    def _edited(self, wanted: Mapping[Where, Any], by: str, tenant: str) -> Kept:
         parts = dict(self.now.kept.parts)
         for where, value in wanted.items():
             if (wrong := name_problem(where.kind, where.name)) is not None:
@@ -225,7 +230,7 @@ class Layers:
             for pointer in [pointer for pointer in parts if where.holds(where_of(pointer))]:
                 del parts[pointer]  # a tenant is replaced with all it has
             if value is not None:
-                parts[where.pointer] = Part(value, by, time.time())
+                parts[where.pointer] = Part(value, by, time.time(), tenant)
         kept = structs.replace(self.now.kept, parts=parts)
         if len(parts) > PARTS_MAX:
             raise Full(f"{PARTS_MAX} objects are kept already; delete some, or move them into the file")

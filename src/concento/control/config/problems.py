@@ -61,7 +61,11 @@ class Problems:
         lines = [f"{place.in_file(file)}{_column(place)}: {message}" for place, message in found]
         if len(lines) > SHOWN_MAX:
             lines[SHOWN_MAX:] = [f"{file}: {len(lines) - SHOWN_MAX} more problems"]
-        return ConfigError(lines, [(place.pointer, message) for place, message in found[:SHOWN_MAX]])
+        return ConfigError(lines, [_pointed(file, *one) for one in found[:SHOWN_MAX]])
+
+
+def _pointed(file: str, place: Place, message: str) -> tuple[str, str]:
+    return place.pointer, message if place.pointer else f"{place.in_file(file)}{_column(place)}: {message}"
 
 
 def _column(place: Place) -> str:
