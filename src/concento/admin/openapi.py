@@ -7,7 +7,7 @@ import msgspec
 
 from .. import __version__
 from .access import TENANT_ADMIN
-from .operations import JSON, REASON, Operation
+from .operations import FIELDS, JSON, Operation
 from .problems import MEDIA, NAMES, ProblemShown
 
 TEMPLATE: Final = "#/components/schemas/{name}"
@@ -98,13 +98,11 @@ def _alone(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _headers(row: Operation) -> list[dict[str, Any]]:
-    made = []
-    if row.method != "GET":
-        made.append({"name": REASON, "in": "header", "schema": {"type": "string", "maxLength": 256}})
-    if row.conditional:
-        told = {"If-Match": "The ETag of the object as it was seen.", "If-None-Match": "`*`: only if there is none."}
-        made += [{"name": name, "in": "header", "description": why, "schema": _TEXT} for name, why in told.items()]
-    return made
+    return [
+        {"name": name, "in": "header", "description": told, "schema": {"type": "string", "pattern": f"^(?:{pattern})$"}}
+        for name, (pattern, told) in FIELDS.items()
+        if name in row.fields
+    ]
 
 
 def _responses(row: Operation, schemas: dict[Any, Any]) -> Iterable[tuple[int, dict[str, Any]]]:
@@ -127,7 +125,7 @@ def statuses(row: Operation) -> list[int]:
     found = set(row.statuses)
     if row.role is not None:
         found |= {401, 403}
-    found |= {422} if row.query is not None else set()
+    found |= {422} if row.query is not None or row.fields else set()
     found |= {400, 413, 415, 422} if row.body is not None else set()
     found |= {404} if row.own and "tenant" in row.parameters else set()
     return sorted(found - set(row.also or {}))

@@ -18,6 +18,12 @@ Method = Literal["GET", "PUT", "POST", "DELETE"]
 JSON: Final = "application/json"
 REASON: Final = "Concento-Reason"
 """The header field in which whoever changes something may say why: it is recorded."""
+FIELDS: Final[Mapping[str, tuple[str, str]]] = {
+    REASON: (r"[\x20-\x7e]{1,256}", "Why something is changed; it is recorded."),
+    "If-Match": (r'\*|"[!#-~]{1,64}"', "The `ETag` of the object as it was seen."),
+    "If-None-Match": (r'\*|"[!#-~]{1,64}"', "`*`: only if there is none."),
+}
+"""Header fields of requests that change something: what each has to look like, and what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,7 @@ class Asked:
     @property
     def reason(self) -> str:
         """Why something is changed, as whoever changes it says."""
-        text = self.headers.get(REASON.lower(), "")
-        return "".join(character for character in text if character.isprintable())[:256]
+        return self.headers.get(REASON.lower(), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,12 @@ class Operation:
         """The names in its path."""
         steps = (step for step in self.path.split("/") if step.startswith("{"))
         return tuple(step.strip("{}").partition(":")[0] for step in steps)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The header fields that it takes."""
+        said = (REASON,) if self.method != "GET" else ()
+        return (*said, "If-Match", "If-None-Match") if self.conditional else said
 
     @property
     def schema(self) -> Schema | None:

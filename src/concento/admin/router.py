@@ -4,6 +4,7 @@ A page of another site can't change anything: it may send no JSON without asking
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final, get_args, get_origin, get_type_hints
@@ -18,7 +19,7 @@ from ..model.principal import Principal
 from ..protocol.text import check_repeats, check_text
 from .access import TENANT_ADMIN, may, tenant_of
 from .describe import Hub
-from .operations import JSON, Answer, Asked, Operation
+from .operations import FIELDS, JSON, Answer, Asked, Operation
 from .problems import Problem, problem_of, response
 
 CALLER: Final = "concento.caller"
@@ -64,6 +65,7 @@ async def _asked(hub: Hub, operation: Operation, request: Request) -> Asked:
     caller: Principal = request.scope[CALLER]
     path = {name: str(value) for name, value in request.path_params.items()}
     _admit(operation, caller, path)
+    _check_fields(operation, request)
     query = _query(operation, request)
     body = await _body(operation, request)
     headers = {name.lower(): value for name, value in request.headers.items()}
@@ -81,6 +83,16 @@ def _admit(operation: Operation, caller: Principal, path: Mapping[str, str]) -> 
         return
     other = f", or {TENANT_ADMIN} for what is one tenant's" if operation.own else ""
     raise Problem(403, f"this needs the scope concento:{operation.role}{other}")
+
+
+def _check_fields(operation: Operation, request: Request) -> None:
+    for name in operation.fields:
+        pattern, told = FIELDS[name]
+        for value in request.headers.getlist(name):
+            if not re.fullmatch(pattern, value):
+                raise Problem(
+                    422, f"the header field {name} can't be used: {told}", [("", f"{name} has to match {pattern}")]
+                )
 
 
 def _query(operation: Operation, request: Request) -> Any:

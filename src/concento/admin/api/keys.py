@@ -201,7 +201,7 @@ def _operations(of_tenant: bool) -> tuple[Operation, ...]:
             **of,
         ),
         Operation(
-            *("DELETE", f"{path}/{{id}}", f"Revoke a key{whose}, and all that were derived of it", "admin"),
+            *("POST", f"{path}/{{id}}/revoke", f"Revoke a key{whose}, and all that were derived of it", "admin"),
             *(revoke, KeyShown),
             statuses=(404,),
             **of,

@@ -97,7 +97,7 @@ def concealed(hub: Hub, value: Any) -> Any:
 
 
 async def _list(kind: str, asked: Asked) -> ObjectsShown:
-    found = sorted(asked.hub.layers.now.objects(kind, _tenant(asked)), key=lambda one: one.where.name)
+    found = sorted(asked.hub.layers.now.objects(kind, tenant_in(asked)), key=lambda one: one.where.name)
     items, following = page(found, lambda one: one.where.name, asked.query.limit, asked.query.cursor)
     return ObjectsShown(tuple(shown(asked.hub, one) for one in items), following)
 
@@ -176,9 +176,9 @@ def check_precondition(layers: Layers, before: Object | None, headers: Mapping[s
     """Whether what is there is what whoever changes it has seen. Errors: Problem."""
     match, none_match = headers.get("if-match"), headers.get("if-none-match")
     tag = layers.etag(before)
-    if none_match is not None and (before is not None if none_match.strip() == "*" else f'"{tag}"' in none_match):
+    if none_match is not None and before is not None and none_match in ("*", f'"{tag}"'):
         raise Problem(412, "there is one already: get it, and send its ETag in If-Match")
-    if match is not None and (before is None or (match.strip() != "*" and f'"{tag}"' not in match)):
+    if match is not None and (before is None or match not in ("*", f'"{tag}"')):
         now = "there is none now" if before is None else "it was changed meanwhile"
         raise Problem(412, f"{now}: get it again, and send its ETag in If-Match")
     if before is not None and match is None and none_match is None:
@@ -221,7 +221,7 @@ def path_of(where: Where) -> str:
     return f"/api/v1{tenant}/{SEGMENTS[where.kind]}{pointer_of(where.name).replace('~1', '%2F')}"
 
 
-def _tenant(asked: Asked) -> str:
+def tenant_in(asked: Asked) -> str:
     """Whose objects a path is about. Errors: Problem, if there is no such tenant."""
     tenant = asked.path.get("tenant", DEFAULT_TENANT)
     if tenant != DEFAULT_TENANT and asked.hub.layers.now.object(Where("tenants", tenant)) is None:
@@ -234,7 +234,7 @@ def _tenant(asked: Asked) -> str:
 def _where(kind: str, asked: Asked) -> Where:
     if kind == "tenants":
         return Where(kind, asked.path["tenant"])
-    return Where(kind, asked.path["name"], _tenant(asked))
+    return Where(kind, asked.path["name"], tenant_in(asked))
 
 
 def _absent(kind: str, name: str) -> Problem:

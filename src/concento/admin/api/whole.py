@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 from ...control.config.export import exported
 from ...control.config.kinds import Schema
 from ...control.config.parts import KINDS, Where, json_of, schema_of
+from ...control.config.policy import POLICIES
 from ...control.federation import last_known
 from ...control.layers import Change
 from ...model.tenant import DEFAULT_TENANT
@@ -18,7 +19,7 @@ from ..operations import Answer, Asked, Operation
 from ..permits import check_owner
 from ..problems import Problem
 from ..replay import replay
-from .objects import admitted, changed, concealed
+from .objects import admitted, changed, concealed, tenant_in
 
 APPLY_BYTES_MAX: Final = 1024 * 1024
 APPLIED_MAX: Final = 500
@@ -119,7 +120,7 @@ async def apply(asked: Asked) -> Changes:
 
 def _wanted(asked: Asked) -> dict[Where, Any]:
     """The objects of a body, by where they belong. Errors: Problem."""
-    body, tenant = asked.body, asked.path.get("tenant", DEFAULT_TENANT)
+    body, tenant = asked.body, tenant_in(asked)
     if not isinstance(body, dict):
         raise Problem(422, "expected an object with kinds of objects in it", [("", "expected an object")])
     found: dict[Where, Any] = {}
@@ -127,16 +128,28 @@ def _wanted(asked: Asked) -> dict[Where, Any]:
         if kind not in KINDS or (kind == "tenants" and tenant != DEFAULT_TENANT):
             told = f"unknown kind {kind[:64]!r}; known: {', '.join(KINDS)}"
             raise Problem(422, told, [(f"/{kind[:64]}", told)])
-        if isinstance(objects, list) and kind == "policies":
-            objects = {str(rule.get("name") or ""): rule for rule in objects if isinstance(rule, dict)}
+        if isinstance(objects, list) and kind == POLICIES.name:
+            objects = _by_name(objects)
         if not isinstance(objects, dict):
             raise Problem(422, f"expected an object with {kind} by name", [(f"/{kind}", "expected an object")])
         for name, value in objects.items():
-            if kind == "policies" and isinstance(value, dict) and value.get("name", name) != name:
+            if kind == POLICIES.name and isinstance(value, dict) and value.get("name", name) != name:
                 raise Problem(422, "a rule is called otherwise than where it stands", [(f"/{kind}/{name}/name", name)])
             found[Where(kind, name, tenant)] = value
     if len(found) > APPLIED_MAX:
         raise Problem(413, f"more than {APPLIED_MAX} objects at a time")
+    return found
+
+
+def _by_name(rules: list[Any]) -> dict[str, Any]:
+    """Rules as a file has them, by their names. Errors: Problem."""
+    found: dict[str, Any] = {}
+    for at, rule in enumerate(rules):
+        name = rule.get("name") if isinstance(rule, dict) else None
+        if not isinstance(name, str) or name in found:
+            told = "a rule that is applied needs a name of its own"
+            raise Problem(422, told, [(f"/{POLICIES.name}/{at}", told)])
+        found[name] = rule
     return found
 
 
@@ -178,7 +191,7 @@ def _schema(tenant: bool) -> Schema:
 OPERATIONS: Final = (
     Operation(
         *("GET", "/api/v1/config", "What runs, as YAML that `check` and `serve` take", "admin", export),
-        *({"type": "string"}, Export),
+        *({"type": "object"}, Export),
         media="application/yaml",
         statuses=(409,),
     ),
