@@ -1,5 +1,6 @@
 """A hub started from a real file, with its state, its audit record and its admin listener, in the test's own loop."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +18,7 @@ from concento.model.inventory import Health
 from concento.testing.http_server import ScriptedHttpServer
 from concento.testing.mcp_server import modern_mcp
 from concento.testing.raw_agent import RawAgent
-from concento.testing.waiting import until
+from concento.testing.waiting import WAIT_S, until
 
 TOKEN = "concento_local_of-a-test"
 
@@ -66,6 +67,14 @@ class Desk:
         if before.status == 200:
             headers.setdefault("If_Match", before.tag)
         return await self.ask("PUT", path, body, **headers)
+
+    async def recorded(self, count: int) -> list[dict[str, Any]]:
+        """Wait until so many changes are in the audit record; the newest first."""
+        async with asyncio.timeout(WAIT_S):
+            while len(found := (await self.get("/api/v1/audit?kind=changed"))["entries"]) < count:
+                pass
+        assert len(found) == count, found
+        return list(found)
 
     async def tools(self) -> list[str]:
         """The names that an agent is shown."""

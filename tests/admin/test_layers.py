@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.admin.conftest import Desk, desk, written
 
-from concento.control.layers import KEPT_BYTES_MAX, NotKept
+from concento.control.layers import KEPT_BYTES_MAX, SPACE, NotKept
 from concento.model.errors import ConfigError, StartError
 from concento.testing.http_server import ScriptedHttpServer
 
@@ -67,8 +67,9 @@ async def test_nothing_is_changed_that_could_not_be_kept(
 ) -> None:
     """R19: a store that fails is a 503, and what runs is what is kept."""
 
-    async def fails(*_: object) -> None:
-        raise OSError("the disk is full")
+    async def fails(space: str, key: str, value: bytes) -> None:
+        if space == SPACE:
+            raise OSError("the disk is full")
 
     async with desk(written(tmp_path, f"servers: {{time: {{url: {server.url}}}}}\n")) as hub:
         before = hub.hub.current.snapshot.config

@@ -16,7 +16,7 @@ MASK: Final = "***"
 _ALWAYS: Final = frozenset(("bearer", "password", "client_secret", "private_key", "secret"))
 _BY_NAME: Final = frozenset(("env", "headers", "options"))
 _NAMES: Final = (*SECRET_NAMES, "key", "pat", "auth", "dsn")
-_SCHEME: Final = re.compile(r"(?:(?:bearer|basic|token|apikey)\s+)?", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"(?:bearer|basic|token|apikey)?", re.IGNORECASE)
 _REFERENCE: Final = re.compile(r"\$\{[^{}]*\}")
 _FLAG: Final = re.compile(r"--?([A-Za-z][A-Za-z0-9_-]*)(?:=(.*))?", re.DOTALL)
 _SECRETS: Final = tuple(one for one in DETECTORS.values() if one.group == "secrets")

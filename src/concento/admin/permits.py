@@ -5,6 +5,7 @@ tenant, but for what the file allows. Pure. Source: hardening T19, T22, T32.
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from posixpath import normpath
 from typing import Any, Final
 
 from ..control.config import keys
@@ -53,12 +54,14 @@ def check_owner(before: Object | None, tenant: str | None) -> None:
 def _check_programs(at: str, server: Mapping[str, Any], was: Any, config: Config, tenant: str | None) -> None:
     if _children(server) == _children(was):
         return
+    before = dict(_parts(was))
     for pointer, part in _parts(server):
         for name in (name for name in (keys.COMMAND.name, keys.SANDBOX.name) if name in part):
             _check_program(f"{at}{pointer}/{name}", part[name], config, tenant)
-        env = part.get(keys.ENV.name)
-        for name in env if isinstance(env, dict) else ():
-            if _LOADING.fullmatch(name):
+        env, had = (one.get(keys.ENV.name) for one in (part, before.get(pointer, {})))
+        for name, value in env.items() if isinstance(env, dict) else ():
+            is_new = not isinstance(had, dict) or had.get(name) != value
+            if is_new and _LOADING.fullmatch(name):
                 told = f"the variable {name[:60]!r} says what else a program loads; set it in the file"
                 raise Problem(403, told, [(f"{at}{pointer}/{keys.ENV.name}{pointer_of(name)}", told)])
 
@@ -105,16 +108,25 @@ def _children(server: Any) -> list[tuple[str, Any]]:
 
 
 def _check_references(value: Any, old: Any, config: Config) -> None:
-    allowed, had = config.admin_references, {name for _, text in texts(old) for name in references_in(text)}
+    allowed, had = (
+        config.admin_references,
+        {name for _, text in texts(old) for name in map(_plainly, references_in(text))},
+    )
     wrong = []
     for pointer, text in texts(value):
-        for name in references_in(text):
+        for name in map(_plainly, references_in(text)):
             known = name in config.references or name in had
             if not known and not any(fnmatchcase(name, pattern) for pattern in allowed):
                 told = f"${{{name[:60]}}} is none that the file has or allows: `admin: {{references: [{name[:60]}]}}`"
                 wrong.append((pointer, told))
     if wrong:
         raise Problem(422, wrong[0][1], wrong)
+
+
+def _plainly(reference: str) -> str:
+    """A reference whose path, if it has one, leads where it says."""
+    kind, colon, path = reference.partition(":")
+    return f"file:{normpath(path)}" if kind == "file" and colon else reference
 
 
 def _check_tenant(value: Any, before: Object | None, tenant: str) -> None:

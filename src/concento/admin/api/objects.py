@@ -162,10 +162,10 @@ def admitted(asked: Asked, where: Where, body: Any, before: Object | None) -> An
     Errors: Problem.
     """
     tenant, config = tenant_of(asked.caller), asked.hub.current.snapshot.config
-    check(where, body, before, config, tenant)
-    if tenant is not None:
-        return body
-    value, lost = unmasked(body, None if before is None else before.value, config.secrets)
+    value, lost = body, list[str]()
+    if tenant is None:
+        value, lost = unmasked(body, None if before is None else before.value, config.secrets)
+    check(where, value, before, config, tenant)
     if lost:
         told = "`***` stands for a secret that is there already, and here none is: write it, or a reference"
         raise Problem(422, told, [(pointer, told) for pointer in lost])
