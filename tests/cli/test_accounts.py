@@ -118,3 +118,20 @@ async def test_a_sidecars_user_connects_at_a_page_of_its_own(notes: Notes, tmp_p
         assert isinstance(said.content[0], types.TextContent)
         assert said.content[0].text == "alice"
     assert len(opened) == 1
+
+
+async def test_a_server_that_wants_to_know_its_users_is_added_as_one(notes: Notes, tmp_path: Path) -> None:
+    (tmp_path / "concento.yaml").write_text("servers: {}\n")
+    added = await command("add", notes.url, "--as", "notes", "--config", "concento.yaml", cwd=tmp_path)
+    assert added.returncode == 0, added.stderr
+    assert "it wants to know its users" in added.stderr
+    assert "concento accounts connect notes" in added.stderr
+    assert "credentials" in (tmp_path / "concento.yaml").read_text()
+    assert (await command("check", cwd=tmp_path)).returncode == 0
+    assert await connected("accounts", "connect", "notes", cwd=tmp_path) == "notes is connected\n"
+
+
+async def test_a_wrong_token_is_told_with_the_other_way(notes: Notes, tmp_path: Path) -> None:
+    added = await command("add", notes.url, "--header", "Authorization=Bearer wrong", cwd=tmp_path)
+    assert added.returncode == 1
+    assert "`credentials: {user: {}}` has each user connect an account" in added.stderr

@@ -23,6 +23,7 @@ from tests.hub.conftest import Running, at, config, running
 
 from concento.credentials.challenge import NO_CHALLENGE
 from concento.credentials.discovery import discover_issuer, discover_resource
+from concento.model.inventory import Health
 from concento.model.outbound import PUBLIC
 from concento.model.principal import Principal
 from concento.model.secret import Secret
@@ -98,9 +99,14 @@ def users(told: Mapping[str, Any]) -> UserOAuth:
     return UserOAuth(told.get("client_id", ""), told.get("client_secret", ""))
 
 
-def state(hub: Running) -> str:
+def health(hub: Running) -> Health:
     """How the one server is."""
-    return hub.hub.current.snapshot.slices[ALIAS].health.state
+    return hub.hub.current.snapshot.slices[ALIAS].health
+
+
+def is_refused(hub: Running) -> bool:
+    """Whether the server refuses the account that is connected."""
+    return "refuses the account" in (health(hub).error or "")
 
 
 async def use_account(agent: Client, hub: Running) -> list[str]:
@@ -113,8 +119,8 @@ async def use_account(agent: Client, hub: Running) -> list[str]:
         return [str(connected.content)]
     if scenario in REFUSES:
         return []
-    await until(lambda: state(hub) in ("ready", "waiting"), "it has listed, or wants something else")
-    if state(hub) == "waiting":  # its authorization server is another now
+    await until(lambda: health(hub).state == "ready" or is_refused(hub), "it has listed, or takes the account no more")
+    if is_refused(hub):  # its authorization server is another now
         await agent.call_tool("connect_account", {"server": ALIAS})
     await hub.ready(ALIAS)
     tool, *_ = [tool for tool in (await agent.list_tools()).tools if tool.name.startswith(f"{ALIAS}__")]

@@ -31,6 +31,8 @@ class Browser:
 
     def __init__(self, cookies: dict[str, str] | None = None) -> None:
         self._session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), cookies=cookies)
+        self._policy = ""
+        """What the page that is open says of its referrer."""
 
     async def __aenter__(self) -> "Browser":
         return self
@@ -45,10 +47,14 @@ class Browser:
             if url.startswith(until):
                 return Page(url, 0, "", went)
             went.append(url)
-            async with self._session.request(method, url, data=form, allow_redirects=False) as reply:
-                if reply.status not in (302, 303, 307):
-                    return Page(url, reply.status, await reply.text(), went)
-                url, method, form = urljoin(url, reply.headers["Location"]), "GET", None
+            headers = self._fields(method, url, self._policy)
+            async with self._session.request(method, url, data=form, headers=headers, allow_redirects=False) as reply:
+                self._policy = reply.headers.get("Referrer-Policy", "")
+                text = await reply.text()
+                onward = reply.headers.get("Location") or _onward(text)
+                if onward is None:
+                    return Page(url, reply.status, text, went)
+                url, method, form = urljoin(url, onward), "GET", None
         raise AssertionError(f"it never ends: {went}")
 
     async def press(self, page: Page, until: str = "\0") -> Page:
@@ -56,7 +62,19 @@ class Browser:
         fields = dict(re.findall(r'<input type=hidden name=(\w+) value="([^"]*)"', page.text))
         return await self.open(page.url, "POST", fields, until)
 
+    @staticmethod
+    def _fields(method: str, url: str, policy: str) -> dict[str, str]:
+        """What goes with a request: a form is sent with its page's origin, or `null` if the page wants no referrer."""
+        origin = "null" if policy == "no-referrer" else "/".join(url.split("/")[:3])
+        return {"Origin": origin} if method == "POST" else {}
+
     async def connect(self, url: str) -> Page:
         """Open a link and go on to the end."""
         page = await self.open(url)
         return await self.press(page) if "<form" in page.text else page
+
+
+def _onward(text: str) -> str | None:
+    """Where a page sends the browser by itself."""
+    found = re.search(r"<meta http-equiv=refresh content='0;url=([^']*)'>", text)
+    return None if found is None else unescape(found[1])

@@ -28,7 +28,9 @@ class People(in_memory.InMemoryOAuthProvider):
     def __init__(self, url: str) -> None:
         super().__init__(
             base_url=url,
-            client_registration_options=ClientRegistrationOptions(enabled=True),
+            client_registration_options=ClientRegistrationOptions(
+                enabled=True, valid_scopes=["notes:read", "notes:write"]
+            ),
             revocation_options=RevocationOptions(enabled=True),
         )
         self.users: dict[str, str] = {}

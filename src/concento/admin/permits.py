@@ -108,10 +108,8 @@ def _children(server: Any) -> list[tuple[str, Any]]:
 
 
 def _check_references(value: Any, old: Any, config: Config) -> None:
-    allowed, had = (
-        config.admin_references,
-        {name for _, text in texts(old) for name in map(_plainly, references_in(text))},
-    )
+    allowed = config.admin_references
+    had = {_plainly(name) for _, text in texts(old) for name in references_in(text)}
     wrong = []
     for pointer, text in texts(value):
         for name in map(_plainly, references_in(text)):

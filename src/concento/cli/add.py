@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -127,6 +128,8 @@ def command(
     hidden = disguise(new.entry, alias, answers)
     tell(f"{alias}: {printable(shlex.join(hidden.keys.get('command', ())) or hidden.keys['url'])}")
     trial = None if untried or dry_run else _try(server, hidden, as_json)
+    if trial is not None and not trial.works:  # but for its users, who connect accounts of theirs
+        hidden = replace(hidden, keys={**hidden.keys, "credentials": {"user": {}}})
     addition = NewServer(alias, hidden.keys, new.comments)
     text = added_to(path, before, [addition]) if before is not None else fresh([addition], _head(hidden))
     if dry_run:
@@ -138,7 +141,7 @@ def command(
         fail(error)
     if as_json:
         put_json(_described(path, alias, hidden, trial, True))
-    elif trial is not None:
+    elif trial is not None and trial.works:
         _show_tools(trial)
     _tell_written(path, alias, hidden, new, before is None, existing)
 
@@ -357,6 +360,9 @@ def _try(server: Server, hidden: Disguised, as_json: bool) -> Trial:
     trial = uvloop.run(try_server(server, secrets=list(hidden.secrets.values()), on_wait=waiting))
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", err=True, nl=False)
+    if trial.wants_users and not hidden.keys.keys() & {"headers", "credentials"}:
+        tell("it wants to know its users: each connects an account of theirs when their agent first needs it")
+        return trial
     if not trial.works:
         for line in trial.last_words:
             tell(f"    {line}")
@@ -381,6 +387,8 @@ def _show_tools(trial: Trial) -> None:
 def _tell_written(path: Path, alias: str, hidden: Disguised, new: _New, is_first: bool, existing: Config) -> None:
     moved = f"; {counted(hidden.secrets, 'secret')} in {SECRETS_FOLDER}/" if hidden.secrets else ""
     tell(f"{shortened(path)} has {alias!r} now{moved}")
+    if "credentials" in hidden.keys:
+        tell(f"  on a hub of your own: concento accounts connect {alias}")
     if new.optional:
         tell(f"  it also takes {', '.join(printable(need.name) for need in new.optional)}")
     if is_first:

@@ -6,8 +6,9 @@ prove who they are, all callers share one.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Final, Literal
 from weakref import WeakValueDictionary
 
@@ -20,6 +21,7 @@ from ..model.outbound import Reach
 from ..model.principal import Principal
 from ..model.showing import OAuthClient
 from .challenge import NO_CHALLENGE, Challenge, read_challenge
+from .discovery import covers
 from .token import Token
 from .token_endpoint import Granted, NoToken, ask_token, revoke
 from .vault import Place, Vault
@@ -27,6 +29,8 @@ from .vault import Place, Vault
 TOKENS_MAX: Final = 10_000
 """Accounts whose tokens are held in memory; others are read from the vault when they are needed."""
 HEARD_WAIT_S: Final = 5.0
+_TRIED_MAX: Final = 3
+"""Accounts that lists are asked with in turn, where those before have ended."""
 KIND: Final = "account"
 _encode = msgspec.msgpack.Encoder().encode
 Change = Literal["connected", "ended", "disconnected"]
@@ -79,7 +83,9 @@ class UserToken(Token):
             kept = await self._accounts.vault.get(self.place)
             if kept is not None and self.account is None:
                 with suppress(msgspec.DecodeError, msgspec.ValidationError):  # of another version of the hub
-                    self.take(_decode(kept))
+                    account = _decode(kept)
+                    if self._accounts.is_for(self.place.server, account):
+                        self.take(account)
         return self.account
 
     def take(self, account: Account) -> None:
@@ -161,7 +167,7 @@ class ListingToken(Token):
 
     async def field(self) -> bytes:
         """The header field, or nothing. Errors: Unavailable."""
-        for token in self._accounts.connected(self._place.server):
+        for token in islice(self._accounts.connected(self._place.server), _TRIED_MAX):
             try:
                 field = await token.field()
             except NeedsAccount:
@@ -202,9 +208,23 @@ class Accounts:
         self._recent: OrderedDict[Place, UserToken] = OrderedDict()
         self._holders: dict[str, dict[Place, None]] = {}
         """Of each server: whose accounts are connected, the latest last."""
+        self._urls: Mapping[str, str] = {}
         self._heard = asyncio.Event()
         self._challenges: dict[str, Challenge] = {}
         """Of each server: what it last asked for of whoever showed nothing."""
+
+    def configure(self, urls: Mapping[str, str]) -> None:
+        """Take the URLs of servers. At one that is elsewhere now, what was granted for the other place is not shown."""
+        for place in [place for place in self._tokens if urls.get(place.server) != self._urls.get(place.server)]:
+            self._recent.pop(place, None)
+            self._tokens.pop(place, None)
+        for server in [server for server in self._challenges if urls.get(server) != self._urls.get(server)]:
+            del self._challenges[server]
+        self._urls = dict(urls)
+
+    def is_for(self, server: str, account: Account) -> bool:
+        """Whether an account is for a server where it is now."""
+        return covers(account.resource, self._urls.get(server, ""))
 
     async def load(self) -> None:
         """Find out who is connected where."""

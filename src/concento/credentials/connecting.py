@@ -86,6 +86,7 @@ class Connecting:
         """Take a configuration. Links to what is no longer there, or is another now, are good for nothing."""
         self._sites = {site.key: site for site in sites}
         self.base_url = base_url
+        self.accounts.configure({site.key: site.url for site in self._sites.values()})
         for link in list(self._links.values()):
             if self._sites.get(link.site.key) != link.site:
                 self._drop(link)
@@ -173,9 +174,9 @@ class Connecting:
             raise NotConnected("This link was opened in another browser already. Ask your agent for a new one.")
         accounts = self.accounts
         try:
+            scopes = tuple(dict.fromkeys((*link.scopes, *link.resource.scopes)))
             link.client = await known_as(
-                *(link.site.user, server, link.token.place, self.base_url),
-                *(accounts.vault, self._reach(link), accounts.clock.wall()),
+                link.site.user, server, scopes, link.token.place, self.base_url, accounts.vault, self._reach(link)
             )
         except NotDiscovered as problem:
             self._tell(f"{link.site.key}: accounts can't be connected: {problem}")

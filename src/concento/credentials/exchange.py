@@ -40,9 +40,9 @@ class ExchangedToken(Token):
         self.caller: Principal | None = None
         """Who called last, with the token that they showed."""
 
-    def is_of(self, exchange: TokenExchange) -> bool:
-        """Whether it is exchanged as configured now."""
-        return self._exchange == exchange
+    def is_of(self, exchange: TokenExchange, url: str) -> bool:
+        """Whether it is exchanged as configured now, for a server that is where it was."""
+        return (self._exchange, self._url) == (exchange, url)
 
     def hear(self, challenge: Challenge) -> None:
         """The server said where its metadata is."""
@@ -143,7 +143,7 @@ class Exchanges:
         """What a caller's token is exchanged for at a server, by the token that they show now."""
         key = (server, caller.owner_key)
         token = self._tokens.get(key)
-        if token is None or not token.is_of(exchange):
+        if token is None or not token.is_of(exchange, url):
             token = ExchangedToken(exchange, name, url, self._clock, lambda: self._reach(server))
             token.hear(self._challenges.get(server, NO_CHALLENGE))
             self._tokens[key] = token

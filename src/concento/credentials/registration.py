@@ -5,6 +5,7 @@ authorization server gave is never shown to another.
 Source: RFC 7591; specification 2026-07-28, basic/authorization (client registration).
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -54,9 +55,18 @@ def metadata_document(base_url: str) -> bytes:
 
 
 async def known_as(
-    user: UserOAuth, server: AuthorizationServer, place: Place, base_url: str, vault: Vault, reach: Reach, now_s: float
+    user: UserOAuth,
+    server: AuthorizationServer,
+    scopes: Iterable[str],
+    place: Place,
+    base_url: str,
+    vault: Vault,
+    reach: Reach,
 ) -> OAuthClient:
-    """The client that the hub is at an authorization server. `place` is the account's. Errors: NotDiscovered."""
+    """The client that the hub is at an authorization server, and that may ask for some scopes there.
+
+    `place` is the account's. Errors: NotDiscovered.
+    """
     if user.client_id:
         return OAuthClient(server.token_url, user.client_id, _method(user, server), user.secret)
     if server.takes_client_urls and base_url.startswith("https://"):
@@ -65,14 +75,14 @@ async def known_as(
     kept = await vault.get(where)
     if kept is not None:
         client = _client(kept)
-        if client.token_url == server.token_url:
+        if client.token_url == server.token_url and not set(scopes) - set(client.scope.split()):
             return client
     if server.register_url is None:
         raise NotDiscovered(
             "its authorization server lets no client register itself; register the hub there by hand, with the "
             f"redirect URI {base_url + CALLBACK_PATH}, and give 'client_id' and 'client_secret'"
         )
-    client = await _register(server, server.register_url, base_url, reach)
+    client = await _register(server, server.register_url, " ".join(scopes), base_url, reach)
     await vault.put(where, _pack(client))
     return client
 
@@ -82,9 +92,10 @@ def place_of(account: Place, issuer: str, base_url: str) -> Place:
     return Place(KIND, account.tenant, account.server, f"{issuer} {base_url}")
 
 
-async def _register(server: AuthorizationServer, url: str, base_url: str, reach: Reach) -> OAuthClient:
+async def _register(server: AuthorizationServer, url: str, scope: str, base_url: str, reach: Reach) -> OAuthClient:
     method = next((one for one in _PREFERRED if one in (server.methods or _BY_DEFAULT)), "none")
-    asked = _encode({**client_metadata(base_url), "token_endpoint_auth_method": method})
+    known = {"token_endpoint_auth_method": method, **({"scope": scope} if scope else {})}
+    asked = _encode({**client_metadata(base_url), **known})
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     try:
         answer = await fetch(url, reach, method="POST", headers=headers, body=asked)
@@ -103,7 +114,7 @@ async def _register(server: AuthorizationServer, url: str, base_url: str, reach:
     found = next((one for one in _PREFERRED if one == given), None)
     if found is None:
         raise NotDiscovered(f"its authorization server wants the hub to prove itself by {given[:64]!r}")
-    return OAuthClient(server.token_url, told.client_id, found if secret else "none", secret)
+    return OAuthClient(server.token_url, told.client_id, found if secret else "none", secret, scope)
 
 
 def _method(user: UserOAuth, server: AuthorizationServer) -> ClientMethod:

@@ -78,21 +78,20 @@ class ConnectPages:
             cookie = cookie or secrets.token_urlsafe(32)
             proof = self._connecting.proof(link, cookie)
             origin = "{0.scheme}://{0.netloc}".format(urlsplit(server.authorize_url))
-            _show(
-                exchange,
-                200,
-                f"Connect {link.site.alias}",
-                _question(link, origin, proof),
-                cookie,
-                origin,
-                secure=self._connecting.base_url.startswith("https://"),
-            )
+            flags = f"Path=/; HttpOnly; SameSite=Lax; Max-Age={LINK_S:.0f}"
+            flags += "; Secure" if self._connecting.base_url.startswith("https://") else ""
+            question = _question(link, origin, proof)
+            _show(exchange, 200, f"Connect {link.site.alias}", question, f"{_COOKIE}={cookie}; {flags}")
             return
         form = dict(parse_qsl(request.body[:_FORM_BYTES_MAX].decode("ascii", "replace"), max_num_fields=_FIELDS_MAX))
         if cookie is None or not hmac.compare_digest(form.get("proof", ""), self._connecting.proof(link, cookie)):
             raise NotConnected("The page was not opened in this browser, or it takes no cookies. Open the link again.")
         page = await self._connecting.start(link, cookie)
-        exchange.reply(303, b"", (("location", page), *_GUARDS))
+        # Not by a redirect: browsers hold all redirects after a form against the page's policy, and who signs people
+        # in may send them on to anywhere.
+        host = escape(urlsplit(page).netloc)
+        text = f"<p>If you are not sent on, <a href='{escape(page)}'>go on to {host}</a>.</p>"
+        _show(exchange, 200, f"On to {urlsplit(page).netloc}", text, onward=page)
 
     async def _finish(self, request: HttpRequest, exchange: Exchange) -> None:
         pairs = parse_qsl(request.head.query, keep_blank_values=True, max_num_fields=_FIELDS_MAX)
@@ -112,7 +111,7 @@ def _question(link: Link, origin: str, proof: str) -> str:
     """What a person sees before they go on."""
     who = link.who
     person = "whoever uses this hub" if who.subject == ANONYMOUS.subject else who.subject
-    rows = [("Account of", person)]
+    rows = [("For", person)]
     rows += [("Through the agent", who.agent)] if who.agent is not None else []
     rows += [("Tenant", who.tenant)] if who.tenant != DEFAULT_TENANT else []
     rows += [("To be used at", urlsplit(link.site.url).netloc), ("You sign in at", origin)]
@@ -121,7 +120,7 @@ def _question(link: Link, origin: str, proof: str) -> str:
     host = escape(urlsplit(origin).netloc)
     return (
         f"<p>Your agent wants to use <strong>{escape(link.site.alias)}</strong> as you.</p><dl>{table}</dl>"
-        f"<p>Go on only if you asked for this just now, and the account above is yours: whoever gave you this link "
+        f"<p>Go on only if you asked for this just now, and this is you: whoever gave you this link "
         f"will use what you connect.</p>"
         f'<form method=post><input type=hidden name=proof value="{escape(proof)}">'
         f"<button>Sign in at {host}</button></form>"
@@ -137,32 +136,24 @@ def _cookie(request: HttpRequest) -> str | None:
     return None if found is None else found.value
 
 
+_POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _GUARDS: Final = (
     ("cache-control", "no-store"),
-    ("referrer-policy", "no-referrer"),
+    ("referrer-policy", "same-origin"),  # with none at all, browsers send the form with the origin `null`
     ("x-content-type-options", "nosniff"),
 )
 
 
 def _show(
-    exchange: Exchange,
-    status: int,
-    title: str,
-    body: str,
-    cookie: str | None = None,
-    goes_to: str | None = None,
-    *,
-    secure: bool = False,
+    exchange: Exchange, status: int, title: str, body: str, cookie: str | None = None, onward: str | None = None
 ) -> None:
-    """Show a page. `goes_to`: the origin that its form leads to in the end, which browsers have to be told."""
+    """Show a page. `cookie` is a whole field; `onward` is where the browser goes by itself."""
+    refresh = "" if onward is None else f"<meta http-equiv=refresh content='0;url={escape(onward)}'>"
     page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>{refresh}"
         f"<title>{escape(title)}</title><style>{_STYLE}</style><main><h1>{escape(title)}</h1>{body}</main></html>"
     )
-    form = "'none'" if goes_to is None else f"'self' {goes_to}"
-    policy = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action {form}; frame-ancestors 'none'"
-    headers = [("content-type", "text/html; charset=utf-8"), ("content-security-policy", policy), *_GUARDS]
-    if cookie is not None:
-        flags = f"Path=/; HttpOnly; SameSite=Lax; Max-Age={LINK_S:.0f}" + ("; Secure" if secure else "")
-        headers.append(("set-cookie", f"{_COOKIE}={cookie}; {flags}"))
-    exchange.reply(status, page.encode(), tuple(headers))
+    headers = [("content-type", "text/html; charset=utf-8"), ("content-security-policy", _POLICY), *_GUARDS]
+    exchange.reply(status, page.encode(), (*headers, *([] if cookie is None else [("set-cookie", cookie)])))

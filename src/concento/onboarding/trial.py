@@ -16,6 +16,7 @@ from ..app import Hub
 from ..catalog.slices import Entry, Slice
 from ..model.config import Config, Server
 from ..snapshot import Current, Snapshot
+from ..upstream.http import WANTS_USERS
 
 TRIAL_WAIT_S: Final = 180.0
 """Time for a server to answer: a launcher may have to download it first."""
@@ -51,6 +52,11 @@ class Trial:
     resources: int = 0
     notes: tuple[str, ...] = ()
     last_words: tuple[str, ...] = ()
+
+    @property
+    def wants_users(self) -> bool:
+        """Whether it could not be used since it takes tokens of its users."""
+        return self.error is not None and WANTS_USERS in self.error
 
     @property
     def works(self) -> bool:
@@ -91,7 +97,7 @@ def _settled(current: Current, alias: str) -> asyncio.Future[None]:
     settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def look(_: Snapshot | None, snapshot: Snapshot) -> None:
-        if snapshot.slices[alias].health.state in ("ready", "failing") and not settled.done():
+        if snapshot.slices[alias].health.state in ("ready", "waiting", "failing") and not settled.done():
             settled.set_result(None)
 
     current.watch(look)

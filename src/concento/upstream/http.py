@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
+from ..credentials.challenge import read_challenge
 from ..credentials.token import Token
 from ..model.call import Failure, Reply, RequestId
 from ..model.errors import BadReply, CallError, Unavailable
@@ -80,6 +81,9 @@ class Wire:
                 raise problem
         return response
 
+
+WANTS_USERS: Final = "`credentials: {user: {}}` has each user connect an account of theirs"
+"""What to do where a server says where its users get tokens."""
 
 Answering = Callable[[Push], CallError | None]
 """Takes a request of the server's; returns how the call ends that caused it, if it ends by that."""
@@ -162,9 +166,10 @@ def status_error(alias: str, response: Response) -> CallError:
     """What an HTTP answer without a usable reply means for the call."""
     status = response.status
     if status in (401, 403):
-        return Unavailable(
-            f"The server {alias!r} refused the hub's credentials (HTTP {status}); check its `headers` and `credentials`"
-        )
+        told = "check its `headers` and `credentials`"
+        if read_challenge(response.headers.get("www-authenticate", "")).metadata_url is not None:
+            told = f"{WANTS_USERS}, or {told}"
+        return Unavailable(f"The server {alias!r} refused the hub's credentials (HTTP {status}); {told}")
     if status == 429 or status == 503:
         retry_after = response.headers.get("retry-after", "")
         return Unavailable(

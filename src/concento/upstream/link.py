@@ -1,7 +1,7 @@
 """One connection to a server, of whatever transport and era: the contract, and what all of them share."""
 
 import asyncio
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Raw
@@ -52,6 +52,19 @@ class Listener(Protocol):
 
     def updated(self, uri: str) -> None:
         """A subscribed resource changed."""
+
+
+class _Deaf:
+    """Listens for links that serve one caller: the main link hears the same."""
+
+    def changed(self, kind: str) -> None:
+        pass
+
+    def updated(self, uri: str) -> None:
+        pass
+
+
+DEAF: Final = _Deaf()
 
 
 class Link(Protocol):

@@ -16,7 +16,7 @@ from ..protocol.jsonrpc import Push
 from ..protocol.sse import Event
 from ..protocol.versions import MODERN
 from .http import NOT_UNDERSTOOD, Ask, Wire, ignore, read_event, status_error
-from .link import ACKNOWLEDGED, Ear, Listener, Welcome, tell
+from .link import ACKNOWLEDGED, DEAF, Ear, Listener, Welcome, tell
 from .rounds import refused_ask
 from .tasks import Tasks
 from .welcome import (
@@ -58,7 +58,8 @@ class ModernLink:
         welcome = None if reply is None else read_discovery(reply)
         if welcome is not None:
             self.welcome = welcome
-            await self.subscribe(frozenset())
+            if self._listener is not DEAF:
+                await self.subscribe(frozenset())
         return welcome
 
     async def _discover(self) -> Reply | None:

@@ -21,7 +21,7 @@ from ..model.principal import Principal
 from .circuit import CLOSED, failed, succeeded
 from .connect import Connected, connect
 from .latency import Latency
-from .link import Link
+from .link import DEAF, Link
 from .welcome import DISCOVER
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ STEADY_S: Final = 60.0
 
 PARTITIONS_MAX: Final = 64
 """Isolated links one replica may hold at a time."""
+CALLERS_MAX: Final = 1024
+"""The same of one at a URL that is shown each caller as who they are."""
 
 PARTITION_IDLE_S: Final = 600.0
 
@@ -65,16 +67,6 @@ def backoff_s(failures: int, randomness: float) -> float:
     """The pause before the next try after so many failures in a row: doubling, with a quarter of jitter."""
     pause = min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2 ** min(failures - 1, 10))
     return float(pause * (0.75 + 0.5 * randomness))
-
-
-class _Deaf:
-    """Listens for isolated links: the main link hears the same."""
-
-    def changed(self, kind: str) -> None:
-        pass
-
-    def updated(self, uri: str) -> None:
-        pass
 
 
 class ReplicaLinks:
@@ -112,6 +104,7 @@ class ReplicaLinks:
         self._settled = asyncio.Event()
         self._retry = asyncio.Event()
         self._knows_callers = server.knows_callers
+        self._partitions_max = CALLERS_MAX if server.knows_callers else PARTITIONS_MAX
         self._last_words: tuple[str, ...] = ()
 
     async def keep(self) -> None:
@@ -273,11 +266,11 @@ class ReplicaLinks:
         self.used_s[partition] = self._upstream.clock.monotonic()
         making = self.isolated.get(partition)
         if making is None or (making.done() and not _usable(making)):
-            if making is None and len(self.isolated) >= PARTITIONS_MAX:
+            if making is None and len(self.isolated) >= self._partitions_max:
                 await self._drop_idlest()
                 return await self._isolated_link(partition, profile, owner)  # somebody may have made it meanwhile
             making = self._upstream.tasks.start(
-                connect(self._upstream.server, self.spec, self._upstream.means, _Deaf(), profile, owner)
+                connect(self._upstream.server, self.spec, self._upstream.means, DEAF, profile, owner)
             )
             self.isolated[partition] = making
         try:
@@ -297,7 +290,7 @@ class ReplicaLinks:
         partition = min(idle, key=lambda name: self.used_s.get(name, 0.0), default=None)
         if partition is None or self.used_s.get(partition, 0.0) > idle_before_s:
             raise Overloaded(
-                f"The server {self._upstream.server.alias!r} holds {PARTITIONS_MAX} isolated links already",
+                f"The server {self._upstream.server.alias!r} holds {self._partitions_max} isolated links already",
                 retry_after_s=1.0,
             )
         await self.drop(partition)
