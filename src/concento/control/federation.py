@@ -73,10 +73,10 @@ class Federation:
 
     async def configure(self, config: Config) -> None:
         """Make this the configuration: unchanged servers keep their connection and their slice."""
-        old = self._current.snapshot
-        if not old.slices:
+        if not self._current.snapshot.slices:
             await self._pinning.load()
         kept = await self._store.items(SPACE)
+        old = self._current.snapshot  # only now: what was listed during the wait is not to be lost
         slices: dict[str, Slice] = {}
         for key, server in config.servers.items():
             before = old.slices.get(key)
