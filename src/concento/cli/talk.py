@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -30,7 +30,7 @@ from .common import fail, tell
 T = TypeVar("T")
 
 KEY_VARIABLE = "CONCENTO_KEY"
-"""Where `concento call` finds the key it shows a hub that asks for one."""
+"""Where the key is that a hub is shown which asks for one: for a call, and where its local token is not ours."""
 
 PROBE_S = 1.0
 SETTLE_S = 60.0
@@ -103,6 +103,22 @@ def with_hub(config: Config, ask: Callable[[Talk], Awaitable[T]], *, own: bool =
     """Run a question against the running hub, or with `own` or when none runs, against one started for it."""
     try:
         return uvloop.run(_with_hub(config, ask, own))
+    except ConcentoError as error:
+        fail(error)
+
+
+def with_running(config: Config, ask: "Callable[[RunningHub], Awaitable[T]]") -> T:
+    """Run something against the hub that runs, which is changed; ends with code 1 if none does."""
+
+    async def asked() -> T:
+        async with aiohttp.ClientSession() as session:
+            running = RunningHub(config, session)
+            if config.admin is None or not await running.answers():
+                raise CallFailed(f"no hub is running at {config.admin}: start it with `concento serve`")
+            return await ask(running)
+
+    try:
+        return uvloop.run(asked())
     except ConcentoError as error:
         fail(error)
 
@@ -227,6 +243,13 @@ class OwnHub:
             raise CallFailed(str(error)) from None
 
 
+class Replied(NamedTuple):
+    """What the admin API answered: JSON or text, and the tag of the object."""
+
+    value: Any
+    tag: str | None
+
+
 class RunningHub:
     """A hub in another process, over its admin API and its own endpoint.
 
@@ -239,6 +262,7 @@ class RunningHub:
         self._session = session
         self._timeout = aiohttp.ClientTimeout(total=PROBE_S)
         token = read_token(config.state_folder) if config.auth is not None else None
+        token = token or os.environ.get(KEY_VARIABLE)
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     async def answers(self) -> bool:
@@ -259,6 +283,23 @@ class RunningHub:
                     raise CallFailed(told_of(await reply.json()))
                 return None if reply.status == 404 else await reply.json()
         except (aiohttp.ClientError, TimeoutError) as error:
+            raise CallFailed(f"the hub at {self._admin} went away: {error}") from None
+
+    async def api(self, method: str, path: str, body: Any = None, **fields: str | None) -> "Replied":
+        """Ask the admin API anything. `fields`: header fields, `_` for `-`; None: left out. Errors: CallFailed."""
+        headers = {name.replace("_", "-"): value for name, value in fields.items() if value}
+        sent = {} if body is None else {"json": body}
+        try:
+            async with self._session.request(
+                method, self._admin + path, headers={**self._headers, **headers}, ssl=False, **sent
+            ) as reply:
+                is_json = reply.content_type.endswith("json")
+                told: Any = await reply.json(content_type=None) if is_json else await reply.text()
+                if reply.status >= 400:
+                    is_stranger = reply.status == 401 or (reply.status == 403 and not is_json)
+                    raise CallFailed(_no_entry(self._admin) if is_stranger else told_of(told))
+                return Replied(told, reply.headers.get("ETag"))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise CallFailed(f"the hub at {self._admin} went away: {error}") from None
 
     async def experiments(self) -> dict[str, Any]:
@@ -367,7 +408,7 @@ def told_of(problem: dict[str, Any]) -> str:
     """Why a request was refused, in a line for each thing that is wrong."""
     lines = [str(problem.get("detail"))]
     for error in problem.get("errors", ()):
-        if error["detail"] not in lines[0]:
+        if error["pointer"] or error["detail"] not in lines[0]:
             lines.append(f"  {error['pointer']}: {error['detail']}")
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct, structs
@@ -77,9 +77,14 @@ class Object:
     problems: Pointed = ()
 
     @property
-    def origin(self) -> str:
-        """`file` or `api`."""
+    def origin(self) -> Literal["file", "api"]:
+        """Where it came from."""
         return "file" if self.part is None else "api"
+
+    @property
+    def state(self) -> Literal["in force", "invalid"]:
+        """Whether it runs, or stands aside."""
+        return "invalid" if self.problems else "in force"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ A body is the JSON of what would stand in the file under that name.
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ...control.config.parts import KINDS, Where, pointer_of, schema_of
 from ...control.layers import Layers, Object
@@ -64,6 +64,15 @@ class ObjectsShown(Struct, frozen=True):
     next: str | None
 
 
+class Which(Paged, frozen=True, forbid_unknown_fields=True):
+    """Which objects."""
+
+    kind: Literal["servers", "tools", "views", "roles", "policies", "limits", "guards", "tenants"] | None = None
+    tenant: Annotated[str, Meta(max_length=64, description="Whose; the operator's own without it.")] | None = None
+    origin: Literal["file", "api"] | None = None
+    state: Literal["in force", "invalid"] | None = None
+
+
 class Deleted(Struct, frozen=True):
     """What is there after an object was deleted."""
 
@@ -77,9 +86,9 @@ def shown(hub: Hub, one: Object) -> ObjectShown:
         where.kind,
         where.name,
         where.tenant,
-        "file" if part is None else "api",
+        one.origin,
         one.in_file,
-        "invalid" if one.problems else "in force",
+        one.state,
         tuple(ErrorAt(pointer.removeprefix(where.pointer), message) for pointer, message in one.problems),
         None if part is None else part.by,
         None if part is None else time_of(part.since_s),
@@ -94,6 +103,27 @@ def concealed(hub: Hub, value: Any) -> Any:
 
 
 # -- single ones
+
+
+async def every(asked: Asked) -> ObjectsShown:
+    """Objects of several kinds."""
+    which: Which = asked.query
+    own = tenant_of(asked.caller)
+    tenant = own or which.tenant or DEFAULT_TENANT
+    if tenant != DEFAULT_TENANT and (
+        (own is not None and which.tenant not in (None, own))
+        or asked.hub.layers.now.object(Where("tenants", tenant)) is None
+    ):
+        raise Problem(404, "there is no such thing")
+    found = [
+        one
+        for kind in KINDS
+        if which.kind in (None, kind)
+        for one in asked.hub.layers.now.objects(kind, tenant)
+        if which.origin in (None, one.origin) and which.state in (None, one.state)
+    ]
+    items, following = page(found, lambda one: one.where.pointer, which.limit, which.cursor)
+    return ObjectsShown(tuple(shown(asked.hub, one) for one in items), following)
 
 
 async def _list(kind: str, asked: Asked) -> ObjectsShown:
@@ -292,6 +322,12 @@ def _operations(kind: str, of_tenant: bool) -> list[Operation]:
 
 
 OPERATIONS: Final = (
+    Operation(
+        *("GET", "/api/v1/objects", "Objects of the configuration, by kind, origin and state", "viewer"),
+        *(every, ObjectsShown, Which),
+        own=True,
+        statuses=(404,),
+    ),
     *(one for kind in KINDS for one in _operations(kind, False)),
     *(one for kind in KINDS if kind not in ("tenants",) for one in _operations(kind, True)),
 )
