@@ -27,6 +27,7 @@ PAGES = [
         "docs/approve.md",
         "docs/limits.md",
         "docs/tenants.md",
+        "docs/admin-api.md",
         "docs/audit.md",
         "docs/deploy.md",
         "docs/troubleshoot.md",
