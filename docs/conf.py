@@ -39,14 +39,16 @@ MENU: Final = {
         "limits",
         "tenants",
         "admin-api",
+        "alerts",
         "audit",
+        "usage",
         "security",
         "deploy",
         "troubleshoot",
     ],
     "Look up": [
         *("reference/configuration", "reference/cli", "reference/api", "reference/errors"),
-        *("reference/metrics", "reference/limits", "reference/meta"),
+        *("reference/metrics", "reference/alerts", "reference/limits", "reference/meta"),
     ],
     "How it works": ["architecture", "compatibility", "conformance", "hardening", "decisions/README"],
 }

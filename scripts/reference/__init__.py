@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from . import api, bounds, command_line, configuration, errors, metrics
+from . import alerts, api, bounds, command_line, configuration, errors, metrics
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
 NOTICE: Final = "<!-- Written from the code by scripts/reference. Change the code, then run `make docs`. -->"
@@ -23,6 +23,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "metrics.md": metrics.page,
     "limits.md": bounds.limits_page,
     "meta.md": bounds.meta_page,
+    "alerts.md": alerts.page,
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from concento.control.config import auth, guards, keys, references, root
+from concento.control.config import alerts, auth, guards, keys, prices, references, root
 from concento.control.config.kinds import Choice, Entries, Items, Key, Keys, OrOff, OrWord, WithPlace
 
 from .markdown import code, paragraphs, plain, sentences, slug
@@ -86,6 +86,9 @@ OF_TOKENS: Final = ("token_url", "client_id", "client_secret", "method", "scope"
 WEBHOOK: Final = {"url": guards.URL.example}
 TOKENS: Final = {"token_url": '"https://login.example.com/token"', "client_id": "concento"}
 OF_EXCHANGE: Final = ("audience", "subject", "at")
+MAIL: Final = {name: key.example for name, key in alerts.EMAIL_KEYS.items() if key.required}
+HOOK: Final = {"url": alerts.URL.example}
+GROWS: Final = {"metric": "concento_limit_refused"}
 AT: Final = {"client_id": "concento", "client_secret": SECRET}
 
 BESIDE: Final[dict[str, dict[str, str]]] = {
@@ -102,8 +105,12 @@ BESIDE: Final[dict[str, dict[str, str]]] = {
     "credentials.exchange.issuer": {**TOKENS, "private_key": '"${file:secrets/client.pem}"'},
     **{f"credentials.exchange.at.{name}": AT for name in ("client_id", "client_secret", "method")},
     "credentials.exchange.at.private_key": {"client_id": "concento"},
-    "credentials.user.client_secret": {"client_id": "concento"},
-    "credentials.user.method": {"client_id": "concento", "client_secret": SECRET},
+    "credentials.user.client_secret": {"client_id": "concento", "issuer": '"https://login.example.com"'},
+    "credentials.user.method": {
+        "client_id": "concento",
+        "client_secret": SECRET,
+        "issuer": '"https://login.example.com"',
+    },
     "auth.jwt[]": {
         "name": "company",
         "issuer": "https://login.example.com",
@@ -120,6 +127,28 @@ BESIDE: Final[dict[str, dict[str, str]]] = {
     "guards.GUARD": {"redact": "[secrets]"},
     "guards.GUARD.webhook": {},
     **{f"guards.GUARD.webhook.{key.name}": WEBHOOK for key in guards.WEBHOOK_KEYS},
+    "alerts.rules.RULE": {"ratio": "{above: 0.2}"},
+    **{f"alerts.rules.RULE.{key.name}": {} for key in alerts.CONDITIONS},
+    "alerts.rules.RULE.threshold.metric": {"above": "1000"},
+    "alerts.rules.RULE.threshold.above": {"metric": "concento_sessions"},
+    "alerts.rules.RULE.threshold.below": {"metric": "concento_sessions"},
+    **{f"alerts.rules.RULE.increase.{name}": GROWS for name in ("above", "within_s")},
+    **{f"alerts.rules.RULE.ratio.{name}": {"above": "0.2"} for name in ("within_s", "of", "by", "calls_min")},
+    **{f"alerts.rules.RULE.burn.{name}": {"objective": "0.99"} for name in ("factor", "of", "by", "calls_min")},
+    "alerts.rules.RULE.burn.short_s": {"objective": "0.99", "long_s": "21600"},
+    "alerts.rules.RULE.burn.long_s": {"objective": "0.99", "short_s": "1800"},
+    **{f"alerts.rules.RULE.slow.{name}": {"over_s": "5"} for name in ("share", "within_s", "by", "calls_min")},
+    "alerts.channels.CHANNEL": {},
+    **{f"alerts.channels.CHANNEL.webhook.{name}": HOOK for name in ("preset", "secret", "bearer", "timeout_s")},
+    "alerts.channels.CHANNEL.webhook.routing_key": {"preset": "pagerduty"},
+    **{f"alerts.channels.CHANNEL.email.{name}": MAIL for name in alerts.EMAIL_KEYS},
+    "alerts.channels.CHANNEL.email.user": {**MAIL, "password": SECRET},
+    "alerts.channels.CHANNEL.email.password": {**MAIL, "user": "concento"},
+    "alerts.routes": {"channels": alerts.CHANNELS.example},
+    "alerts.routes[]": {"channels": "[ops]"},
+    "alerts.routes[].steps": {},
+    "alerts.routes[].steps[]": {"channels": "[ops]"},
+    "alerts.maintenance.WINDOW": {"from": '"02:00"', "to": '"04:00"'},
     "tools.TOOL": {"bind": "[brave.search, tavily.search]"},
     "tools.TOOL.bind": {"strategy": "balance"},
     "tools.TOOL.sticky": {"bind": "[brave.search, tavily.search]", "strategy": "split"},
@@ -130,6 +159,10 @@ BESIDE: Final[dict[str, dict[str, str]]] = {
     "tools.TOOL.bind[]": {"tool": "tavily.search"},
     "tools.TOOL.fanout": {"bind": "[brave.search, tavily.search]", "strategy": "fanout"},
     **{f"tools.TOOL.fanout.{name}": {} for name in ("enough", "fail", "branch_s", "merge")},
+    "prices.BOOK": {"currency": "EUR", "valid_from": "2026-11-01", "tools": prices.OF_TOOLS.example},
+    "prices.BOOK.tools.PATTERN.UNIT.free": {"price": "0.002"},
+    "prices.BOOK.tools.PATTERN.UNIT.tiers[]": {"upto": "10000", "price": "0.002"},
+    "budgets.BUDGET": {"amount": "50.00"},
     "tools.TOOL.fanout.merge.by": {"path": "results", "key": "url"},
     "tools.TOOL.fanout.merge.path": {},
     "tools.TOOL.fanout.merge.key": {"by": "union", "path": "results"},
@@ -169,11 +202,13 @@ def example_of(path: str, key: Key[Any]) -> str:
     if steps[:2] != ["servers", "ALIAS"]:
         first = (*steps, key.name)[0]
         needed = [f"servers: {keys.SERVERS.example}\n"] if first in ("views", "tenants") else []
-        if "tools" in (*steps, key.name):
+        if "tools" in (*steps, key.name) and first != "prices":
             needed = [SEARCHING]
+        if first == "budgets":
+            needed.append(f"prices: {prices.PRICES.example}\n")
         if first == "auth" and (*steps, key.name)[1:2] in (("mtls",), ("mtls[]",), ("api_keys",)):
             needed.append("tls: {cert: hub.crt, key: hub.key, client_ca: agents-ca.crt}\n")
-        if key.name == "tenant" and "acme" in key.example:
+        if (key.name == "tenant" or key is prices.FOR_TENANTS) and "acme" in key.example:
             needed.append("tenants: {acme: {}}\n")
         if "[reader]" in key.example:
             needed.append('roles: {reader: {allow: ["time.*"]}}\n' if first != "roles" else "")
@@ -197,6 +232,8 @@ def nested(steps: list[str], key: Key[Any]) -> str:
             text = f"{NAMES.get(place, 'get_current_time' if 'tools' in steps else 'clock')}: {{{text}}}"
         elif place == "tools.TOOL.bind[]":  # one of them has to be a name alone
             text = f"bind: [brave.search, {{{text}}}]"
+        elif place.endswith(".tiers[]"):
+            text = f"tiers: [{{{text}}}, {{price: 0.001}}]"
         elif step.endswith("[]") and steps[0] != "servers" and "replicas[]" not in steps:
             text = f"{step[:-2]}: [{{{text}}}]"
         elif step.endswith("[]"):
@@ -212,6 +249,13 @@ NAMES: Final = {
     "limits.LIMIT": "each user",
     "guards.GUARD": "no secrets out",
     "tools.TOOL": "web_search",
+    "alerts.rules.RULE": "search_errors",
+    "alerts.channels.CHANNEL": "ops",
+    "alerts.maintenance.WINDOW": "nightly",
+    "prices.BOOK": "standard",
+    "prices.BOOK.tools.PATTERN": '"time.*"',
+    "prices.BOOK.tools.PATTERN.UNIT": "call",
+    "budgets.BUDGET": "each tenant",
 }
 
 

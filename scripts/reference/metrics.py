@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,9 +14,12 @@ from concento.model.auditing import Audit
 from concento.model.call import ALL, NO_ABILITIES, Call
 from concento.model.config import Address, ChildReplica, Config, Server
 from concento.model.limiting import LimitRule
+from concento.model.prices import PARTS, Book, Budget, Charge, Price, Tier
 from concento.model.principal import ANONYMOUS
+from concento.model.usage import Metering
 from concento.observe.access_log import Line
 from concento.observe.metrics import LABELS
+from concento.observe.record import Record
 
 from .markdown import code, paragraphs, table
 from .source import attribute_docs
@@ -56,9 +60,19 @@ async def scraped() -> str:
         config = Config(
             servers={"time": Server("time", (ChildReplica((sys.executable, "-c", "")),))},
             limits=(LimitRule("each user", rate=10.0, day=1000),),
+            usage=Metering(path=Path(folder, "usage.db")),
+            prices=(Book("b", 0, "EUR", (Price("p", "*", "EUR", (Charge("call", (Tier(1),)),)),)),),
+            budgets=(Budget("all", PARTS, "EUR", "global"),),
             audit=Audit(path=Path(folder, "audit.db"), stream=f"file:{folder}/audit.jsonl"),
         )
         return await _scraped(config)
+
+
+def priced() -> Record:
+    """The record of a call that costs something."""
+    record = Record(Call("tools/call", {}, {}, "now", ALL, ANONYMOUS, NO_ABILITIES), 0.0, time.time())
+    record.server, record.tool, record.end = "time", "now", "ok"
+    return record
 
 
 async def _scraped(config: Config) -> str:
@@ -69,6 +83,8 @@ async def _scraped(config: Config) -> str:
         hub.listener.refused(Refusal(404, ""))
         record = hub.records.open(Call("tools/call", {}, {}, "now", ALL, ANONYMOUS, NO_ABILITIES))
         record.guarded("no secrets out", "redacted", "result", {"jwt": 1})
+        if hub.usage is not None:
+            hub.usage(priced())
         hub.records.close(record)
         return hub.metrics.text().decode()
     finally:

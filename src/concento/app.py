@@ -7,7 +7,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ from .gateway.deadline import Deadlines
 from .gateway.listen import Listening
 from .gateway.promotions import Promotions
 from .model import limits
+from .model.alerting import Happening
 from .model.auth import Tls
 from .model.clock import SystemClock
 from .model.config import Address, Config, UrlReplica
@@ -43,10 +44,13 @@ from .model.principal import Principal
 from .model.seal import Seal
 from .model.tenant import DEFAULT_TENANT
 from .observe.access_log import AccessLog
+from .observe.alerts import Alerts
 from .observe.audit import AuditLog
 from .observe.experiments import Experiments
 from .observe.metrics import Metrics, Reading
 from .observe.record import Record, Records, Sink
+from .observe.usage import Usage
+from .policy.budgets import Crossing
 from .policy.decide import policy_of
 from .policy.limits import WRITES_MAX, Limits
 from .protocol.versions import Era
@@ -63,6 +67,9 @@ from .upstream.tasks import Tasks
 _ERAS = "eras"
 REAP_EVERY_S = 30.0
 NOTES_MAX = 1000
+DEFINITIONS_TOLD_MAX = 20
+ACCOUNTS_WAIT_S = 10.0
+"""How long the end of the hub waits for refreshes of users' tokens."""
 KEEP_UP_S = 1.0
 """How often it is looked whether keys, tokens and certificates are still what they were."""
 
@@ -79,6 +86,7 @@ class Hub:
         metrics: Metrics,
         secrets: "Secrets",
         audit: AuditLog | None = None,
+        usage: Usage | None = None,
     ) -> None:
         clock = SystemClock()
         self.store = store
@@ -89,22 +97,34 @@ class Hub:
         """Configurations that were refused since the start; the last good one stayed."""
         self.current = Current(Snapshot(Config(), {}))
         self.watchdog = Watchdog()
-        self.vault = Vault(store, self._note)
+        self.vault = Vault(store, self._vault_trouble)
         self.accounts = Accounts(self.vault, clock, self._reach)
         self.connecting = Connecting(self.accounts, self._note)
         self.means = Means(self.watchdog, Parking(clock.monotonic), eras, accounts=self.accounts)
-        self.means.exchanges = Exchanges(clock, self._reach)
+        self.exchanges = self.means.exchanges = Exchanges(clock, self._reach)
         self.upstreams = Upstreams(self.means, clock)
-        self.federation = Federation(self.current, self.upstreams, store, clock=clock, on_note=self._note)
+        self.alerts = Alerts(store, clock, metrics.readings, self._note)
+        self.federation = Federation(
+            *(self.current, self.upstreams, store),
+            clock=clock,
+            on_note=self._note,
+            on_change=self._definitions_changed,
+        )
         self.layers = Layers(store, os.environ, self._note)
         self.layers.take = self.configure
         self.audit = audit
         self._secrets = secrets
         self.experiments = Experiments()
-        self.records = Records([metrics, self.experiments, *sinks, *([] if audit is None else [audit])], clock)
+        self.usage = usage
+        if usage is not None:
+            usage.budgets.on_crossing = self._budget_crossed
+        metering: list[Sink] = [] if usage is None else [usage]  # before the audit record, which has what it says
+        counting: list[Sink] = [metrics, self.experiments, self.alerts.counts, *sinks]
+        self.records = Records([*counting, *metering, *([] if audit is None else [audit])], clock)
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
-        gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent)
+        budgets = None if usage is None else usage.budgets
+        gate = Gate(self.current, self.limits, _no_intent if audit is None else audit.intent, budgets)
         self.gateway = Gateway(
             *(
                 self.current,
@@ -121,6 +141,7 @@ class Hub:
             judged=self.experiments.judged,
             arm_failed=self.experiments.failed,
             on_problem=self._note,
+            cost=None if usage is None else usage.cost,
         )
         self.listening = Listening(self.current, self.upstreams)
         self.sessions = Sessions(self.gateway, self.listening, clock.monotonic)
@@ -145,6 +166,7 @@ class Hub:
         self._tasks = Tasks("the hub")
         self.accounts.on_change = self._account_changed
         metrics.read_gauges(self._gauges)
+        metrics.read_gauges(self.alerts.readings)
 
     @classmethod
     async def create(
@@ -154,10 +176,12 @@ class Hub:
         keep: bool = True,
         access_log: Callable[[], AccessLog] | None = None,
         audit: bool = False,
+        alerts: bool = False,
     ) -> "Hub":
         """Make a hub for a configuration and begin to connect its servers.
 
-        `keep`: use the state folder. `audit`: record calls as the configuration says; one process at a time may.
+        `keep`: use the state folder. `audit`: record and meter calls as the configuration says, in one process alone.
+        `alerts`: watch and tell; likewise.
         """
         store: Store = MemoryStore()
         if keep and config.state_db is not None:
@@ -166,12 +190,15 @@ class Hub:
         sinks: list[Sink] = [access_log()] if access_log is not None else []
         secrets = Secrets(config.secrets)
         log = await _audit_log(config, secrets) if audit else None
-        hub = cls(store, eras, Seal(await kept_key(store, "seal")), sinks, Metrics(), secrets, log)
+        usage = await _usage(config, log) if audit else None
+        hub = cls(store, eras, Seal(await kept_key(store, "seal")), sinks, Metrics(), secrets, log, usage)
         await hub.keys.load()
         await hub.limits.load()
         await hub.gateway.promotions.load()
         await hub.experiments.load(store)
         await hub.accounts.load()
+        if alerts:
+            await hub.alerts.load()
         await hub.configure(config := await hub.layers.begin(config, await kept_key(store, "etag")))
         if config.vault_keys[1:]:
             hub._tasks.start(hub._rotate())
@@ -179,6 +206,8 @@ class Hub:
         hub._tasks.start(hub._reap())
         hub._tasks.start(hub._keep_up())
         hub._tasks.start(hub._renew())
+        if alerts:
+            hub._tasks.start(hub.alerts.run())
         return hub
 
     async def configure(self, config: Config) -> None:
@@ -193,8 +222,12 @@ class Hub:
         await self.identity.configure(config.auth, config.base_url, config.outbound)
         if self.audit is not None:
             self.audit.configure(config.audit)
+        self.alerts.configure(config.alerts)
+        if self.usage is not None:
+            await self.usage.configure(config.usage, config.prices, config.budgets)
         self.vault.use(config.vault_keys or (await kept_key(self.store, "vault"),))
         self.connecting.configure(_sites(config), self._base_url(config))
+        self.exchanges.forget([server.key for server in config.servers.values() if server.exchange is not None])
         await self.federation.configure(config)
         await self.gateway.finder.configure(config.search)
         self.limits.configure({"": config.limits, **{tenant.name: tenant.limits for tenant in config.tenants.values()}})
@@ -258,7 +291,9 @@ class Hub:
             return False
         slices = self.current.snapshot.slices.values()
         return all(
-            slice.health.state in WELL and slice.inventory is not None for slice in slices if slice.server.required
+            slice.health.state in WELL and (slice.inventory is not None or slice.health.state == "waiting")
+            for slice in slices
+            if slice.server.required
         )
 
     async def close(self, drain_s: float = limits.DRAIN_S) -> int:
@@ -270,6 +305,7 @@ class Hub:
             self.sessions.end_streams()
             cut = await self.listener.drain(drain_s)
         await self._tasks.close()
+        await self.alerts.close()
         await self.sessions.close()
         await self.federation.close()
         await self.gateway.tasks.close()
@@ -278,6 +314,7 @@ class Hub:
         await self.gateway.webhooks.close()
         self.means.parking.close()
         await self.upstreams.close()
+        await self.accounts.close(ACCOUNTS_WAIT_S)
         for grant in self.means.grants.values():
             await grant.close()
         self.watchdog.close()
@@ -287,6 +324,8 @@ class Hub:
         await self.experiments.flush(self.store)
         await self.keys.flush()
         await self.identity.close()
+        if self.usage is not None:
+            await self.usage.close()
         if self.audit is not None:
             await self.audit.close()
         await self.store.close()
@@ -319,6 +358,7 @@ class Hub:
                 await self.experiments.flush(self.store)
             except Exception as error:  # the last edge: a store that fails once must not end this for good
                 self._note(f"the state store failed: {error}")
+                self.alerts.happened("store_failed", text="the state store could not be written")
             is_alive = partial(self._is_alive, now_s=time.time())
             await self.sessions.cut(is_alive)
             if self.listener is not None:
@@ -326,6 +366,7 @@ class Hub:
             for certificates in self._certificates:
                 if (problem := await asyncio.to_thread(certificates.reload)) is not None:
                     self._note(problem)
+                    self.alerts.happened("certificate_trouble", text="a renewed certificate can't be used")
 
     async def _renew(self) -> None:
         """Keep the keys of issuers fresh."""
@@ -349,11 +390,13 @@ class Hub:
 
     def _account_changed(self, place: Place, change: Change, relist: bool) -> None:
         """Have the links of a user follow what they connected, and have it in the audit record."""
-        gone = change == "disconnected"
+        slice = self.current.snapshot.slices.get(place.server)
+        relist = relist or slice is None or slice.inventory is None
+        gone = change in ("disconnected", "reconnected")
         self._tasks.start(
             self.upstreams.account_changed(place.server, place.tenant, place.holder, gone=gone, relist=relist)
         )
-        if self.audit is not None:
+        if self.audit is not None and change != "noticed":
             by = Principal(subject=place.holder, tenant=place.tenant, proof="local")
             self.audit.changed(by, f"accounts/{change}", place.server, "")
 
@@ -361,6 +404,21 @@ class Hub:
         """Whether somebody who was let in would be let in now."""
         snapshot = self.current.snapshot
         return snapshot.knows(principal.tenant) and self.identity.is_alive(principal, now_s)
+
+    def _vault_trouble(self, problem: str) -> None:
+        self._note(problem)
+        self.alerts.happened("account_trouble", text="what users granted can't be read or kept")
+
+    def _budget_crossed(self, crossing: Crossing) -> None:
+        whose = {"budget": crossing.budget, "tenant": crossing.tenant, "subject": crossing.subject}
+        labels = {name: value for name, value in whose.items() if value}
+        text = f"{crossing.spent} of {crossing.amount} {crossing.currency} are spent"
+        what: Happening = "budget_passed" if crossing.kind == "hard" else "budget_near"
+        self.alerts.happened(what, labels, float(crossing.spent), text)
+
+    def _definitions_changed(self, server: str, tools: Sequence[str]) -> None:
+        for tool in tools[:DEFINITIONS_TOLD_MAX]:
+            self.alerts.happened("definition_changed", {"server": server, "tool": tool}, text="it says something else")
 
     def _note(self, note: str) -> None:
         if note not in self.notes and len(self.notes) >= NOTES_MAX:
@@ -373,6 +431,8 @@ class Hub:
         yield "concento_sessions", "Legacy sessions open now", {}, len(self.sessions)
         if self.audit is not None:
             yield from self.audit.readings()
+        if self.usage is not None:
+            yield from self.usage.readings()
         yield from self.limits.readings()
         yield "concento_streams", "Listen streams open now", {}, len(self.listening)
         if self.listener is not None:
@@ -386,7 +446,11 @@ class Hub:
             yield "concento_server_up", "Whether a server is ready, or asleep", labels, float(health.state in WELL)
             yield "concento_server_asleep", "Whether it sleeps", labels, float(health.state == "asleep")
             yield "concento_server_stale", "Whether its lists are stale", {"server": alias}, float(health.stale)
+            yield "concento_tools_held", "Tools of a server that are held back", labels, len(slice.held)
         for upstream in self.upstreams:
+            ejected = float(upstream.is_ejected)
+            key = {"server": upstream.server.key}
+            yield "concento_server_breaker_open", "Whether a replica of a server gets no calls", key, ejected
             labels = {"server": upstream.server.alias}
             yield "concento_server_in_flight", "Calls at a server now", labels, upstream.in_flight
 
@@ -410,6 +474,24 @@ async def _audit_log(config: Config, secrets: Secrets) -> AuditLog | None:
     if config.audit.mode == "off" or path is None:
         return None
     return await AuditLog.open(config.audit, path, secrets, SystemClock())
+
+
+async def _usage(config: Config, log: AuditLog | None) -> Usage | None:
+    """What is used, counted on from what the audit record has."""
+    path = config.usage_path
+    if path is None:
+        return None
+    is_strict = log is not None and config.audit.mode == "strict"
+    return await Usage.open(
+        path,
+        config.usage,
+        SystemClock(),
+        audit=None if log is None else config.audit_path,
+        intents=0 if log is None else log.number,
+        horizon_s=max(limits.CALL_MAX_S, config.task_max_s) if is_strict else 0.0,
+        books=config.prices,
+        audited=log.written if log is not None and is_strict else None,
+    )
 
 
 def _era(value: bytes) -> Era:

@@ -173,7 +173,7 @@ def test_servers_shows_why_one_fails_with_its_last_words(tmp_path: Path) -> None
     [
         ("servers:\n  a: {comand: [x]}\n", "concento.yaml:2"),
         ("servers:\n  a: {comand: [x]}\n", "command"),
-        ("prices: {}\nservers: {}\n", "prices"),
+        ("alerts: {}\nservers: {}\n", "alerts"),
         ("listen: 0.0.0.0:7400\nservers: {}\n", "loopback"),
         ("servers: {a: {command: [x], env: {K: '${env:NOT_SET_ANYWHERE}'}}}\n", "NOT_SET_ANYWHERE"),
     ],

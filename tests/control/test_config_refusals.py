@@ -89,11 +89,7 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ("duplicate variable", one("command: [x], env: {A: 1, A: 2}"), "2:35", "duplicate key 'A'"),
     *(
         (f"{key} later", f"servers: {{}}\n{key}: {{}}\n", "2:1", f"'{key}' is not available in this version yet")
-        for key in (
-            "prices",
-            "alerts",
-            "shared",
-        )
+        for key in ("shared",)
     ),
     # servers
     ("servers are nothing", "servers:\n", "1:9", "found nothing; write {} for an empty one"),
@@ -409,7 +405,7 @@ def test_problem_is_named_with_its_place(text: str | bytes, place: str, words: s
 
 def test_all_problems_are_named_at_once_in_the_files_order() -> None:
     found = problems(
-        "listen: 0.0.0.0:7400\nnames: {chars_max: 1}\nprices: {}\nservers:\n  a: {comand: [x]}\n  B: {command: x}\n"
+        "listen: 0.0.0.0:7400\nnames: {chars_max: 1}\nalerts: {}\nservers:\n  a: {comand: [x]}\n  B: {command: x}\n"
     )
     assert [problem.split(": ")[0] for problem in found] == ["1:1", "2:20", "3:1", "5:7", "6:3", "6:16"]
 

@@ -140,6 +140,15 @@ def test_with_users_each_principal_has_links_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        (
+            users(credentials="{user: {client_id: x, client_secret: '${env:KEY}'}}"),
+            "'client_secret' would go to whatever authorization server the server names",
+        ),
+        (
+            "servers: {docs: {credentials: {user: {}}, replicas: [{url: 'https://a.example/'}, "
+            "{url: 'https://b.example/'}]}}",
+            "accounts are for one place",
+        ),
         (users("    isolation: shared\n"), "hub.yaml:5:5: with 'user' each caller has links of their own"),
         (users(credentials="{user: {}, bearer: x}"), "found 'bearer', 'user'"),
         (users(credentials="{user: {client_secret: x}}"), "'client_secret' is nobody's"),

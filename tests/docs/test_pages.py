@@ -28,7 +28,9 @@ PAGES = [
         "docs/limits.md",
         "docs/tenants.md",
         "docs/admin-api.md",
+        "docs/alerts.md",
         "docs/audit.md",
+        "docs/usage.md",
         "docs/deploy.md",
         "docs/troubleshoot.md",
     )

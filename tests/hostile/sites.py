@@ -91,7 +91,7 @@ async def by_refresh(url: str, world: Outside) -> str | None:
     async with connecting(world) as at:
         client = OAuthClient(url, "hub", "none")
         token = at.accounts.token("s", "s", at.user)
-        token.take(Account("a", "r", 0.0, (), client, f"https://{HOME}", f"https://{HOME}"))
+        await at.accounts.keep(token, Account("a", "r", 0.0, (), client, f"https://{HOME}", f"https://{HOME}"))
         try:
             await token.renewed(b"Authorization: Bearer a\r\n")
         except CallError as problem:

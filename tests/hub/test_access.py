@@ -635,6 +635,7 @@ async def test_twelve_secrets_in_twelve_places_turn_up_nowhere(
                 "/api/v1/servers",
                 "/api/v1/tools",
                 "/metrics",
+                "/api/v1/alerts",
                 "/openapi.json",
                 "/api/v1/explain?tool=s__echo&subject=alice",
             ):
@@ -668,6 +669,7 @@ async def test_the_admin_listener_wants_the_operator_where_callers_prove_themsel
         "/api/v1/tools",
         "/api/v1/tools/x",
         "/api/v1/explain",
+        "/api/v1/alerts",
         "/metrics",
         "/openapi.json",
         "/nothing",

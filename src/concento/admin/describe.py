@@ -22,9 +22,11 @@ from ..model.call import ALL, Endpoint
 from ..model.config import ChildReplica, Isolation, Replica, Server
 from ..model.principal import ANONYMOUS, Principal
 from ..model.tenant import DEFAULT_TENANT
+from ..observe.alerts import Alerts
 from ..observe.audit import AuditLog
 from ..observe.experiments import Experiments
 from ..observe.metrics import Metrics
+from ..observe.usage import Usage
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
 from ..snapshot import Current, Freshness
@@ -56,6 +58,8 @@ class Hub(Protocol):
     layers: Layers
     store: Store
     audit: AuditLog | None
+    alerts: Alerts
+    usage: Usage | None
 
     @property
     def promotions(self) -> Promotions:

@@ -18,7 +18,7 @@ from ..gateway.promotions import Promotions
 from ..gateway.resolve import RESOLVE, Target, tool_target
 from ..model.call import ALL, NO_ABILITIES, Call, Endpoint
 from ..model.config import owned
-from ..model.errors import CallError, Forbidden, InvalidParams, NeedsScope, RateLimited
+from ..model.errors import CallError, Forbidden, InvalidParams, NeedsScope, OverBudget, RateLimited
 from ..model.principal import Principal, Proof
 from ..model.search import META_TOOLS
 from ..model.tenant import DEFAULT_TENANT
@@ -36,6 +36,7 @@ _REFUSALS: Final[dict[type[CallError], str]] = {
     Forbidden: "forbidden",
     NeedsScope: "needs_scope",
     RateLimited: "rate_limited",
+    OverBudget: "over_budget",
 }
 
 Kind = Literal["refused", "allowed", "routed", "shaped"]

@@ -16,11 +16,10 @@ import msgspec
 from ..model.config import Config
 from ..observe.audit.chain import read_anchors, verify
 from ..observe.audit.query import entries, opened
-from .common import config_option, fail, json_option, put_json, read_config, tell
+from .common import config_option, fail, json_option, printable, put_json, read_config, tell
 
 FOLLOW_S = 0.5
 _SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f]")
 
 
 class Moment(click.ParamType[float]):
@@ -212,4 +211,4 @@ def _line(entry: dict[str, Any]) -> str:
     else:
         count = f" {entry['count']} entries" if entry.get("count") else ""
         line = f"-- {kind}{count} {entry.get('reason', '')}".rstrip()
-    return f"{entry['seq']:>8}  {when}  {_UNPRINTABLE.sub('�', line)}"
+    return f"{entry['seq']:>8}  {when}  {printable(line)}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sized
 from pathlib import Path
@@ -61,6 +62,14 @@ def counted(things: Sized | int, noun: str) -> str:
     """How many there are: `1 server`, `3 servers`."""
     number = things if isinstance(things, int) else len(things)
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f]")
+
+
+def printable(text: str) -> str:
+    """A text of somebody else's without what a terminal would obey."""
+    return _UNPRINTABLE.sub("�", text)
 
 
 _WIDTH_MAX = 10_000

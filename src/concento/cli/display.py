@@ -13,6 +13,7 @@ from ..app import Hub
 from ..control.config import Difference
 from ..model.config import Address, Config
 from ..model.inventory import WELL, Health
+from ..observe.alerts import clean
 from ..snapshot import Snapshot
 from .common import counted
 
@@ -43,6 +44,7 @@ class Display:
         self._log_path = log_path
         self._started_s = time.monotonic()
         self._noted: set[str] = set()
+        self._firing: dict[str, str] = {}
         self._told: dict[str, tuple[str, str | None, int]] = {}
         self._colour = sys.stderr.isatty()
 
@@ -85,6 +87,9 @@ class Display:
                 yield "no roles and no grants: whoever comes in may use everything that no rule denies"
         if self._hub.audit is not None:
             yield f"audit record ({config.audit.mode}): {config.audit_path}"
+        if config.alerts.rules:
+            to = f"told to {', '.join(config.alerts.channels)}" if config.alerts.channels else "shown only"
+            yield f"alerts: {counted(config.alerts.rules, 'rule')}, {to}"
 
     async def follow(self) -> None:
         """Tell what changes, and a summary once everything has settled."""
@@ -100,6 +105,7 @@ class Display:
             if not summed_up and (not waiting or late):
                 summed_up = True
                 self._sum_up(waiting)
+            self._tell_alerts()
             if snapshot is not seen:
                 seen = snapshot
                 self._note([*self._hub.notes, *snapshot.logical_notes(), *snapshot.lookalike_notes()])
@@ -111,6 +117,17 @@ class Display:
             if note not in self._noted:
                 self._noted.add(note)
                 self.say(f"  ! {note}", "yellow")
+
+    def _tell_alerts(self) -> None:
+        """Which alerts began to fire, and which are over."""
+        alerts = self._hub.alerts.alerts.values()
+        firing = {alert.id: alert for alert in alerts if alert.stage == "firing"}
+        for id, alert in firing.items():
+            if id not in self._firing:
+                self._firing[id] = " ".join([alert.rule, *(clean(value) for _, value in alert.labels)])
+                self.say(f"  ! alert {self._firing[id]}: {clean(alert.reason, 400)}", "red")
+        for id in [id for id in self._firing if id not in firing]:
+            self.say(f"  ✓ alert {self._firing.pop(id)} is over", "green")
 
     def _tell_once(self, alias: str, health: Health, tools: int) -> None:
         now = (health.state, health.error, tools)

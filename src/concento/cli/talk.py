@@ -107,22 +107,6 @@ def with_hub(config: Config, ask: Callable[[Talk], Awaitable[T]], *, own: bool =
         fail(error)
 
 
-def with_running(config: Config, ask: "Callable[[RunningHub], Awaitable[T]]") -> T:
-    """Run something against the hub that runs, which is changed; ends with code 1 if none does."""
-
-    async def asked() -> T:
-        async with aiohttp.ClientSession() as session:
-            running = RunningHub(config, session)
-            if config.admin is None or not await running.answers():
-                raise CallFailed(f"no hub is running at {config.admin}: start it with `concento serve`")
-            return await ask(running)
-
-    try:
-        return uvloop.run(asked())
-    except ConcentoError as error:
-        fail(error)
-
-
 async def _with_hub(config: Config, ask: Callable[[Talk], Awaitable[T]], own: bool) -> T:
     if config.admin is not None and not own:
         async with aiohttp.ClientSession() as session:
@@ -133,6 +117,21 @@ async def _with_hub(config: Config, ask: Callable[[Talk], Awaitable[T]], own: bo
     tell(f"no hub is running here; starting one from {config.path}")
     async with settled(config) as hub:
         return await ask(OwnHub(hub))
+
+
+def with_running(config: Config, ask: "Callable[[RunningHub], Awaitable[T]]") -> T:
+    """Run a question against the hub that runs here; there is no other that could answer it."""
+
+    async def asked() -> T:
+        async with aiohttp.ClientSession() as session:
+            if config.admin is not None and await (running := RunningHub(config, session)).answers():
+                return await ask(running)
+        raise CallFailed("no hub is running here, or its admin listener is off; start it with `concento serve`")
+
+    try:
+        return uvloop.run(asked())
+    except ConcentoError as error:
+        fail(error)
 
 
 @asynccontextmanager
@@ -307,6 +306,14 @@ class RunningHub:
 
     async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
         return await self._post(f"/api/v1/experiments/{quote(tool, safe='/')}/{how}", body)
+
+    async def alerts(self) -> dict[str, Any]:
+        """What `/api/v1/alerts` says. Errors: CallFailed."""
+        return dict(await self._get("/api/v1/alerts"))
+
+    async def change_alerts(self, how: str, body: dict[str, str]) -> dict[str, Any]:
+        """`ack`, `silence`, `unsilence` or `test`. Errors: CallFailed."""
+        return await self._post(f"/api/v1/alerts/{how}", body)
 
     async def _post(self, path: str, body: dict[str, str]) -> dict[str, Any]:
         try:

@@ -6,7 +6,7 @@ A list that many agents ask for at once is fetched once. A server that is slow o
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -55,13 +55,14 @@ class Federation:
         *,
         clock: Clock | None = None,
         on_note: Callable[[str], None] = lambda note: None,
+        on_change: Callable[[str, Sequence[str]], None] = lambda key, tools: None,
     ) -> None:
         self._current = current
         self._upstreams = upstreams
         self._store = store
         self._clock = clock or SystemClock()
         self._on_note = on_note
-        self._pinning = Pinning(store, self._clock.wall, on_note)
+        self._pinning = Pinning(store, self._clock.wall, on_note, on_change)
         self._welcomes: dict[str, Welcome] = {}
         self._fetching: dict[tuple[str, Kind | None], asyncio.Task[None]] = {}
         self._known: dict[str, asyncio.Event] = {}

@@ -63,8 +63,8 @@ async def fetch_inventory(upstream: Upstream, replica: int, welcome: Welcome, no
 
 async def fetch_listing(upstream: Upstream, replica: int, welcome: Welcome, kind: Kind, now: float) -> Listing:
     """One list of a server; empty if the server has no such capability."""
-    if not welcome.offers(_CAPABILITY[kind]):
-        return Listing(fetched_at=now)
+    if not welcome.offers(_CAPABILITY[kind]) or (kind == "resources" and upstream.server.knows_callers):
+        return Listing(fetched_at=now)  # resources of one user are no other's business
     items: list[Item] = []
     ttl_s: float | None = None
     public = True

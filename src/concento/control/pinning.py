@@ -27,8 +27,15 @@ _digests = msgspec.msgpack.Decoder(dict[str, str])
 class Pinning:
     """The pins of a hub, by the keys of servers and their own names of tools."""
 
-    def __init__(self, store: Store, wall: Callable[[], float], on_note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        wall: Callable[[], float],
+        on_note: Callable[[str], None],
+        on_change: Callable[[str, Sequence[str]], None] = lambda key, tools: None,
+    ) -> None:
         self._store = store
+        self._on_change = on_change
         self._wall = wall
         self._on_note = on_note
         self._pins: dict[str, dict[str, Pin]] = {}
@@ -100,6 +107,7 @@ class Pinning:
         if changed:
             told = ", ".join(map(repr, changed[:_TOLD_MAX])) + (", …" if len(changed) > _TOLD_MAX else "")
             self._on_note(f"{key}: changed what it says of its tools {told}; `trust: pin` would hold them back")
+            self._on_change(key, changed)
         together = {**known, **seen}
         if together != known and len(together) <= TOOLS_MAX:
             self._digests[key] = together

@@ -5,18 +5,20 @@ prove who they are, all callers share one.
 """
 
 import asyncio
+import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import Final, Literal
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec import Struct, structs
 
 from ..model.clock import Clock
-from ..model.errors import CallError, NeedsAccount
+from ..model.errors import CallError, NeedsAccount, NoGrant
 from ..model.outbound import Reach
 from ..model.principal import Principal
 from ..model.showing import OAuthClient
@@ -31,10 +33,13 @@ TOKENS_MAX: Final = 10_000
 HEARD_WAIT_S: Final = 5.0
 _TRIED_MAX: Final = 3
 """Accounts that lists are asked with in turn, where those before have ended."""
+LOOK_S: Final = 5.0
 KIND: Final = "account"
+CLIENT_KIND: Final = "client"
 _encode = msgspec.msgpack.Encoder().encode
-Change = Literal["connected", "ended", "disconnected"]
-"""What happened to an account: `ended` is the authorization server's word, `disconnected` the user's or operator's."""
+Change = Literal["connected", "reconnected", "noticed", "ended", "disconnected"]
+"""What happened to an account: `noticed` if another hub connected it; `ended` is the authorization server's word,
+`disconnected` the user's or operator's."""
 
 
 class Account(Struct, frozen=True):
@@ -78,14 +83,12 @@ class UserToken(Token):
         """Why the last try did not work."""
 
     async def load(self) -> Account | None:
-        """The account as it is kept."""
+        """The account as it is kept. Errors: NoGrant, if that can't be found out."""
         if self.account is None:
-            kept = await self._accounts.vault.get(self.place)
-            if kept is not None and self.account is None:
-                with suppress(msgspec.DecodeError, msgspec.ValidationError):  # of another version of the hub
-                    account = _decode(kept)
-                    if self._accounts.is_for(self.place.server, account):
-                        self.take(account)
+            kept = await self._accounts.kept(self.place)
+            if kept is not None and not self.is_connected and self._accounts.is_for(self.place.server, kept):
+                self.take(kept)
+                self._accounts.noticed(self)
         return self.account
 
     def take(self, account: Account) -> None:
@@ -102,7 +105,7 @@ class UserToken(Token):
         return self.account is not None and bool(self.account.access_token)
 
     async def field(self) -> bytes:
-        """The header field. Errors: NeedsAccount, Unavailable."""
+        """The header field. Errors: NeedsAccount, NoGrant."""
         await self.load()
         return await super().field()
 
@@ -112,42 +115,47 @@ class UserToken(Token):
         if status == 403 and challenge.error != "insufficient_scope":
             return None
         self.challenge = challenge
-        self._accounts.heard(self.place, challenge)
         if status == 401:
             return self._needed("refuses the account that you connected; connect it again")
         return self._needed("wants more than you have granted", challenge.scopes)
 
-    async def _ask(self) -> Granted:
+    async def _ask(self) -> None:
+        """Refresh. What is kept has the last word: another hub with the same vault may have been there first."""
+        account = self.account
+        kept = await self._accounts.kept(self.place)
+        if kept != account:
+            if kept is None:
+                self.forget()
+            else:
+                self.take(kept)
+                if self._now() < self._until_s:
+                    return
         account = self.account
         if account is None or not account.access_token:
-            raise NoToken("nobody is connected", "no_account")
+            raise NoToken("nobody is connected", "ended" if account is not None else "no_account")
         if account.refresh_token is None:
-            raise NoToken("what was granted has ended", "invalid_grant")
+            await self._accounts.end(self, account)
+            raise NoToken("what was granted has ended", "ended")
         form = {"grant_type": "refresh_token", "refresh_token": account.refresh_token, "resource": account.resource}
         try:
             granted = await ask_token(account.client, form, self._accounts.reach(self.place.server))
         except NoToken as error:
-            if error.code == "invalid_grant" and self.account is account:
-                return await self._kept_elsewhere(account, error)
+            if error.final and self.account is account:
+                await self._accounts.end(self, account)
+                raise NoToken(str(error), "ended") from None
             raise
-        if self.account is not account:  # connected anew, or disconnected, meanwhile
-            raise NoToken("the account was changed meanwhile")
-        await self._accounts.keep(self, renewed(account, granted, self._accounts.clock.wall()))
-        return granted
+        if self.account is account:  # and was neither connected anew nor disconnected meanwhile
+            await self._accounts.keep(self, renewed(account, granted, self._accounts.clock.wall()))
 
-    async def _kept_elsewhere(self, account: Account, error: NoToken) -> Granted:
-        """Another hub with the same vault may have refreshed it meanwhile, which spends our refresh token."""
-        self.account = None
-        now = await self.load()
-        if now is not None and now.access_token not in ("", account.access_token):
-            return Granted(now.access_token, expires_in=now.until_s - self._accounts.clock.wall())
-        await self._accounts.keep(self, structs.replace(account, access_token="", refresh_token=None))
-        raise error
+    def forget(self) -> None:
+        """Know nothing of an account any more."""
+        self.account, self.challenge = None, None
+        self.drop()
 
     def _problem(self, why: NoToken) -> CallError:
         if why.code == "no_account":
             return self._needed("wants to know who you are; connect your account there")
-        if why.code == "invalid_grant":
+        if why.code == "ended":
             return self._needed("no longer takes the account that you connected; connect it again")
         return super()._problem(why)
 
@@ -166,13 +174,18 @@ class ListingToken(Token):
         """Whose was shown last."""
 
     async def field(self) -> bytes:
-        """The header field, or nothing. Errors: Unavailable."""
-        for token in islice(self._accounts.connected(self._place.server), _TRIED_MAX):
+        """The header field, or nothing: of whom it was before, else of who connected last. Errors: NoGrant."""
+        accounts, place = self._accounts, self._place
+        before = [] if self._shown is None else [self._shown]
+        if not before and not accounts.has(place):
+            await accounts.look_again()
+        for token in (*before, *islice(accounts.connected(place.server, place.tenant), _TRIED_MAX)):
             try:
                 field = await token.field()
             except NeedsAccount:
                 continue
             self._shown = token
+            accounts.listed_with[place.server] = token.place
             return field
         self._shown = None
         return b""
@@ -189,7 +202,7 @@ class ListingToken(Token):
         if self._shown is not None:
             return self._shown.refused(status, header)
         challenge = read_challenge(header)
-        self._accounts.heard(self._place, challenge)
+        self._accounts.heard(self._place.server, challenge)
         told = "its tools are listed once somebody has connected an account there"
         return NeedsAccount(f"The server {self._name!r} wants to know its users: {told}", challenge.scopes)
 
@@ -209,6 +222,9 @@ class Accounts:
         self._holders: dict[str, dict[Place, None]] = {}
         """Of each server: whose accounts are connected, the latest last."""
         self._urls: Mapping[str, str] = {}
+        self.listed_with: dict[str, Place] = {}
+        """Of each server: with whose account its lists were asked last."""
+        self._looked_s = float("-inf")
         self._heard = asyncio.Event()
         self._challenges: dict[str, Challenge] = {}
         """Of each server: what it last asked for of whoever showed nothing."""
@@ -222,20 +238,43 @@ class Accounts:
             del self._challenges[server]
         self._urls = dict(urls)
 
+    def is_at(self, server: str, url: str) -> bool:
+        """Whether a server is at the origin of a URL now."""
+        here, there = urlsplit(self._urls.get(server, "")), urlsplit(url)
+        return (here.scheme, here.netloc) == (there.scheme, there.netloc)
+
     def is_for(self, server: str, account: Account) -> bool:
         """Whether an account is for a server where it is now."""
         return covers(account.resource, self._urls.get(server, ""))
 
     async def load(self) -> None:
         """Find out who is connected where."""
+        self._looked_s = self.clock.monotonic()
         for place in await self.vault.places(KIND):
-            self._holders.setdefault(place.server, {})[place] = None
+            self._holders.setdefault(place.server, {}).setdefault(place, None)
+
+    async def look_again(self) -> None:
+        """Find out who has connected by another hub with the same state, now and then."""
+        if self.clock.monotonic() - self._looked_s >= LOOK_S:
+            with suppress(OSError, sqlite3.Error):
+                await self.load()
+
+    async def kept(self, place: Place) -> Account | None:
+        """What the vault has of an account. Errors: NoGrant."""
+        try:
+            kept = await self.vault.get(place)
+        except (OSError, sqlite3.Error):
+            raise NoGrant("What users have connected can't be read now", retry_after_s=5.0) from None
+        if kept is not None:
+            with suppress(msgspec.DecodeError, msgspec.ValidationError):  # of another version of the hub
+                return _decode(kept)
+        return None
 
     async def all(self) -> list[tuple[Place, Account]]:
         """Every account that can be opened, by server and holder."""
         places = sorted(await self.vault.places(KIND), key=lambda place: (place.server, place.tenant, place.holder))
-        tokens = [(place, await self.at(place, place.server).load()) for place in places]
-        return [(place, account) for place, account in tokens if account is not None]
+        found = [(place, await self.kept(place)) for place in places]
+        return [(place, account) for place, account in found if account is not None]
 
     def token(self, server: str, name: str, principal: Principal) -> UserToken:
         """The token of a user at a server."""
@@ -256,14 +295,25 @@ class Accounts:
         """What the lists of a server are asked with."""
         return ListingToken(self, tenant, server, name)
 
-    def connected(self, server: str) -> Iterable[UserToken]:
-        """The accounts at a server, the latest first."""
+    def connected(self, server: str, tenant: str) -> Iterator[UserToken]:
+        """The accounts of a tenant's at a server, the latest first."""
         for place in reversed(list(self._holders.get(server, ()))):
-            yield self.at(place, server)
+            if place.tenant == tenant:
+                yield self.at(place, server)
 
-    def heard(self, place: Place, challenge: Challenge) -> None:
-        """A server said what it wants."""
-        self._challenges[place.server] = challenge
+    def has(self, place: Place) -> bool:
+        """Whether anybody of its tenant has an account at its server."""
+        return any(one.tenant == place.tenant for one in self._holders.get(place.server, ()))
+
+    def noticed(self, token: UserToken) -> None:
+        """An account was found that another hub with the same state has connected."""
+        if token.is_connected and token.place not in self._holders.get(token.place.server, {}):
+            self._holders.setdefault(token.place.server, {})[token.place] = None
+            self.on_change(token.place, "noticed", False)
+
+    def heard(self, server: str, challenge: Challenge) -> None:
+        """A server said what it wants of whoever showed nothing."""
+        self._challenges[server] = challenge
         self._heard.set()
         self._heard = asyncio.Event()
 
@@ -278,29 +328,60 @@ class Accounts:
         return self._challenges.get(token.place.server, NO_CHALLENGE)
 
     async def keep(self, token: UserToken, account: Account, *, anew: bool = False) -> None:
-        """Keep an account, and use it. `anew`: its user has just connected it."""
+        """Use an account, and keep it. `anew`: its user has just connected it."""
         was_connected = token.is_connected
         token.take(account)
-        await self.vault.put(token.place, _encode(account))
+        try:
+            await self.vault.put(token.place, _encode(account))
+        except (OSError, sqlite3.Error) as error:
+            told = f"an account could not be kept ({error}); after a restart it has to be connected again"
+            self.vault.tell(f"{token.place.server}: {told}")
         holders = self._holders.setdefault(token.place.server, {})
-        holders.pop(token.place, None)
         is_first = not holders
+        if anew or not token.is_connected:
+            holders.pop(token.place, None)
         if token.is_connected:
-            holders[token.place] = None
+            holders.setdefault(token.place, None)
         if anew or token.is_connected != was_connected:
-            change: Change = "connected" if token.is_connected else "ended"
-            self.on_change(token.place, change, is_first or not token.is_connected)
+            was_shown = self.listed_with.get(token.place.server) == token.place
+            change: Change = "ended"
+            if token.is_connected:
+                change = "reconnected" if was_connected else "connected"
+            self.on_change(token.place, change, was_shown if was_connected else is_first)
+
+    async def end(self, token: UserToken, account: Account) -> None:
+        """An account is one no more, by its server's or authorization server's word: its user connects it again.
+
+        Another hub's word counts more, if there is a newer one. What the hub is known by there may be forgotten, too.
+        """
+        kept = await self.kept(token.place)
+        if kept is not None and kept != account:
+            return token.take(kept)
+        await self.keep(token, structs.replace(account, access_token="", refresh_token=None))
+        await self.forget_client(token.place, account.issuer)
+
+    async def forget_client(self, place: Place, issuer: str) -> None:
+        """Register anew with the next account: what the hub is known by at an authorization server may be no more."""
+        with suppress(OSError, sqlite3.Error):
+            for one in await self.vault.places(CLIENT_KIND):
+                if (one.tenant, one.server) == (place.tenant, place.server) and one.holder.startswith(f"{issuer} "):
+                    await self.vault.delete(one)
+
+    async def close(self, wait_s: float) -> None:
+        """Let refreshes end that have begun: each spends the token that the next start would need."""
+        await asyncio.gather(*(token.finish(wait_s) for token in list(self._tokens.values())))
 
     async def disconnect(self, token: UserToken) -> bool:
         """Forget an account, and have it forgotten by whom it was granted at. Returns whether there was one."""
-        account = await token.load()
+        account = await self.kept(token.place)
+        token.forget()
+        token.connected_s = []
+        self._holders.get(token.place.server, {}).pop(token.place, None)
         if account is None:
             return False
-        token.account, token.challenge = None, None
-        token.drop()
-        self._holders.get(token.place.server, {}).pop(token.place, None)
         await self.vault.delete(token.place)
-        self.on_change(token.place, "disconnected", True)
+        await self.forget_client(token.place, account.issuer)
+        self.on_change(token.place, "disconnected", self.listed_with.get(token.place.server) == token.place)
         await self._revoke(account, token.place)
         return True
 
@@ -322,6 +403,6 @@ def renewed(account: Account, granted: Granted, now_s: float) -> Account:
         account,
         access_token=granted.access_token,
         refresh_token=granted.refresh_token or account.refresh_token,
-        until_s=now_s + granted.lasts_s,
+        until_s=now_s + granted.until_refused_s,
         scopes=account.scopes if granted.scope is None else tuple(granted.scope.split()),
     )

@@ -22,7 +22,7 @@ from ..model.principal import Principal
 from ..model.showing import OAuthClient, UserOAuth
 from .accounts import Account, Accounts, UserToken
 from .discovery import AuthorizationServer, NotDiscovered, Resource, discover_issuer, discover_resource
-from .registration import CALLBACK_PATH, known_as, place_of
+from .registration import CALLBACK_PATH, known_as
 from .token_endpoint import NoToken, ask_token
 
 LINK_S: Final = 600.0
@@ -66,6 +66,7 @@ class Link:
         self.server: AuthorizationServer | None = None
         self.client: OAuthClient | None = None
         self.scopes: tuple[str, ...] = ()
+        self.looking = asyncio.Lock()
 
 
 class Connecting:
@@ -81,6 +82,8 @@ class Connecting:
         self._links: dict[str, Link] = {}
         self._started: dict[str, Link] = {}
         """By the state that the authorization server gets."""
+        self._doubted: set[tuple[str, str, str]] = set()
+        """Tenants, servers and issuers at which nobody came back from signing in."""
 
     def configure(self, sites: Iterable[Site], base_url: str) -> None:
         """Take a configuration. Links to what is no longer there, or is another now, are good for nothing."""
@@ -107,10 +110,10 @@ class Connecting:
             told = f"The server {site.alias!r} refuses the account, though it was connected {CONNECTED_MAX} times"
             raise Unavailable(told, retry_after_s=LINK_S)
         own = [link for link in self._links.values() if link.token is token]
-        unused = next((link for link in own if not link.browser and link.who == principal), None)
+        unused = next((link for link in own if not link.browser and link.who.owner == principal.owner), None)
         if unused is None:
             if len(own) >= LINKS_PER_ACCOUNT_MAX:
-                self._drop(own[0])
+                self._give_up(own[0])
             if len(self._links) >= LINKS_MAX:
                 raise Overloaded(f"{LINKS_MAX} accounts are being connected already", retry_after_s=60.0)
             unused = Link(site, token, principal, now_s + LINK_S)
@@ -142,8 +145,10 @@ class Connecting:
 
     async def look(self, link: Link) -> AuthorizationServer:
         """Find out where the user will be sent, and for what. Errors: NotConnected."""
-        if link.server is not None:
-            return link.server
+        async with link.looking:  # however often the page is loaded
+            return await self._look(link) if link.server is None else link.server
+
+    async def _look(self, link: Link) -> AuthorizationServer:
         site, reach = link.site, self._reach(link)
         challenge = await self.accounts.challenge(link.token)
         try:
@@ -172,7 +177,10 @@ class Connecting:
         assert link.resource is not None
         if link.browser and link.browser != _digest(cookie):
             raise NotConnected("This link was opened in another browser already. Ask your agent for a new one.")
-        accounts = self.accounts
+        accounts, place = self.accounts, link.token.place
+        if (doubted := (place.tenant, place.server, server.issuer)) in self._doubted:
+            self._doubted.discard(doubted)
+            await accounts.forget_client(place, server.issuer)
         try:
             scopes = tuple(dict.fromkeys((*link.scopes, *link.resource.scopes)))
             link.client = await known_as(
@@ -225,8 +233,8 @@ class Connecting:
         try:
             granted = await ask_token(client, form, self._reach(link))
         except NoToken as problem:
-            if problem.code == "invalid_client":  # it has forgotten the hub: register anew next time
-                await self.accounts.vault.delete(place_of(link.token.place, server.issuer, self.base_url))
+            if problem.final:  # it may have forgotten the hub
+                await self.accounts.forget_client(link.token.place, server.issuer)
             self._tell(
                 f"{link.site.key}: an account could not be connected: the token endpoint gave no token: {problem}"
             )
@@ -236,7 +244,7 @@ class Connecting:
         account = Account(
             granted.access_token,
             granted.refresh_token,
-            until_s=now_s + granted.lasts_s,
+            until_s=now_s + granted.until_refused_s,
             scopes=scopes,
             client=client,
             issuer=server.issuer,
@@ -271,7 +279,13 @@ class Connecting:
 
     def _forget_old(self, now_s: float) -> None:
         while self._links and (link := next(iter(self._links.values()))).until_s <= now_s:
-            self._drop(link)
+            self._give_up(link)
+
+    def _give_up(self, link: Link) -> None:
+        """Nobody has come back: where people were sent to, the hub may be known no more."""
+        if link.client is not None and link.server is not None and len(self._doubted) < LINKS_MAX:
+            self._doubted.add((link.token.place.tenant, link.token.place.server, link.server.issuer))
+        self._drop(link)
 
 
 def _digest(cookie: str) -> bytes:

@@ -7,7 +7,7 @@ Source: RFC 8693; RFC 7523 2.1; the extension enterprise-managed-authorization (
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -29,34 +29,42 @@ _TYPE: Final = "urn:ietf:params:oauth:token-type:"
 
 
 class ExchangedToken(Token):
-    """What one caller's token is exchanged for at one server."""
+    """What one token of a caller's is exchanged for at one server."""
 
-    def __init__(self, exchange: TokenExchange, name: str, url: str, clock: Clock, reach: Callable[[], Reach]) -> None:
+    def __init__(
+        self,
+        exchange: TokenExchange,
+        name: str,
+        url: str,
+        caller: Principal,
+        challenge: Callable[[], Challenge],
+        clock: Clock,
+        reach: Callable[[], Reach],
+    ) -> None:
         super().__init__(name, clock.monotonic)
         self._exchange = exchange
         self._url = url
+        self._caller = caller
+        self._challenge = challenge
+        self._clock = clock
         self._reach = reach
-        self._challenge = NO_CHALLENGE
-        self.caller: Principal | None = None
-        """Who called last, with the token that they showed."""
 
     def is_of(self, exchange: TokenExchange, url: str) -> bool:
         """Whether it is exchanged as configured now, for a server that is where it was."""
         return (self._exchange, self._url) == (exchange, url)
 
-    def hear(self, challenge: Challenge) -> None:
-        """The server said where its metadata is."""
-        self._challenge = challenge
+    @property
+    def is_good(self) -> bool:
+        """Whether the caller's token still is."""
+        return self._caller.until_s is None or self._clock.wall() < self._caller.until_s
 
     def refused(self, status: int, header: str) -> CallError | None:
         """That the server does not take what the authorization server gave."""
-        if status == 401:
-            self.hear(read_challenge(header))
         return Forbidden(f"The server {self._name!r} refuses what your token was exchanged for", outcome="failed")
 
     async def _ask(self) -> Granted:
-        token = None if self.caller is None else self.caller.token
-        if token is None:
+        token = self._caller.token
+        if token is None or not self.is_good:
             raise NoToken("", "no_token")
         exchange, client = self._exchange, self._exchange.client
         form = {"grant_type": EXCHANGE, "subject_token": token.reveal()}
@@ -80,7 +88,7 @@ class ExchangedToken(Token):
     async def _server(self, at: OAuthClient) -> tuple[OAuthClient, str, str]:
         """The hub as a client of the server's authorization server; whose that is, and the resource it speaks for."""
         try:
-            found = await discover_resource(self._url, self._challenge, self._reach())
+            found = await discover_resource(self._url, self._challenge(), self._reach())
             server = await discover_issuer(found.issuers[0], self._reach(), has_pages=False)
         except NotDiscovered as problem:
             raise NoToken(str(problem)) from None
@@ -103,15 +111,20 @@ class ExchangedToken(Token):
 class ExchangedListing(Token):
     """What lists are asked with: what the last caller's token is exchanged for, or nothing before there was one."""
 
-    def __init__(self, exchanges: "Exchanges", server: str, name: str, clock: Clock) -> None:
+    def __init__(
+        self, exchanges: "Exchanges", server: str, exchange: TokenExchange, name: str, url: str, clock: Clock
+    ) -> None:
         super().__init__(name, clock.monotonic)
         self._exchanges = exchanges
         self._server = server
+        self._exchange = exchange
+        self._url = url
         self._shown: ExchangedToken | None = None
 
     async def field(self) -> bytes:
-        """The header field, or nothing. Errors: Unavailable."""
-        self._shown = self._exchanges.last(self._server)
+        """The header field, or nothing. Errors: NoGrant."""
+        last = self._exchanges.last(self._server)
+        self._shown = last if last is not None and last.is_of(self._exchange, self._url) and last.is_good else None
         with suppress(Forbidden):
             return b"" if self._shown is None else await self._shown.field()
         return b""
@@ -130,44 +143,46 @@ class ExchangedListing(Token):
 
 
 class Exchanges:
-    """All exchanged tokens, by server and caller."""
+    """All exchanged tokens, by server, caller and what they showed: a weaker token gets nothing of a stronger one."""
 
     def __init__(self, clock: Clock, reach: Callable[[str], Reach]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._reach = reach
-        self._tokens: OrderedDict[tuple[str, str], ExchangedToken] = OrderedDict()
+        self._tokens: OrderedDict[tuple[str, str, str], ExchangedToken] = OrderedDict()
         self._last: dict[str, ExchangedToken] = {}
         self._challenges: dict[str, Challenge] = {}
 
     def token(self, server: str, name: str, url: str, exchange: TokenExchange, caller: Principal) -> ExchangedToken:
-        """What a caller's token is exchanged for at a server, by the token that they show now."""
-        key = (server, caller.owner_key)
+        """What the token that a caller shows is exchanged for at a server."""
+        key = (server, caller.owner_key, caller.credential)
         token = self._tokens.get(key)
         if token is None or not token.is_of(exchange, url):
-            token = ExchangedToken(exchange, name, url, self._clock, lambda: self._reach(server))
-            token.hear(self._challenges.get(server, NO_CHALLENGE))
+            token = ExchangedToken(
+                *(exchange, name, url, caller, lambda: self._challenges.get(server, NO_CHALLENGE)),
+                *(self.clock, lambda: self._reach(server)),
+            )
             self._tokens[key] = token
             if len(self._tokens) > TOKENS_MAX:
                 self._tokens.popitem(last=False)
         self._tokens.move_to_end(key)
-        if token.caller is not None and token.caller.credential != caller.credential:
-            token.drop()  # what another token was exchanged for may be more than this one is
-        token.caller = caller
-        if caller.token is not None:
-            self._last[server] = token
         return token
+
+    def offer(self, server: str, token: ExchangedToken) -> None:
+        """Let lists be asked with a caller's, too."""
+        self._last[server] = token
 
     def last(self, server: str) -> ExchangedToken | None:
         """That of whoever called a server last."""
         return self._last.get(server)
 
-    def listing(self, server: str, name: str) -> ExchangedListing:
-        """What the lists of a server are asked with."""
-        return ExchangedListing(self, server, name, self._clock)
-
     def heard(self, server: str, challenge: Challenge) -> None:
         """A server said where its metadata is."""
         self._challenges[server] = challenge
-        for (whose, _), token in self._tokens.items():
-            if whose == server:
-                token.hear(challenge)
+
+    def forget(self, servers: Collection[str]) -> None:
+        """Keep nothing of servers that are not these."""
+        for known in (self._last, self._challenges):
+            for server in [one for one in known if one not in servers]:
+                del known[server]
+        for key in [key for key in self._tokens if key[0] not in servers]:
+            del self._tokens[key]

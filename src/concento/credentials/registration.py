@@ -13,12 +13,12 @@ import msgspec
 from ..model.outbound import Reach, is_loopback
 from ..model.showing import ClientMethod, OAuthClient, UserOAuth
 from ..transport.outbound import NotFetched, fetch
+from .accounts import CLIENT_KIND
 from .discovery import AuthorizationServer, NotDiscovered, is_safe_page
 from .vault import Place, Vault
 
 CALLBACK_PATH: Final = "/oauth/callback"
 METADATA_PATH: Final = "/oauth/client.json"
-KIND: Final = "client"
 _PREFERRED: Final[tuple[ClientMethod, ...]] = ("client_secret_post", "client_secret_basic", "none")
 """In the form first: servers on the official SDK take no header field where tokens are revoked."""
 _BY_DEFAULT: Final = ("client_secret_basic",)
@@ -82,17 +82,21 @@ async def known_as(
             "its authorization server lets no client register itself; register the hub there by hand, with the "
             f"redirect URI {base_url + CALLBACK_PATH}, and give 'client_id' and 'client_secret'"
         )
-    client = await _register(server, server.register_url, " ".join(scopes), base_url, reach)
-    await vault.put(where, _pack(client))
+    client, is_for_good = await _register(server, server.register_url, " ".join(scopes), base_url, reach)
+    if is_for_good:
+        await vault.put(where, _pack(client))
     return client
 
 
 def place_of(account: Place, issuer: str, base_url: str) -> Place:
     """Where a registration is kept."""
-    return Place(KIND, account.tenant, account.server, f"{issuer} {base_url}")
+    return Place(CLIENT_KIND, account.tenant, account.server, f"{issuer} {base_url}")
 
 
-async def _register(server: AuthorizationServer, url: str, scope: str, base_url: str, reach: Reach) -> OAuthClient:
+async def _register(
+    server: AuthorizationServer, url: str, scope: str, base_url: str, reach: Reach
+) -> tuple[OAuthClient, bool]:
+    """A new client, and whether its secret is good for good."""
     method = next((one for one in _PREFERRED if one in (server.methods or _BY_DEFAULT)), "none")
     known = {"token_endpoint_auth_method": method, **({"scope": scope} if scope else {})}
     asked = _encode({**client_metadata(base_url), **known})
@@ -114,7 +118,8 @@ async def _register(server: AuthorizationServer, url: str, scope: str, base_url:
     found = next((one for one in _PREFERRED if one == given), None)
     if found is None:
         raise NotDiscovered(f"its authorization server wants the hub to prove itself by {given[:64]!r}")
-    return OAuthClient(server.token_url, told.client_id, found if secret else "none", secret, scope)
+    client = OAuthClient(server.token_url, told.client_id, found if secret else "none", secret, scope)
+    return client, not (secret and told.client_secret_expires_at)
 
 
 def _method(user: UserOAuth, server: AuthorizationServer) -> ClientMethod:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..model.errors import CallError, Unavailable
+from ..model.errors import CallError, NoGrant
 from .token_endpoint import Granted, NoToken
 
 YOUNG_S: Final = 5.0
@@ -29,6 +29,8 @@ class Token:
         self._fetched_s = float("-inf")
         self._failed_s = float("-inf")
         self._closed = False
+        self._turns = 0
+        """Counts what was kept or dropped: what a fetch brings that began before counts for nothing."""
         self._fetching: asyncio.Task[None] | None = None
         self.fetches = 0
 
@@ -56,12 +58,14 @@ class Token:
 
     def keep(self, access_token: str, lasts_s: float) -> None:
         """Use a token from now on."""
+        self._turns += 1
         self._field = b"Authorization: Bearer %b\r\n" % access_token.encode("ascii")
         self._fetched_s, self._failed = self._now(), None
         self._until_s = self._fetched_s + max(lasts_s - EARLY_S, lasts_s / 2)
 
     def drop(self) -> None:
         """Use no token any more, until there is another."""
+        self._turns += 1
         self._field, self._until_s, self._failed = b"", float("-inf"), None
 
     def refused(self, status: int, header: str) -> CallError | None:
@@ -80,9 +84,11 @@ class Token:
     async def _fetch(self) -> None:
         self.fetches += 1
         self._failed = None
+        turn = self._turns
         try:
             granted = await self._ask()
-            self.keep(granted.access_token, granted.lasts_s)
+            if granted is not None and self._turns == turn:
+                self.keep(granted.access_token, granted.lasts_s)
         except NoToken as error:
             self._failed, self._failed_s = error, self._now()
         except Exception as error:  # the last edge: everybody waits for this, and must hear of whatever went wrong
@@ -90,10 +96,15 @@ class Token:
         finally:
             self._fetching = None
 
-    async def _ask(self) -> Granted:
-        """Fetch one. Errors: NoToken."""
+    async def finish(self, wait_s: float) -> None:
+        """Let a fetch that runs end, for it may have spent what the next one needs."""
+        if self._fetching is not None:
+            await asyncio.wait([self._fetching], timeout=wait_s)
+
+    async def _ask(self) -> Granted | None:
+        """Fetch one; None if it is in use already. Errors: NoToken."""
         raise NotImplementedError
 
     def _problem(self, why: NoToken) -> CallError:
         """What a caller is told, each time anew: an error is one call's."""
-        return Unavailable(f"The authorization server of {self._name!r} gave no token: {why}", retry_after_s=RETRY_S)
+        return NoGrant(f"The authorization server of {self._name!r} gave no token: {why}", retry_after_s=RETRY_S)

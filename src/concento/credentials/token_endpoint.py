@@ -31,13 +31,19 @@ server_error temporarily_unavailable
 _CODES: Final = frozenset(_ERRORS.split())
 """Of RFC 6749 and 8707. What else a server writes may be anything, even what it was sent."""
 
+_TRANSIENT: Final = frozenset({"server_error", "temporarily_unavailable"})
+
 
 class NoToken(Exception):
-    """Why there is no token; `code` is the error that the authorization server named, if the standards have it."""
+    """Why there is no token; `code` is the error that the authorization server named, if the standards have it.
 
-    def __init__(self, why: str, code: str = "") -> None:
+    `final`: the authorization server has understood and will not, however often it is asked.
+    """
+
+    def __init__(self, why: str, code: str = "", *, final: bool = False) -> None:
         super().__init__(why)
         self.code = code
+        self.final = final
 
 
 class Granted(msgspec.Struct):
@@ -52,6 +58,11 @@ class Granted(msgspec.Struct):
 
     def __repr__(self) -> str:
         return f"Granted(scope={self.scope!r}, expires_in={self.expires_in!r})"
+
+    @property
+    def until_refused_s(self) -> float:
+        """How long the token may be shown that only its user can renew: as it says, else until it is refused."""
+        return _GONE_S if self.expires_in is None else self.lasts_s
 
     @property
     def lasts_s(self) -> float:
@@ -77,7 +88,8 @@ async def ask_token(
     try:
         granted = msgspec.json.decode(said, type=Granted)
     except (ValueError, RecursionError):
-        raise NoToken("its answer holds no token") from None
+        # Some tell an error with the status of success.
+        raise NoToken("its answer holds no token", _code(said), final=_is_error(said)) from None
     if is_bearer and granted.token_type.lower() != "bearer":
         raise NoToken("its answer holds no bearer token")
     for token in (granted.access_token, granted.refresh_token):
@@ -101,7 +113,8 @@ async def _post(client: OAuthClient, url: str, form: Mapping[str, str], reach: R
         raise NoToken(str(problem)) from None
     if answer.status != 200:
         code = _code(answer.body)
-        raise NoToken(f"it answered with the status {answer.status}" + (f" ({code})" if code else ""), code)
+        told = f"it answered with the status {answer.status}" + (f" ({code})" if code else "")
+        raise NoToken(told, code, final=answer.status in (400, 401, 403) and code not in _TRANSIENT)
     return answer.body
 
 
@@ -158,6 +171,13 @@ def _code(said: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     return error if error in _CODES else ""
+
+
+def _is_error(said: bytes) -> bool:
+    try:
+        return bool(msgspec.json.decode(said, type=_Refused).error)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_plain(token: str) -> bool:

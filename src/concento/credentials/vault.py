@@ -92,7 +92,7 @@ class Vault:
         except (msgspec.DecodeError, InvalidTag, ValueError):
             self.tell("what is kept in the vault was altered; whoever granted it has to connect again")
             return None
-        if sealed.key_id != self._key_id:
+        if sealed.key_id != self._key_id and await self._store.get(SPACE, place.key) == kept:
             await self.put(place, value)
         return value
 

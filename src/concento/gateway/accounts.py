@@ -36,9 +36,9 @@ async def opened(gateway: "Gateway", server: Server, call: Call, answered: tuple
 def to_connect(
     gateway: "Gateway", server: Server, call: Call, answered: tuple[str, ...], needed: NeedsAccount
 ) -> Reply:
-    """The question whether the user connects an account, or how to, in place of what was asked for.
+    """The question whether the user connects an account, in place of what was asked for.
 
-    Errors: NeedsAccount, Forbidden, Unavailable, Overloaded.
+    Errors: NeedsAccount, with a link, if the caller can't be asked; Forbidden, Unavailable, Overloaded.
     """
     if call.principal.narrowed:
         told = "a delegated key can't connect accounts; whoever gave it can"
@@ -48,7 +48,10 @@ def to_connect(
         message = f"{needed.message}. The page is your hub's, and leads on to where you sign in."
         return question(call, server.alias, ACCOUNT, message, answered, gateway.seal, gateway.wall(), page)
     told = f"{needed.message}. Ask the user to open {page} and to connect the account there; then repeat this call."
-    if call.method != "tools/call":
-        raise NeedsAccount(told, needed.scopes)
-    result = {"resultType": "complete", "content": [{"type": "text", "text": told}], "isError": True}
+    raise NeedsAccount(told, needed.scopes)
+
+
+def told_in_result(needed: NeedsAccount) -> Result:
+    """What has to be done, where a model reads it: few clients show it errors."""
+    result = {"resultType": "complete", "content": [{"type": "text", "text": needed.message}], "isError": True}
     return Result(Raw(_encode(result)), "complete", failed=True)

@@ -17,6 +17,7 @@ from ..model.errors import Overloaded
 from ..model.limits import HOPS_MAX
 from ..observe.record import Record
 from ..policy.arguments import Validators
+from ..policy.budgets import Budgets
 from ..policy.decide import Facts
 from ..policy.limits import Limits
 from ..protocol.hops import hops
@@ -33,8 +34,9 @@ Intent = Callable[[Record], Awaitable[None] | None]
 class Gate:
     """What every call passes once it is known what it is about."""
 
-    def __init__(self, current: Current, limits: Limits, intent: Intent) -> None:
+    def __init__(self, current: Current, limits: Limits, intent: Intent, budgets: Budgets | None = None) -> None:
         self.intent = intent
+        self._budgets = budgets
         self._current = current
         self._limits = limits
         self._validators = Validators()
@@ -50,7 +52,7 @@ class Gate:
     def admit(self, target: Target, call: Call, record: Record) -> Result | None:
         """Let a call pass, or say why not: None, or the result that says what is wrong with a tool's arguments.
 
-        Errors: Forbidden, NeedsScope, RateLimited.
+        Errors: Forbidden, NeedsScope, RateLimited, OverBudget.
         """
         binding, snapshot = target.binding, self._current.snapshot
         record.server, record.tool = binding.server.key, target.label
@@ -61,6 +63,10 @@ class Gate:
         facts = facts_of(target, call, record) if is_ruled or is_checked else None
         if facts is not None and is_ruled:
             record.rule = reach.admit(snapshot.item(target.kind, binding), facts).rule
+        if self._budgets is not None and self._budgets.is_on and call.method == "tools/call":
+            told = self._budgets.check(call.principal, binding.server.key, binding.own)
+            if told is not None:
+                record.notice(told)
         if record.lease is not None:
             record.lease.leave()  # of a server that was asked before, and did not answer
         record.lease = lease = self._limits.enter(call.principal, binding.server.key, binding.own or None)

@@ -8,17 +8,20 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from msgspec import Raw
+
 from ..catalog.view import TenantView, chosen
 from ..credentials.connecting import Connecting
 from ..model import meta
 from ..model.call import Call, Notify, Reply, Result
-from ..model.errors import CallError, InvalidParams, Unavailable
+from ..model.errors import CallError, InvalidParams, NeedsAccount, Unavailable
 from ..model.extensions import SKILLS_METHODS
 from ..observe.record import Record, Records
 from ..snapshot import Current, Freshness
 from ..store.contract import Store
 from ..upstream.pool import Upstreams
 from . import lists, meta_tools, skills
+from .accounts import told_in_result
 from .admit import Gate, check_hops
 from .ask import abandon, ask
 from .budget import Budget
@@ -35,6 +38,7 @@ from .tasks import CallTasks
 from .told import with_meta
 from .webhooks import Webhooks
 
+_TRUE: Final = Raw(b"true")
 Arm = tuple[str, str]
 """Of an experiment: the logical tool's key, and the bound tool."""
 
@@ -57,6 +61,7 @@ class Gateway:
         judged: Callable[[Arm, bool], None] = lambda arm, useful: None,
         arm_failed: Callable[[Arm, float], None] = lambda arm, took_s: None,
         on_problem: Callable[[str], None] = lambda problem: None,
+        cost: Callable[[Record], dict[str, Any]] | None = None,
     ) -> None:
         self.current = current
         self.gate = gate
@@ -73,6 +78,8 @@ class Gateway:
         self.compared = compared
         self.judged = judged
         self.arm_failed = arm_failed
+        self.cost = cost
+        """Counts what a call used that ends now, and says what it costs."""
         self.promotions = Promotions(store, records.wall)
         self.finder = Finder(store, deadlines.now, on_problem)
         self.once = Once(deadlines.now)
@@ -103,10 +110,15 @@ class Gateway:
             if record.notices is not None:
                 reply = with_meta(reply, meta.NOTICES, record.notices)
             record.replied(reply)
+            if meta.COST in call.meta and self.cost is not None and call.meta[meta.COST] == _TRUE:
+                self.records.time(record)
+                reply = with_meta(reply, meta.COST, self.cost(record))
             return reply
         except CallError as error:
             error.trace_id = record.trace_id
             record.failed(error)
+            if isinstance(error, NeedsAccount) and call.method == "tools/call":
+                return told_in_result(error)
             raise
         except asyncio.CancelledError:
             record.cancelled()
@@ -130,6 +142,7 @@ class Gateway:
 
     def _check(self, view: TenantView, target: Target, call: Call, record: Record) -> None:
         """Whether a call may be answered from what is kept: as if it were made. Errors: Forbidden, NeedsScope."""
+        record.part = "kept"
         logical = target.binding.logical
         if logical is None:
             return self.gate.check(target, call, record)

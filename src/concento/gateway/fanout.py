@@ -41,6 +41,18 @@ class _Branch:
         """Whether it has a result that its tool does not call an error."""
         return isinstance(self.reply, Result) and not self.reply.failed
 
+    def closed(self, now_s: float) -> Record:
+        """Its record, with how it ended."""
+        record = self.record
+        record.duration_s = (now_s if self.ended_s is None else self.ended_s) - record.started_s
+        if self.error is not None:
+            record.failed(self.error)
+        elif self.reply is not None:
+            record.replied(self.reply)
+        else:
+            record.cancelled()
+        return record
+
     def told(self, now_s: float) -> dict[str, Any]:
         """How it ended, for the caller."""
         outcome = "ok" if self.succeeded else "cancelled" if self.ended_s is None else "error"
@@ -83,8 +95,10 @@ async def all_of(gateway: "Gateway", view: TenantView, target: Target, call: Cal
         record.attempts = sum(branch.record.attempts for branch in branches)
         record.server = ",".join(sorted({branch.choice.server.key for branch in branches if branch.record.attempts}))
         record.tool = logical.tool.name
+        record.branches = [branch.closed(clock.now()) for branch in branches]
         for branch in branches:
             record.intent = branch.record.intent or record.intent
+            record.intents += branch.record.intents
             record.rule = record.rule or branch.record.rule
             for notice in branch.record.notices or ():
                 record.notice(notice)

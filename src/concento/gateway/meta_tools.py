@@ -24,7 +24,7 @@ from ..catalog.view import Binding, TenantView, chosen
 from ..model import meta
 from ..model.call import Call, Notify, Reply, Result
 from ..model.config import Server
-from ..model.errors import CallError, Forbidden, NeedsAccount
+from ..model.errors import CallError, Forbidden, InvalidParams, NeedsAccount
 from ..model.search import CONNECT_ACCOUNT, DISCONNECT_ACCOUNT, FEEDBACK, FIND_TOOLS, USE_CAPABILITY
 from ..observe.record import Record
 from ..protocol.jsonrpc import EMPTY_OBJECT, raw, read_object, read_once, read_string
@@ -274,15 +274,21 @@ async def _feedback(gateway: "Gateway", view: TenantView, call: Call, notify: No
 async def _connect(gateway: "Gateway", view: TenantView, call: Call, notify: Notify | None, record: Record) -> Reply:
     said = _read(call, _Account)
     server = _with_accounts(view, said.server)
-    if call.state is None:
-        gateway.gate.enter(call, record)
     call, answered = with_answers(call, server.alias, gateway.seal, gateway.wall())
+    if not answered:
+        gateway.gate.enter(call, record)
+    if call.state is not None:
+        raise InvalidParams("The requestState is not one that was given to this caller for this request")
     await opened(gateway, server, call, answered)
     token = gateway.connecting.accounts.token(server.key, server.alias, call.principal)
-    account = await token.load()
-    if account is None or not token.is_connected or token.challenge is not None:
-        needed = NeedsAccount(f"The server {server.alias!r} wants to know who you are; connect your account there")
+    try:
+        await token.field()
+        if token.challenge is not None:
+            raise NeedsAccount(f"The server {server.alias!r} wants more than you have granted", token.challenge.scopes)
+    except NeedsAccount as needed:
         return to_connect(gateway, server, call, answered, needed)
+    account = token.account
+    assert account is not None
     scopes = f", with {' '.join(account.scopes)}" if account.scopes else ""
     return _said({"connected": True, "message": f"Your account at {server.alias} is connected{scopes}."})
 

@@ -78,6 +78,7 @@ async def _copy(
 ) -> None:
     bare = structs.replace(call, profile=NO_ABILITIES)
     record = gateway.records.open(bare)
+    record.part = "copy"
     key = owned(logical.tool.tenant, logical.tool.name)
     target = None
     try:

@@ -5,13 +5,10 @@
     200  {"action": "allow" | "deny" | "replace", "reason", "arguments" | "result"}
 
 Connections are kept, so that an answer costs one round trip. The operator wrote the URL: it may lead anywhere. Nothing
-that the caller proved itself with is sent. With a secret the request is signed, as Stripe does: the HMAC of time and
-body, so that it can be neither made up nor sent again later.
+that the caller proved itself with is sent. With a secret the request is signed (`model/signing.py`).
 """
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -21,12 +18,12 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from ..model.errors import CallError
 from ..model.guards import Webhook
 from ..model.limits import WEBHOOK_BYTES_MAX
+from ..model.signing import SIGNATURE, signature
 from ..protocol.jsonrpc import read_once
 
 if TYPE_CHECKING:
     import aiohttp
 
-SIGNATURE: Final = "Concento-Signature"
 CONNECTIONS_MAX: Final = 256
 _encode = msgspec.json.Encoder().encode
 
@@ -109,12 +106,6 @@ class Webhooks:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-
-def signature(secret: str, at_s: int, body: bytes) -> str:
-    """What proves that a request is the hub's, and when it was made."""
-    digest = hmac.new(secret.encode(), b"%d.%b" % (at_s, body), hashlib.sha256).hexdigest()
-    return f"t={at_s},v1={digest}"
 
 
 def _read(answer: bytes, phase: str) -> Verdict:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from .alert_rules import DEFAULTS
+from .alerting import Alerting
 from .auditing import Audit
 from .auth import Auth, Tls
 from .guards import Guard
@@ -17,9 +19,11 @@ from .limiting import LimitRule
 from .logical import LogicalTool
 from .outbound import PUBLIC, Reach
 from .policy import Role, Rule
+from .prices import Book, Budget
 from .search import Expose, Search
 from .showing import OAuthClient, ServerTls, TokenExchange, UserOAuth
 from .tenant import DEFAULT_TENANT, Tenant
+from .usage import Metering
 
 Isolation = Literal["shared", "principal", "session"]
 Balance = Literal["round_robin", "weighted", "least_busy", "hash"]
@@ -232,6 +236,10 @@ class Config:
     limits: tuple[LimitRule, ...] = ()
     guards: tuple[Guard, ...] = ()
     audit: Audit = field(default_factory=Audit)
+    alerts: Alerting = field(default_factory=lambda: Alerting(DEFAULTS))
+    usage: Metering = field(default_factory=Metering)
+    prices: tuple[Book, ...] = ()
+    budgets: tuple[Budget, ...] = ()
     validate: Validate = "off"
     outbound: Reach = PUBLIC
     """Where URLs may lead that others give."""
@@ -263,6 +271,15 @@ class Config:
         if self.audit.path is not None or self.state_folder is None:
             return self.audit.path
         return self.state_folder / "audit.db"
+
+    @property
+    def usage_path(self) -> Path | None:
+        """Where it is kept how much was used; None: nowhere."""
+        if self.usage.mode == "off":
+            return None
+        if self.usage.path is not None or self.state_folder is None:
+            return self.usage.path
+        return self.state_folder / "usage.db"
 
     @property
     def state_folder(self) -> Path | None:

@@ -136,9 +136,15 @@ class Unavailable(CallError):
     """No server could take the call."""
 
     code = -31001
-    fault = "upstream"
+    fault: ClassVar[Fault] = "upstream"
     retryable = True
     remedy = "Repeat it after `retryAfterMs`. If it lasts, `concento servers` says what is wrong with the server."
+
+
+class NoGrant(Unavailable):
+    """There is no token to show the server, by no fault of the server's: others may well have one."""
+
+    fault = "us"
 
 
 class TimedOut(CallError):
@@ -159,6 +165,12 @@ class RateLimited(CallError):
     remedy = "Repeat it after `retryAfterMs`."
     limit: str | None = None
     """The name of the limit that refused."""
+
+
+class OverBudget(RateLimited):
+    """What may be spent in this day or month is spent; `data.resetsAt` says when the next one begins."""
+
+    remedy = "Repeat it after `data.resetsAt`, or ask whoever runs the hub to raise the budget."
 
 
 class Overloaded(CallError):

@@ -33,6 +33,10 @@ HOPS: Final = "dev.concento/hops"
 NOTICES: Final = "dev.concento/notices"
 """On results: what the caller should know beside, such as a quota that is nearly used up."""
 
+COST: Final = "dev.concento/cost"
+"""On a call, `true`: tell what it costs. On its result: the amount as text, the currency and the price that it was
+charged at; an amount of `0` alone where it costs nothing."""
+
 ROUTE: Final = "dev.concento/route"
 """On a call of a logical tool, `true`: tell how it was routed. On its result: the strategy; the candidates, whether
 each was well, its order and why; and, where one answers for all, who was asked, each with how it ended."""

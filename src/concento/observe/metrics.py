@@ -43,7 +43,10 @@ LABELS: Final[Mapping[str, str]] = {
     "guard": "a guard, by its name",
     "did": "what it did: `redacted`, `noted`, `refused` (nothing was sent), `withheld` (the call ran), `replaced`, "
     "`asked` and `confirmed` of a user, `failed` (it could not be asked)",
-    "tenant": "whose limit it is; empty for the operator's",
+    "severity": "how bad an alert is: `info`, `warning` or `critical`",
+    "tenant": "whose limit it is, empty for the operator's; who spent something, empty for all together",
+    "budget": "a budget, by its name",
+    "currency": "what money is in",
 }
 """What labels mean, for the reference."""
 
@@ -103,6 +106,11 @@ class Metrics(Collector):
         """Have gauges read whenever a scraper comes."""
         self._gauges.append(read)
 
+    def readings(self) -> Iterator[Reading]:
+        """All gauges, as they are now."""
+        for read in self._gauges:
+            yield from read()
+
     def text(self) -> bytes:
         """All metrics in Prometheus' text form."""
         return generate_latest(self._registry)
@@ -136,10 +144,9 @@ class Metrics(Collector):
 
     def _collect_gauges(self) -> Iterable[Metric]:
         families: dict[str, GaugeMetricFamily] = {}
-        for read in self._gauges:
-            for name, help, labels, value in read():
-                family = families.get(name)
-                if family is None:
-                    family = families[name] = GaugeMetricFamily(name, help, labels=list(labels))
-                family.add_metric(list(labels.values()), value)
+        for name, help, labels, value in self.readings():
+            family = families.get(name)
+            if family is None:
+                family = families[name] = GaugeMetricFamily(name, help, labels=list(labels))
+            family.add_metric(list(labels.values()), value)
         return families.values()

@@ -11,14 +11,25 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from ..model import meta
-from ..model.call import Call, Failure, Reply
+from ..model.call import INPUT_REQUIRED, Call, Failure, Reply
 from ..model.clock import Clock, SystemClock
-from ..model.errors import CallError, Forbidden, NeedsScope, Quarantined, RateLimited, Unguarded, Withheld
+from ..model.errors import CallError, Forbidden, NeedsScope, OverBudget, Quarantined, RateLimited, Unguarded, Withheld
+from ..model.prices import Price
+from ..model.usage import Part
 from ..policy.limits import Lease
 from ..protocol.jsonrpc import read_string
 
 Decided = Literal[
-    "allow", "hidden", "unknown", "invalid", "forbidden", "needs_scope", "rate_limited", "quarantined", "withheld"
+    "allow",
+    "hidden",
+    "unknown",
+    "invalid",
+    "forbidden",
+    "needs_scope",
+    "rate_limited",
+    "over_budget",
+    "quarantined",
+    "withheld",
 ]
 """What was decided of a call. `hidden`: there is such a thing, but not for this caller, who is told what `unknown` is
 told. `invalid`: its arguments do not fit the tool. `withheld`: it ran, and a guard keeps its result."""
@@ -27,6 +38,7 @@ _DECIDED: Final[dict[type[CallError], Decided]] = {
     Forbidden: "forbidden",
     NeedsScope: "needs_scope",
     RateLimited: "rate_limited",
+    OverBudget: "over_budget",
     Quarantined: "quarantined",
     Unguarded: "forbidden",
     Withheld: "withheld",
@@ -54,15 +66,21 @@ class Record:
         "arm",
         "arm_s",
         "attempts",
+        "branches",
         "call",
         "code",
+        "cost",
         "decision",
         "duration_s",
         "end",
         "guards",
         "intent",
+        "intents",
         "lease",
+        "metered",
         "notices",
+        "part",
+        "price",
         "replica",
         "reply_bytes",
         "rule",
@@ -90,6 +108,17 @@ class Record:
         """The rule or limit that decided."""
         self.intent = 0
         """The number under which the audit record has that it would be made."""
+        self.intents: tuple[int, ...] = ()
+        """All such numbers, where it was sent to one server after another."""
+        self.branches: list[Record] | None = None
+        """Of a call to several servers at once: the record of each that was asked."""
+        self.part: Part = ""
+        """What it is beside itself; each call counts once."""
+        self.metered = 0
+        """Under which number its use was counted; 0: not yet, or never."""
+        self.price: Price | None = None
+        self.cost = 0
+        """What it costs at that price, in `PARTS`."""
         self.arm: tuple[str, str] | None = None
         """Of an experiment: the logical tool's key, and the bound tool that was chosen."""
         self.arm_s = now_s
@@ -102,6 +131,11 @@ class Record:
         """What guards did."""
         self.duration_s = 0.0
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it was wrong or not allowed, and did not run: one whose result a guard keeps did."""
+        return self.end == "refused" and self.decision != "withheld"
+
     def replied(self, reply: Reply) -> None:
         """The server answered."""
         if isinstance(reply, Failure):
@@ -109,11 +143,15 @@ class Record:
         else:
             self.reply_bytes = memoryview(reply.raw).nbytes
             self.end = "refused" if self.decision == "invalid" else "tool_error" if reply.failed else "ok"
+            if reply.kind == INPUT_REQUIRED:
+                self.part = self.part or "asked"
 
     def failed(self, error: CallError) -> None:
         """The hub had to answer itself."""
         self.end = "refused" if error.fault in ("caller", "policy") else "error"
         self.code = error.code
+        if error.outcome == "not_sent":
+            self.part = self.part or "unsent"
         if error.fault == "policy" or self.end == "refused":
             self.decision = _DECIDED.get(type(error), self.decision)
             if isinstance(error, RateLimited):
@@ -140,6 +178,8 @@ class Record:
     def cancelled(self) -> None:
         """The agent gave up, or went away."""
         self.end = "cancelled"
+        if not self.attempts:
+            self.part = self.part or "unsent"
 
 
 Sink = Callable[[Record], None]
@@ -161,10 +201,15 @@ class Records:
         self.in_flight += 1
         return Record(call, self.now(), self._clock.wall())
 
+    def time(self, record: Record) -> None:
+        """How long a call took that ends now."""
+        record.duration_s = self.now() - record.started_s
+
     def close(self, record: Record) -> None:
         """The call ended: hand its record on."""
         self.in_flight -= 1
-        record.duration_s = self.now() - record.started_s
+        if not record.metered:
+            self.time(record)
         for sink in self._sinks:
             sink(record)
 

@@ -110,6 +110,9 @@ def _found(hub: Hub, alias: str, took_s: float, secrets: frozenset[str], wait_s:
     error = slice.health.error
     if slice.health.state != "ready" and error is None:
         error = f"The server {alias!r} did not answer within {wait_s:g} s"
+    waits = [error] if slice.health.state == "waiting" and error is not None else []
+    if waits:
+        error = None
     words = _live_words(hub, alias) or slice.health.stderr
     name, version = _info(slice)
     return Trial(
@@ -123,7 +126,7 @@ def _found(hub: Hub, alias: str, took_s: float, secrets: frozenset[str], wait_s:
         tools=tuple(_tool(entry) for entry in slice.tools),
         prompts=len(slice.prompts),
         resources=len(slice.resources) + len(slice.templates),
-        notes=tuple(redact(note, secrets) for note in slice.notes),
+        notes=tuple(redact(note, secrets) for note in (*slice.notes, *waits)),
         last_words=() if error is None else tuple(redact(line, secrets) for line in words[-LAST_WORDS_MAX:]),
     )
 

@@ -34,6 +34,12 @@ class Period:
         return float(timegm((year, month + 1, 1, 0, 0, 0)))
 
 
+def month_of(day: int) -> int:
+    """The number of the month that a day lies in."""
+    now = time.gmtime(day * _DAY_S)
+    return now.tm_year * 12 + now.tm_mon - 1
+
+
 class Calendar:
     """Both periods, moved on by whoever reads the wall clock."""
 
@@ -47,8 +53,7 @@ class Calendar:
     def turn(self, wall_s: float) -> None:
         """Have both say what it is now. Needed only outside of `begins_s` to `ends_s`."""
         self.day.number = number = int(wall_s // _DAY_S)
-        now = time.gmtime(number * _DAY_S)
-        self.month.number = now.tm_year * 12 + now.tm_mon - 1
+        self.month.number = month_of(number)
         self.begins_s = float(number * _DAY_S)
         self.ends_s = self.begins_s + _DAY_S
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from ..credentials.accounts import Accounts
 from ..credentials.client_credentials import ClientCredentials
-from ..credentials.exchange import Exchanges
+from ..credentials.exchange import ExchangedListing, Exchanges
 from ..credentials.token import Token
 from ..model.call import NO_ABILITIES, Profile
 from ..model.config import ChildReplica, Replica, Server, UrlReplica
@@ -67,13 +67,27 @@ class Means:
     exchanges: Exchanges | None = None
     """What callers' tokens were exchanged for."""
 
+    def grant_of(self, server: Server, replica: UrlReplica) -> Callable[[Principal], Token] | None:
+        """What each caller's own token is exchanged for, where a server takes that."""
+        exchange, exchanges = server.exchange, self.exchanges
+        if exchange is None or exchanges is None:
+            return None
+        return lambda caller: exchanges.token(server.key, server.alias, replica.url, exchange, caller)
+
     def grant(self, server: Server, replica: UrlReplica, owner: Principal | None) -> Token | None:
-        """Where the tokens come from that a link shows: the hub's own, or of the user that it is made for."""
+        """Where the tokens come from that a link shows: the hub's own, or of the user that it is made for.
+
+        Errors: Unavailable, if the server is elsewhere by now: what was granted for one place is shown at no other.
+        """
         if server.exchange is not None and self.exchanges is not None:
-            if owner is None:
-                return self.exchanges.listing(server.key, server.alias)
-            return self.exchanges.token(server.key, server.alias, replica.url, server.exchange, owner)
+            if owner is not None:
+                return self.exchanges.token(server.key, server.alias, replica.url, server.exchange, owner)
+            return ExchangedListing(
+                self.exchanges, server.key, server.exchange, server.alias, replica.url, self.exchanges.clock
+            )
         if server.users is not None and self.accounts is not None:
+            if not self.accounts.is_at(server.key, replica.url):
+                raise Unavailable(f"The server {server.alias!r} is another by now", retry_after_s=1.0)
             if owner is None:
                 return self.accounts.listing(server.key, server.alias, server.tenant)
             return self.accounts.token(server.key, server.alias, owner)
@@ -181,7 +195,8 @@ async def _connect_url(
         connections_max=server.concurrency_max + PARKED_MAX + _STREAMS,
         reach=replica.reach,
     )
-    wire = Wire(pool, target, dict(replica.headers), server.alias, means.grant(server, replica, owner))
+    grant, grant_of = means.grant(server, replica, owner), means.grant_of(server, replica)
+    wire = Wire(pool, target, dict(replica.headers), server.alias, grant, grant_of)
     try:
         async with asyncio.timeout(URL_WAIT_S):
             link = await _negotiate(server, replica, wire, means, listener, profile)

@@ -11,6 +11,7 @@ from ..credentials.challenge import read_challenge
 from ..credentials.token import Token
 from ..model.call import Failure, Reply, RequestId
 from ..model.errors import BadReply, CallError, Unavailable
+from ..model.principal import ANONYMOUS, Principal
 from ..protocol.jsonrpc import Push, parse_incoming
 from ..protocol.jsonrpc import Response as IncomingResponse
 from ..protocol.sse import Event
@@ -34,9 +35,11 @@ class Wire:
         headers: dict[str, str],
         alias: str,
         grant: Token | None = None,
+        grant_of: Callable[[Principal], Token] | None = None,
     ) -> None:
         self.pool = pool
         self._grant = grant
+        self._grant_of = grant_of
         self.request = pool.request if grant is None else self._granted
         """Send a request with a head that was made before: as the pool's own, with a token where one is needed."""
         self.target = target
@@ -62,13 +65,26 @@ class Wire:
         """End a session."""
         return await self.request(self.head("DELETE", fields), b"", None)
 
+    async def request_for(self, owner: Principal, head: bytes, body: bytes, on_event: OnEvent | None) -> Response:
+        """A request for a caller: where what they show becomes a token, with that one, whatever made the link."""
+        if self._grant_of is None or owner is ANONYMOUS:  # the hub itself, for lists
+            return await self.request(head, body, on_event)
+        return await self._shown(self._grant_of(owner), head, body, on_event)
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether each request is made as whoever calls, by what they show with it."""
+        return self._grant_of is not None
+
     async def _granted(self, head: bytes, body: bytes = b"", on_event: OnEvent | None = None) -> Response:
-        """A request with the token. One that is refused is made once more with a new one: it was not carried out.
+        assert self._grant is not None
+        return await self._shown(self._grant, head, body, on_event)
+
+    async def _shown(self, grant: Token, head: bytes, body: bytes, on_event: OnEvent | None) -> Response:
+        """A request with a token. One that is refused is made once more with a new one: it was not carried out.
 
         Errors: what the grant says of a refusal; the challenge that comes with it goes no further.
         """
-        grant = self._grant
-        assert grant is not None
         shown = await grant.field()
         response = await self.pool.request(head + shown, body, on_event)
         if response.status == 401:

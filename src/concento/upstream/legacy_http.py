@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Raw
 
 from ..model.call import Notify, Profile, Reply, Request
-from ..model.errors import BadReply, CallError, Unavailable
+from ..model.errors import BadReply, CallError, Forbidden, NeedsAccount, Unavailable
 from ..protocol import legacy
 from ..protocol.capabilities import needed_ability
 from ..protocol.jsonrpc import Push, encode_error, encode_result, raw
@@ -174,7 +174,8 @@ class LegacyLink:
         id = next(self._ids)
         ask = Ask(self._wire.alias, id, hear, self._listener, answer or self.answer)
         try:
-            response = await self._wire.post(self._fields, self._writer.request(id, request), ask.hear)
+            head, body = self._wire.head("POST", self._fields), self._writer.request(id, request)
+            response = await self._wire.request_for(request.owner, head, body, ask.hear)
             if response.status == 200 and not response.body and not ask.is_over and ask.last is not None:
                 response = await self._take_up(ask, ask.last)
             return response, ask
@@ -272,7 +273,10 @@ class LegacyLink:
 
         while not self.lost.done():
             with suppress(CallError):
-                response = await self._wire.get(self._fields, hear)
+                try:
+                    response = await self._wire.get(self._fields, hear)
+                except (NeedsAccount, Forbidden):
+                    return  # the server does not take the account, or no more
                 if response.status == 404 and self._session is not None:
                     self._tasks.start(self._renew(self._session))
                     return

@@ -81,7 +81,10 @@ class ModernLink:
         body = self._writer.request(id, request)
         self._running += 1
         try:
-            response = await self._wire.request(self._head(request), body, ask.hear)
+            if self._wire.asks_who:
+                response = await self._wire.request_for(request.owner, self._head(request), body, ask.hear)
+            else:
+                response = await self._wire.request(self._head(request), body, ask.hear)
         except Unavailable as error:
             self._lose(error)
             raise

@@ -103,6 +103,7 @@ class ReplicaLinks:
             self._wanted.set()
         self._settled = asyncio.Event()
         self._retry = asyncio.Event()
+        self._relists = False
         self._knows_callers = server.knows_callers
         self._partitions_max = CALLERS_MAX if server.knows_callers else PARTITIONS_MAX
         self._last_words: tuple[str, ...] = ()
@@ -144,6 +145,10 @@ class ReplicaLinks:
                 failures = 0
                 continue
             self.main = None
+            if self._relists:  # no failure: calls go over links of their callers' meanwhile
+                self._relists = False
+                await self._end(main.link)
+                continue
             if upstream.clock.monotonic() - up_s > STEADY_S:
                 failures = 0
             failures += 1
@@ -156,6 +161,7 @@ class ReplicaLinks:
         """A user has connected an account, or none any more. `relist`: lists have to be asked with another's now."""
         self._retry.set()
         if relist and self.main is not None and not self.main.link.lost.done():
+            self._relists = True
             self.main.link.lost.set_result(Unavailable("The account that lists are asked with is another now"))
 
     def wake(self) -> None:

@@ -69,7 +69,6 @@ class Upstream:
         self._times = len(self.replicas) > 1
         self._turns = 0
         self._uris: frozenset[str] = frozenset()
-        self._exchanges = server.exchange is not None
         self._offered_s = float("-inf")
         self.tasks = Tasks(server.alias)
         self._ending = Tasks(server.alias)
@@ -128,6 +127,12 @@ class Upstream:
         return False
 
     @property
+    def is_ejected(self) -> bool:
+        """Whether a replica failed so often that it gets no calls now."""
+        now_s = self.clock.monotonic()
+        return any(standing(replica.circuit, now_s) == "open" for replica in self.replicas)
+
+    @property
     def in_flight(self) -> int:
         """Calls that have a place right now."""
         return self._places.taken
@@ -161,8 +166,6 @@ class Upstream:
         tries = links.circuit is not CLOSED and self._tries(links)
         if not self._places.take_now():
             await self._places.take()
-        if self._exchanges and partition:
-            self.note(request.owner)
         links.in_flight += 1
         self._idle.clear()
         began_s = self.clock.monotonic() if self._times else 0.0
@@ -244,8 +247,11 @@ class Upstream:
     async def subscribe(self, uris: frozenset[str]) -> None:
         """Have changes of exactly these resources told. A server that can't be reached is told when it is back.
 
-        One that sleeps is woken, and kept awake until nothing is subscribed.
+        One that sleeps is woken, and kept awake until nothing is subscribed. What belongs to users is not told of: the
+        link that would tell is no user's.
         """
+        if self.server.knows_callers:
+            return
         self._uris = uris
         for replica in self.replicas:
             replica.used()
@@ -294,21 +300,16 @@ class Upstream:
         for replica in self.replicas:
             await replica.reap()
 
-    def note(self, caller: Principal) -> bool:
-        """Take note of the token that a caller shows now; False if it is of no use here."""
-        exchange, exchanges, spec = self.server.exchange, self.means.exchanges, self.server.replicas[0]
-        if exchange is None or exchanges is None or not isinstance(spec, UrlReplica) or caller.token is None:
-            return False
-        exchanges.token(self.server.key, self.server.alias, spec.url, exchange, caller)
-        return True
-
     def offer(self, caller: Principal) -> bool:
         """Have lists asked, which nobody was shown yet, with what a caller's token is exchanged for, if they can be."""
-        if not self.note(caller):
+        exchange, exchanges, spec = self.server.exchange, self.means.exchanges, self.server.replicas[0]
+        if exchange is None or exchanges is None or not isinstance(spec, UrlReplica) or caller.token is None:
             return False
         now_s = self.clock.monotonic()
         if now_s - self._offered_s >= OFFER_S:
             self._offered_s = now_s
+            token = exchanges.token(self.server.key, self.server.alias, spec.url, exchange, caller)
+            exchanges.offer(self.server.key, token)
             for replica in self.replicas:
                 replica.account_changed(relist=True)
         return True

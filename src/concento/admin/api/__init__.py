@@ -6,7 +6,7 @@ They decide little: what they ask and change is in `control`, `front`, `observe`
 from typing import Final
 
 from ..operations import Operation
-from . import accounts, approvals, audit, catalog, experiments, keys, objects, system, whole
+from . import accounts, alerts, approvals, audit, catalog, experiments, keys, objects, system, usage, whole
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *system.OPERATIONS,
@@ -18,5 +18,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *accounts.OPERATIONS,
     *keys.OPERATIONS,
     *audit.OPERATIONS,
+    *alerts.OPERATIONS,
+    *usage.OPERATIONS,
 )
 """The whole API."""

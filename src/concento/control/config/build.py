@@ -14,6 +14,7 @@ from ...model.config import Address, Config, Server, View, owned
 from ...model.logical import LogicalTool
 from ...model.tenant import DEFAULT_TENANT, Tenant
 from . import keys
+from .alerts import build_alerts
 from .audit import build_audit
 from .auth import build_auth, build_tls
 from .guards import build_guards
@@ -21,6 +22,7 @@ from .kinds import EMPTY, Key, Placed, Reader, Table
 from .limits import build_limits
 from .logical import TOOLS, build_logical
 from .policy import VALIDATE, build_policies, build_roles, check_validate
+from .prices import build_budgets, build_prices, build_usage
 from .problems import Problems, unknown
 from .search import EXPOSE, build_search
 from .servers import Context, build_server
@@ -70,6 +72,8 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
     state_db = _state_db(root, path, env, reader)
     if auth is not None and auth.api_keys and state_db is None:
         problems.add(root.place_of(keys.STATE), "API keys are kept in the state store; give 'state' a file")
+    owners = {DEFAULT_TENANT: aliases} | {name: _aliases(servers, name) for name in tenants}
+    books = build_prices(root, aliases, owners, problems)
     return Config(
         path=path,
         listen=listen,
@@ -98,6 +102,10 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         limits=build_limits(root, roles, str(path), problems, aliases),
         guards=build_guards(root, roles, str(path), reader, aliases),
         audit=build_audit(root, reader),
+        alerts=build_alerts(root, reader, servers),
+        usage=build_usage(root, reader),
+        prices=books,
+        budgets=build_budgets(root, books, owners, problems),
         validate=root.get(VALIDATE) or "off",
         outbound=context.outbound,
         vault_keys=build_vault(root, reader),
@@ -106,6 +114,11 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         references=frozenset(reader.references.written),
         secrets=frozenset(reader.references.secrets),
     )
+
+
+def _aliases(servers: Mapping[str, Server], tenant: str) -> set[str]:
+    """The aliases of a tenant's own servers."""
+    return {server.alias for server in servers.values() if server.tenant == tenant}
 
 
 def _listeners(root: Table, auth: Auth | None, problems: Problems) -> tuple[Address, Address | None]:

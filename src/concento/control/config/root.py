@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from . import keys
+from .alerts import ALERTS
 from .audit import AUDIT
 from .auth import AUTH, TLS
 from .guards import GUARDS
@@ -10,6 +11,7 @@ from .kinds import Keys, Schema
 from .limits import LIMITS
 from .logical import TOOLS
 from .policy import POLICIES, ROLES, VALIDATE
+from .prices import BUDGETS, PRICES, USAGE
 from .search import EXPOSE, SEARCH
 from .tenants import TENANTS
 from .vault import OUTBOUND, VAULT
@@ -18,8 +20,8 @@ ROOT: Final = Keys(
     "a configuration",
     *(keys.LISTEN, TLS, keys.ADMIN, keys.STATE, keys.HOSTS, keys.NAMES, keys.DEFAULTS, keys.SERVERS, TOOLS, keys.VIEWS),
     *(EXPOSE, SEARCH, VAULT, OUTBOUND),
-    *(AUTH, TENANTS, ROLES, POLICIES, VALIDATE, LIMITS, GUARDS, AUDIT, keys.TELEMETRY),
-    later=("shared", "prices", "alerts"),
+    *(AUTH, TENANTS, ROLES, POLICIES, VALIDATE, LIMITS, GUARDS, AUDIT, ALERTS, USAGE, PRICES, BUDGETS, keys.TELEMETRY),
+    later=("shared",),
 )
 
 

@@ -114,6 +114,7 @@ def _of_server(server: Table, parts: Iterable[Table], key: Key[Table], reader: R
 def build_users(server: Table, parts: Iterable[Table], reader: Reader) -> UserOAuth | None:
     """How a server's users connect accounts."""
     problems = reader.problems
+    parts = tuple(parts)
     table = _of_server(server, parts, keys.USERS, reader)
     if table is None:
         return None
@@ -125,6 +126,12 @@ def build_users(server: Table, parts: Iterable[Table], reader: Reader) -> UserOA
         reader.references.keep_secret(secret)
         if client_id is None:
             problems.add(place, "'client_secret' is nobody's without 'client_id'")
+        elif issuer is None:
+            told = "'client_secret' would go to whatever authorization server the server names: give its 'issuer'"
+            problems.add(table.place_of(keys.CLIENT_SECRET), told)
+    urls = {url for part in (server, *parts) if (url := part.get(keys.URL)) is not None}
+    if len({urlsplit(url)[:2] for url in urls}) > 1:
+        problems.add(place, "accounts are for one place: with 'user', all replicas are at one host and port")
     if table.given(keys.USERS_METHOD) and secret is None:
         problems.add(table.place_of(keys.USERS_METHOD), "'method' has no effect without 'client_secret'")
     return UserOAuth(

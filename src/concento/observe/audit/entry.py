@@ -7,13 +7,16 @@ by its name or known to be. A call's entry becomes text at once: objects that wa
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 from ...model.call import Call
+from ...model.prices import text_of
 from ...model.principal import Principal
+from ...model.usage import arm_text
 from ..record import Act, Record
 
 Kind = Literal["call", "intent", "refused", "changed", "opened", "closed", "gap", "pruned"]
@@ -31,6 +34,19 @@ SECRET_NAMES: Final = (
     *("api_key", "apikey", "private_key", "access_key", "client_key", "session_key"),
 )
 """Members whose names hold one of these, in any case and with any dashes, are recorded without their values."""
+
+
+class Branch(Struct, omit_defaults=True):
+    """What one of several servers that were asked at once did."""
+
+    server: str
+    tool: str = ""
+    outcome: str = ""
+    attempts: int = 0
+    bytes_out: int = 0
+    ms: float = 0.0
+    part: str = ""
+    price: str = ""
 
 
 class Entry(Struct, omit_defaults=True):
@@ -83,6 +99,20 @@ class Entry(Struct, omit_defaults=True):
     before: Any = None
     """What an operator changed, as it was; without its secrets."""
     after: Any = None
+    intents: tuple[int, ...] = ()
+    """All intents of a call that was sent to one server after another."""
+    metered: int = 0
+    """Under which number its use was counted."""
+    arm: str = ""
+    """Of an experiment: the logical tool, and the tool that was chosen."""
+    part: str = ""
+    """`asked`: it ended with a question; `copy`: of another call; `kept`: answered as one before; `unsent`."""
+    price: str = ""
+    """What it was charged at: book, day it holds from, pattern, digest."""
+    cost: str = ""
+    """What it costs, with the currency."""
+    branches: tuple[Branch, ...] = ()
+    """Of a call to several servers at once."""
 
 
 encode = msgspec.json.Encoder(order="deterministic").encode
@@ -173,8 +203,40 @@ def of_call(record: Record, kind: Kind, number: int, text: bytes, callers: Calle
         entry.code = record.code or 0
         entry.attempts = record.attempts
         entry.bytes_out = record.reply_bytes
-        entry.ms = int(record.duration_s * 100_000) / 100  # much quicker than `round`
+        entry.ms = _ms(record)
+        _add_use(entry, record)
+    elif len(record.intents) > 1:
+        entry.intents = record.intents
     return b"{" + callers.text(record.call, record.server, record.tool) + encode(entry)[1:]
+
+
+def _ms(record: Record) -> float:
+    return int(record.duration_s * 1_000_000) / 1000  # much quicker than `round`
+
+
+def _add_use(entry: Entry, record: Record) -> None:
+    """What usage is counted of, so that it can be counted again after a crash."""
+    entry.metered, entry.part = record.metered, record.part
+    if len(record.intents) > 1:
+        entry.intents = record.intents
+    if record.arm is not None:
+        entry.arm = arm_text(record.arm)
+    if record.price is not None:
+        entry.price, entry.cost = record.price.id, _cost(record.cost, record.price.currency)
+    if record.branches is not None:
+        entry.branches = tuple(_branch(one) for one in record.branches if not one.is_refused)
+
+
+@lru_cache(4096)
+def _cost(cost: int, currency: str) -> str:
+    """The same for most calls, where a price is for a call alone."""
+    return f"{text_of(cost)} {currency}"
+
+
+def _branch(record: Record) -> Branch:
+    price = "" if record.price is None else record.price.id
+    counts = (record.attempts, record.reply_bytes, _ms(record))
+    return Branch(record.server or "", _short(record.tool or ""), record.end, *counts, record.part, price)
 
 
 def redacted(text: bytes, more: Iterable[str]) -> Any:

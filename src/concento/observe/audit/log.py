@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,6 +73,8 @@ class AuditLog:
         self._loop = asyncio.get_running_loop()
         self._strict = settings.mode == "strict"
         self._items: list[_Item] = []
+        self._readers: list[tuple[int, asyncio.Future[None]]] = []
+        """Who waits until everything up to a number is on disk."""
         self._callers = Callers()
         self._size = 0
         self._refusals: dict[tuple[str, int, str], _Refused] = {}
@@ -125,6 +128,22 @@ class AuditLog:
 
     # -- on the loop
 
+    @property
+    def number(self) -> int:
+        """Of the last call or intent that was taken."""
+        return self._number
+
+    async def written(self) -> None:
+        """Wait until what was taken so far is on disk, or for a while if it can't be written."""
+        if self._writer.number >= self._number or not self._thread.is_alive():
+            return
+        waiting: asyncio.Future[None] = self._loop.create_future()
+        self._readers.append((self._number, waiting))
+        self._wake.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(INTENT_WAIT_S):
+                await waiting
+
     def __call__(self, record: Record) -> None:
         """Take a closed record."""
         self._take(record, "call", None)
@@ -157,6 +176,7 @@ class AuditLog:
             _COUNTER.pack_into(self._counter, 0, number)
         if waiting is not None:
             record.intent = number
+            record.intents = (*record.intents, number)
         self._hook("counted")
         if len(self._items) >= ITEMS_MAX or self._size > BYTES_MAX:
             self.dropped += 1
@@ -292,6 +312,7 @@ class AuditLog:
                 batch = []
                 if self._stream is not None:
                     self._stream.send(bodies)
+            self._tell_readers()
             self._writer.keep_up(self._clock.monotonic())
             self.problem = None
             return batch
@@ -308,6 +329,14 @@ class AuditLog:
         if waiting:
             self._hook("settling")
             self._loop.call_soon_threadsafe(_settle, waiting, error)
+
+    def _tell_readers(self) -> None:
+        """Tell those who wait until what they want to read is there."""
+        readers, self._readers = self._readers, []
+        there = [future for number, future in readers if number <= self._writer.number]
+        self._readers += [reader for reader in readers if reader[0] > self._writer.number]
+        if there:
+            self._loop.call_soon_threadsafe(_settle, there, None)
 
     def _refusal_entries(self) -> list[Draft]:
         now_s = self._clock.monotonic()
