@@ -38,6 +38,7 @@ MENU: Final = {
         "approve",
         "limits",
         "tenants",
+        "admin-api",
         "alerts",
         "audit",
         "usage",
@@ -47,7 +48,7 @@ MENU: Final = {
         "troubleshoot",
     ],
     "Look up": [
-        *("reference/configuration", "reference/cli", "reference/errors"),
+        *("reference/configuration", "reference/cli", "reference/api", "reference/errors"),
         *("reference/metrics", "reference/alerts", "reference/limits", "reference/meta"),
     ],
     "How it works": ["architecture", "compatibility", "conformance", "hardening", "decisions/README"],

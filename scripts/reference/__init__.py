@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from . import alerts, bounds, command_line, configuration, errors, metrics
+from . import alerts, api, bounds, command_line, configuration, errors, metrics
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "reference"
 NOTICE: Final = "<!-- Written from the code by scripts/reference. Change the code, then run `make docs`. -->"
@@ -18,6 +18,7 @@ NOTICE: Final = "<!-- Written from the code by scripts/reference. Change the cod
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "configuration.md": configuration.page,
     "cli.md": command_line.page,
+    "api.md": api.page,
     "errors.md": errors.page,
     "metrics.md": metrics.page,
     "limits.md": bounds.limits_page,

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from . import __version__
 from .control.federation import Federation
+from .control.layers import Layers
 from .credentials.accounts import Accounts, Change
 from .credentials.connecting import Connecting, Site
 from .credentials.exchange import Exchanges
@@ -111,6 +113,8 @@ class Hub:
             on_note=self._note,
             on_change=self._definitions_changed,
         )
+        self.layers = Layers(store, os.environ, self._note)
+        self.layers.take = self.configure
         self.audit = audit
         self._secrets = secrets
         self.experiments = Experiments()
@@ -205,7 +209,7 @@ class Hub:
             await hub.alerts.load()
         if export:
             hub.tracing.begin_export()
-        await hub.configure(config)
+        await hub.configure(config := await hub.layers.begin(config, await kept_key(store, "etag")))
         await hub.tracing.kept.load(store)
         hub.tracing.kept.is_written = audit
         if config.vault_keys[1:]:
@@ -281,10 +285,12 @@ class Hub:
         """Show a tool that was held back, if its definition still is that one."""
         return await self.federation.approve(server, tool, digest, by)
 
-    def changed(self, by: Principal, method: str, name: str, reason: str) -> None:
-        """Have it in the audit record that an operator changed something."""
+    def changed(
+        self, by: Principal, method: str, name: str, reason: str, before: Any = None, after: Any = None
+    ) -> None:
+        """Have it in the audit record that an operator changed something, with what it was and is."""
         if self.audit is not None:
-            self.audit.changed(by, method, name, reason)
+            self.audit.changed(by, method, name, reason, before, after)
 
     def wall(self) -> float:
         """Unix time."""

@@ -27,6 +27,7 @@ PAGES = [
         "docs/approve.md",
         "docs/limits.md",
         "docs/tenants.md",
+        "docs/admin-api.md",
         "docs/alerts.md",
         "docs/audit.md",
         "docs/usage.md",

@@ -192,7 +192,7 @@ async def test_the_api_shows_acknowledges_and_silences(operated: Operated) -> No
         ("silence", {"match": "a=b", "span": "99d", "why": ""}, 422, "lasts up to 30 days"),
         ("unsilence", {"silence": "x"}, 404, "there is no silence 'x'; there are: none"),
         ("test", {"channel": "pos"}, 404, "there is no channel 'pos'; there are: ops"),
-        ("ack", {"alert": "x"}, 422, "the texts 'alert', 'note'"),
+        ("ack", {"alert": "x"}, 422, "missing required field `note`"),
     ],
 )
 async def test_what_the_api_refuses_changes_nothing(
@@ -201,7 +201,7 @@ async def test_what_the_api_refuses_changes_nothing(
     session, hub = operated
     reply = await session.post(f"/api/v1/alerts/{path}", json=body)
     assert reply.status == status
-    assert error in (await reply.json())["error"]
+    assert error in (await reply.json())["detail"]
     assert not hub.alerts.silences
     assert all(alert.ack is None for alert in hub.alerts.alerts.values())
 

@@ -217,7 +217,7 @@ async def test_tenants_have_usage_budgets_and_invoices_of_their_own(tmp_path: Pa
         assert (invoice["currency"], invoice["calls"], invoice["total"]) == ("USD", 3, "0.01")
         assert [line["pattern"] for line in invoice["lines"]] == ["s.*"]
         for path, status in (("/api/v1/usage?by=x", 422), ("/api/v1/usage?day=1", 422), ("/api/v1/invoices/a/b", 422)):
-            assert "error" in await _get(f"http://{address}", admin, path, status)
+            assert "detail" in await _get(f"http://{address}", admin, path, status)
         for path in ("/api/v1/usage", f"/api/v1/invoices/acme/{month}"):
             await _get(f"http://{address}", dora, path, 403)
         await listener.close()

@@ -1,15 +1,15 @@
-"""Who may use the admin listener: the operator.
+"""Who may use the admin listener, and as what: viewer, operator, admin, or admin of one tenant.
 
 Without `auth:` it listens on loopback only and asks for nothing. With it, every route but health wants either a key or
-token with the scope `concento:admin`, or the local token: a secret in the state folder, which this machine's operator
-can read and the command line shows by itself.
+token with one of the scopes `concento:viewer`, `concento:operator`, `concento:admin`, `concento:tenant-admin`, or the
+local token: a secret in the state folder, which this machine's operator can read and the command line shows by itself.
 """
 
 import hmac
 import os
 import secrets
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from starlette.types import Scope
 
@@ -18,6 +18,20 @@ from ..front.identity.keys import PREFIX
 from ..front.parser import HttpHead, Refusal
 from ..model.errors import StartError
 from ..model.principal import Principal
+from ..model.tenant import DEFAULT_TENANT
+
+Role = Literal["viewer", "operator", "admin"]
+"""What somebody may: look; act on what runs (drain, approve, end experiments); change the configuration and keys. Each
+may what those before it may."""
+
+SCOPES: Final[dict[str, Role]] = {
+    "concento:viewer": "viewer",
+    "concento:operator": "operator",
+    "concento:admin": "admin",
+}
+RANKS: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
+TENANT_ADMIN: Final = "concento:tenant-admin"
+"""The scope of those who change what their own tenant has, and see nothing else."""
 
 SCOPE: Final = "concento:admin"
 TOKEN_FILE: Final = "admin.token"
@@ -78,6 +92,24 @@ class AdminAccess:
         caller = self._identity.judge(head, peer) or await self._identity.settle(head, peer)
         if isinstance(caller, Refusal):
             return Refusal(caller.status, caller.reason, headers=_CHALLENGE if caller.status == 401 else caller.headers)
-        if SCOPE not in caller.scopes or caller.narrowed:
-            return Refusal(403, f"The admin API needs the scope {SCOPE}", headers=_STEP_UP)
+        if caller.narrowed or (role_of(caller) is None and tenant_of(caller) is None):
+            return Refusal(403, f"The admin API needs a scope: {', '.join((*SCOPES, TENANT_ADMIN))}", headers=_STEP_UP)
         return caller
+
+
+def role_of(caller: Principal) -> Role | None:
+    """As what somebody may use the whole API: the most that their scopes give."""
+    roles = [SCOPES[scope] for scope in caller.scopes if scope in SCOPES]
+    return max(roles, key=RANKS.index, default=None)
+
+
+def may(caller: Principal, role: Role) -> bool:
+    """Whether somebody has a role, or one that may more."""
+    has = role_of(caller)
+    return has is not None and RANKS.index(has) >= RANKS.index(role)
+
+
+def tenant_of(caller: Principal) -> str | None:
+    """The one tenant whose objects somebody changes, and sees; None if that is not what they are."""
+    is_one = TENANT_ADMIN in caller.scopes and role_of(caller) is None and caller.tenant != DEFAULT_TENANT
+    return caller.tenant if is_one else None

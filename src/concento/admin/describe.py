@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -10,6 +11,8 @@ from ..catalog.logical import Logical
 from ..catalog.meta_tools import tokens
 from ..catalog.search import ToolIndex
 from ..catalog.slices import Entry, Slice
+from ..control.config.problems import BY_API
+from ..control.layers import Layers
 from ..credentials.connecting import Connecting
 from ..front.identity.authenticator import Authenticator
 from ..front.identity.hosts import Hosts
@@ -20,6 +23,7 @@ from ..model.config import ChildReplica, Isolation, Replica, Server
 from ..model.principal import ANONYMOUS, Principal
 from ..model.tenant import DEFAULT_TENANT
 from ..observe.alerts import Alerts
+from ..observe.audit import AuditLog
 from ..observe.experiments import Experiments
 from ..observe.metrics import Metrics
 from ..observe.traces import Tracing
@@ -27,6 +31,7 @@ from ..observe.usage import Usage
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
 from ..snapshot import Current, Freshness
+from ..store.contract import Store
 from ..upstream.pool import Upstreams
 
 STDERR_LINES = 20
@@ -52,6 +57,9 @@ class Hub(Protocol):
     experiments: Experiments
     tracing: Tracing
     connecting: Connecting
+    layers: Layers
+    store: Store
+    audit: AuditLog | None
     alerts: Alerts
     usage: Usage | None
 
@@ -64,8 +72,10 @@ class Hub(Protocol):
         """Show a tool that was held back, if its definition still is that one."""
         ...
 
-    def changed(self, by: Principal, method: str, name: str, reason: str) -> None:
-        """Have it in the audit record that an operator changed something."""
+    def changed(
+        self, by: Principal, method: str, name: str, reason: str, before: Any = None, after: Any = None
+    ) -> None:
+        """Have it in the audit record that an operator changed something, with what it was and is."""
         ...
 
     @property
@@ -97,9 +107,16 @@ def servers(hub: Hub) -> dict[str, Any]:
     return {"servers": [_server(hub, slice) for slice in slices], "notes": notes}
 
 
+def server(hub: Hub, key: str) -> dict[str, Any] | None:
+    """One server as `servers` has it; None if there is none."""
+    slice = hub.current.snapshot.slices.get(key)
+    return None if slice is None else _server(hub, slice)
+
+
 def _server(hub: Hub, slice: Slice) -> dict[str, Any]:
     health = slice.health
     live = next((upstream for upstream in hub.upstreams if upstream.server.key == slice.server.key), None)
+    drain = hub.layers.now.kept.drained.get(slice.server.key)
     stderr = live.health().stderr if live is not None else health.stderr
     return {
         "alias": slice.server.key,
@@ -123,7 +140,16 @@ def _server(hub: Hub, slice: Slice) -> dict[str, Any]:
         "held": len(slice.held),
         "stderr": list(stderr[-STDERR_LINES:]),
         "place": slice.server.place,
+        "origin": "api" if slice.server.place.startswith(BY_API) else "file",
+        "drained": None if drain is None else {"by": drain.by, "since": time_of(drain.since_s), "reason": drain.reason},
     }
+
+
+def time_of(seconds: float | None) -> str | None:
+    """A time as it is told."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _sandbox(server: Server) -> str | None:

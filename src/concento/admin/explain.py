@@ -47,19 +47,19 @@ class Question(Struct, frozen=True):
         return [(name, value) for name, value in single if value is not None] + several
 
 
-def answer(hub: Hub, question: Question) -> dict[str, Any]:
+def answer(hub: Hub, question: Question, *, within: bool = False) -> dict[str, Any]:
     """`{principal, known_by, tool, visible, callable, reason, rules, strategy, promoted, candidates, limits,
     guards}`.
 
     `candidates`: the servers' tools that would answer, with how their servers are, when each would be asked now, why,
-    and with which arguments. Errors: Unanswerable.
+    and with which arguments. `within`: say nothing of what the tenant's catalog has not. Errors: Unanswerable.
     """
     snapshot = hub.current.snapshot
     if not snapshot.knows(question.tenant):
         known = [DEFAULT_TENANT, *snapshot.config.tenants]
         raise Unanswerable(f"there is no tenant {question.tenant!r}; known: {', '.join(known)}")
     principal, known_by = _principal(hub, question)
-    binding, seen = _binding(hub, question.tool, principal)
+    binding, seen = _binding(hub, question.tool, principal, within)
     reach = snapshot.reach(principal)
     arguments = _arguments(question.arguments)
     candidates = candidates_of(hub, binding, reach, principal, arguments)
@@ -129,13 +129,13 @@ def _key(hub: Hub, question: Question) -> KeyRecord | None:
     return held[-1] if held else None
 
 
-def _binding(hub: Hub, name: str, principal: Principal) -> tuple[Binding, bool]:
+def _binding(hub: Hub, name: str, principal: Principal, within: bool) -> tuple[Binding, bool]:
     """The tool of a public name, or of `server.tool`, and whether the tenant's catalog has it. Errors: Unanswerable."""
     whole = hub.current.snapshot.whole(ALL, principal.tenant)
     binding = whole.tool(name) or whole.tool_of(*name.partition(".")[::2])
     if binding is not None:
         return binding, True
-    for slice in hub.current.snapshot.slices.values():
+    for slice in () if within else hub.current.snapshot.slices.values():
         for entry in slice.tools:
             if name in (entry.public, f"{entry.alias}.{entry.own}"):
                 return Binding(slice.server, entry.own, entry), False

@@ -5,7 +5,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import msgspec
 
 from ..model.config import Config
 from ..observe.audit.chain import read_anchors, verify
+from ..observe.audit.query import entries, opened
 from .common import config_option, fail, json_option, printable, put_json, read_config, tell
 
 FOLLOW_S = 0.5
@@ -72,20 +73,8 @@ def query(
     Example:
       concento audit query --since 1d --decision forbidden
     """
-    where: list[str] = ["1 = 1"]
-    values: list[Any] = []
-    if since is not None:
-        where, values = [*where, "time >= ?"], [*values, since]
-    if until is not None:
-        where, values = [*where, "time < ?"], [*values, until]
-    for column, value in wanted.items():
-        if value is not None:
-            where, values = [*where, f"json_extract(CAST(body AS TEXT), '$.{column}') = ?"], [*values, value]
     with _database(read_config(config)) as database:
-        rows = _entries(
-            database, f"SELECT body FROM entries WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?", *values, limit
-        )
-        found = list(rows)[::-1]
+        found = entries(database, limit, wanted, since_s=since, until_s=until)[::-1]
     if as_json:
         put_json({"entries": found})
     else:
@@ -189,7 +178,7 @@ def _database(config: Config) -> Iterator[sqlite3.Connection]:
     if not path.exists():
         fail(f"there is no audit record {path} yet: `concento serve` makes it")
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)) as database:
+        with opened(path) as database:
             yield database
     except sqlite3.Error as error:
         fail(f"{path} can't be read: {error}")

@@ -28,6 +28,8 @@ _MARK = {
     "waiting": ("…", "blue"),
     "failing": ("✗", "red"),
     "starting": ("…", "yellow"),
+    "draining": ("-", "yellow"),
+    "drained": ("-", "white"),
     "stopped": ("-", "white"),
 }
 

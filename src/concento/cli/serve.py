@@ -153,17 +153,20 @@ def _content(path: Path) -> bytes | None:
 
 async def _reload(hub: Hub, display: Display) -> None:
     """Take over the file, or keep what is and say why."""
-    from ..control.config import diff, load
+    from ..control.config import diff
 
     before = hub.current.snapshot.config
-    assert before.path is not None
     try:
-        after = load(before.path, os.environ)
+        after = await hub.layers.reload(lambda after: _objection(before, after))
     except ConfigError as error:
         hub.reload_failures += 1
         display.say("the configuration was not taken over, the last good one stays:")
         for problem in error.problems:
             display.say(f"  {problem}")
+        return
+    except ConcentoError as error:
+        hub.reload_failures += 1
+        display.say(f"the configuration was not taken over, the last good one stays: {error}")
         return
     if (after.listen, after.admin, after.tls, after.admin_tls) != (
         *(before.listen, before.admin, before.tls, before.admin_tls),
@@ -171,18 +174,14 @@ async def _reload(hub: Hub, display: Display) -> None:
         display.say("`listen`, `admin` and `tls` take effect at the next start")
     if (after.audit.mode, after.audit_path) != (before.audit.mode, before.audit_path):
         display.say("`audit.mode` and `audit.path` take effect at the next start")
+    display.reloaded(diff(before, after))
+
+
+def _objection(before: Config, after: Config) -> str | None:
+    """Why a file can't be taken over while the hub runs."""
     if before.auth is not None and after.auth is None and not _is_loopback(before.listen):
-        hub.reload_failures += 1
-        display.say("the configuration was not taken over: without `auth` only loopback may be served; restart the hub")
-        return
-    change = diff(before, after)
-    try:
-        await hub.configure(after)
-    except ConcentoError as error:
-        hub.reload_failures += 1
-        display.say(f"the configuration was not taken over, the last good one stays: {error}")
-        return
-    display.reloaded(change)
+        return "without `auth` only loopback may be served; restart the hub"
+    return None
 
 
 def _is_loopback(address: Address) -> bool:

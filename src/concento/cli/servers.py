@@ -35,7 +35,8 @@ def show(told: dict[str, Any], as_json: bool) -> None:
         resources = server["resources"] + server["templates"]
         era = f"{server['era']} {server['revision']}" if server["era"] else ""
         counts = [str(count) for count in (server["tools"], server["prompts"], resources, server["in_flight"])]
-        state = "stale" if server["stale"] else server["state"]
+        is_drained = server["state"] in ("draining", "drained")
+        state = "stale" if server["stale"] and not is_drained else server["state"]
         table.add_row(server["alias"], state, era, *counts, ", ".join(server["replicas"]))
     put_table(table)
     for server in told["servers"]:

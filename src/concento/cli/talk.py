@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import click
+import msgspec
 import uvloop
 
 from ..admin import accounts, approvals, describe, explain, traces, trials
@@ -30,7 +31,7 @@ from .common import fail, tell
 T = TypeVar("T")
 
 KEY_VARIABLE = "CONCENTO_KEY"
-"""Where `concento call` finds the key it shows a hub that asks for one."""
+"""Where the key is that a hub is shown which asks for one: for a call, and where its local token is not ours."""
 
 PROBE_S = 1.0
 SETTLE_S = 60.0
@@ -174,7 +175,7 @@ async def _settle(hub: Hub) -> None:
 
 
 def _has_settled(state: str) -> bool:
-    return state in ("ready", "asleep", "waiting", "failing")
+    return state in ("ready", "asleep", "waiting", "failing", "draining", "drained")
 
 
 class OwnHub:
@@ -242,12 +243,14 @@ class OwnHub:
 
     async def traces(self, asked: dict[str, str]) -> dict[str, Any]:
         try:
-            return traces.traces(self._hub, asked)
-        except traces.Unreadable as error:
+            wanted = msgspec.convert(asked, traces.Wanted, strict=False)
+        except msgspec.ValidationError as error:
             raise CallFailed(str(error)) from None
+        return dict(msgspec.to_builtins(traces.recent(self._hub, wanted)))
 
     async def trace(self, id: str) -> dict[str, Any] | None:
-        return traces.trace(self._hub, id)
+        found = traces.whole(self._hub, id)
+        return None if found is None else dict(msgspec.to_builtins(found))
 
     async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
         raise CallFailed("no hub is running here, and this changes one that runs; start it with `concento serve`")
@@ -257,6 +260,13 @@ class OwnHub:
             return explain.answer(self._hub, question)
         except explain.Unanswerable as error:
             raise CallFailed(str(error)) from None
+
+
+class Replied(NamedTuple):
+    """What the admin API answered: JSON or text, and the tag of the object."""
+
+    value: Any
+    tag: str | None
 
 
 class RunningHub:
@@ -271,6 +281,7 @@ class RunningHub:
         self._session = session
         self._timeout = aiohttp.ClientTimeout(total=PROBE_S)
         token = read_token(config.state_folder) if config.auth is not None else None
+        token = token or os.environ.get(KEY_VARIABLE)
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     async def answers(self) -> bool:
@@ -288,9 +299,26 @@ class RunningHub:
                 if reply.status in (401, 403):
                     raise CallFailed(_no_entry(self._admin))
                 if reply.status == 422:
-                    raise CallFailed(str((await reply.json()).get("error")))
+                    raise CallFailed(told_of(await reply.json()))
                 return None if reply.status == 404 else await reply.json()
         except (aiohttp.ClientError, TimeoutError) as error:
+            raise CallFailed(f"the hub at {self._admin} went away: {error}") from None
+
+    async def api(self, method: str, path: str, body: Any = None, **fields: str | None) -> "Replied":
+        """Ask the admin API anything. `fields`: header fields, `_` for `-`; None: left out. Errors: CallFailed."""
+        headers = {name.replace("_", "-"): value for name, value in fields.items() if value}
+        sent = {} if body is None else {"json": body}
+        try:
+            async with self._session.request(
+                method, self._admin + path, headers={**self._headers, **headers}, ssl=False, **sent
+            ) as reply:
+                is_json = reply.content_type.endswith("json")
+                told: Any = await reply.json(content_type=None) if is_json else await reply.text()
+                if reply.status >= 400:
+                    is_stranger = reply.status == 401 or (reply.status == 403 and not is_json)
+                    raise CallFailed(_no_entry(self._admin) if is_stranger else told_of(told))
+                return Replied(told, reply.headers.get("ETag"))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise CallFailed(f"the hub at {self._admin} went away: {error}") from None
 
     async def experiments(self) -> dict[str, Any]:
@@ -319,7 +347,7 @@ class RunningHub:
             async with self._session.post(self._admin + path, json=body, headers=self._headers, ssl=False) as reply:
                 told = await reply.json()
                 if reply.status != 200:
-                    raise CallFailed(_no_entry(self._admin) if reply.status in (401, 403) else str(told.get("error")))
+                    raise CallFailed(_no_entry(self._admin) if reply.status in (401, 403) else told_of(told))
                 return dict(told)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CallFailed(f"the hub at {self._admin} went away: {error}") from None
@@ -328,7 +356,14 @@ class RunningHub:
         return dict(await self._get("/api/v1/servers"))
 
     async def tools(self, search: str | None) -> dict[str, Any]:
-        return dict(await self._get("/api/v1/tools", *([] if search is None else [("search", search)])))
+        found: list[Any] = []
+        more: list[tuple[str, str]] = [] if search is None else [("search", search)]
+        while True:
+            told = await self._get("/api/v1/tools", *more)
+            found += told["tools"]
+            if told["next"] is None:
+                return {"tools": found}
+            more = [("cursor", told["next"]), ("refresh", "no")]
 
     async def views(self) -> dict[str, Any]:
         return dict(await self._get("/api/v1/views"))
@@ -401,6 +436,15 @@ class RunningHub:
                 elif "id" in message:
                     return dict(message)
         raise CallFailed("the hub ended the stream without an answer")
+
+
+def told_of(problem: dict[str, Any]) -> str:
+    """Why a request was refused, in a line for each thing that is wrong."""
+    lines = [str(problem.get("detail"))]
+    for error in problem.get("errors", ()):
+        if error["pointer"] or error["detail"] not in lines[0]:
+            lines.append(f"  {error['pointer']}: {error['detail']}")
+    return "\n".join(lines)
 
 
 def _no_entry(admin: str) -> str:

@@ -74,19 +74,22 @@ class Federation:
 
     async def configure(self, config: Config) -> None:
         """Make this the configuration: unchanged servers keep their connection and their slice."""
-        old = self._current.snapshot
-        if not old.slices:
+        if not self._current.snapshot.slices:
             await self._pinning.load()
         kept = await self._store.items(SPACE)
+        old = self._current.snapshot  # only now: what was listed during the wait is not to be lost
         slices: dict[str, Slice] = {}
         for key, server in config.servers.items():
             before = old.slices.get(key)
-            if before is not None and before.server == server:
+            is_back = key in old.config.drained and key not in config.drained
+            if before is not None and before.server == server and not is_back:
                 inventory, health = before.inventory, before.health
             else:
                 inventory = _restore(kept.get(_store_key(server)))
                 health = Health("asleep" if server.is_lazy else "starting")
                 self._known[key] = asyncio.Event()
+                if key in config.drained:
+                    health = Health("drained", "it is drained by whoever runs the hub")
             if health.state not in WELL:
                 health = replace(health, stale=inventory is not None)
             slices[key] = self._build(config, server, inventory, health)
@@ -94,7 +97,7 @@ class Federation:
             del self._known[key]
             self._welcomes.pop(key, None)
         self._current.publish(Snapshot(config, slices, old))
-        self._upstreams.apply(config.servers, config.start_wait_s)
+        self._upstreams.apply(config.servers, config.start_wait_s, drained=config.drained)
         for key, server in config.servers.items():
             if server.required and slices[key].inventory is None:
                 self._upstreams.get(key).wake()  # that it can start has to be seen once

@@ -100,6 +100,8 @@ class UrlReplica:
     tls: ServerTls | None = None
     as_written: str = field(default="", compare=False)
     """The URL as the file has it, references unresolved."""
+    reach: Reach | None = None
+    """Where its host may be, for a URL that came by the admin API; None: the operator wrote it."""
 
 
 Replica = ChildReplica | UrlReplica
@@ -248,6 +250,14 @@ class Config:
     """Where URLs may lead that others give."""
     vault_keys: tuple[bytes, ...] = field(default=(), repr=False)
     """What users grant is sealed with the first of them. Empty: with one that is made and kept with the state."""
+    drained: frozenset[str] = frozenset()
+    """Keys of the servers that take no calls, since an operator said so."""
+    admin_commands: tuple[str, ...] = ()
+    """Programs that servers which come by the admin API may be started with."""
+    admin_references: tuple[str, ...] = ()
+    """Patterns of the references that what comes by the admin API may have: `env:NAME`, `file:PATH`."""
+    references: frozenset[str] = field(default=frozenset(), compare=False)
+    """Those that it has."""
     secrets: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     """Values to redact wherever text leaves the hub: what references stood for, and bearers."""
 

@@ -6,6 +6,7 @@ Messages name the thing, the limit and the remedy; never a secret, an upstream a
 A tool that ran and failed is a reply, not an error: see `model.call.Failure`.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 Outcome = Literal["not_sent", "unknown", "failed"]
@@ -19,11 +20,15 @@ class ConcentoError(Exception):
 
 
 class ConfigError(ConcentoError):
-    """The configuration can't be used. Every problem is listed, each with its place; exit code 2."""
+    """The configuration can't be used. Every problem is listed, each with its place; exit code 2.
 
-    def __init__(self, problems: list[str]) -> None:
+    `pointers`: the same as JSON pointer and message; the pointer is empty for what is in the file.
+    """
+
+    def __init__(self, problems: list[str], pointers: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.pointers = tuple(pointers)
 
 
 class StartError(ConcentoError):

@@ -58,9 +58,10 @@ class Inventory:
 
 EMPTY = Inventory()
 
-ServerState = Literal["starting", "ready", "asleep", "waiting", "failing", "stopped"]
+ServerState = Literal["starting", "ready", "asleep", "waiting", "failing", "draining", "drained", "stopped"]
 """`asleep`: no child runs because nothing needs one; the next call starts it. `waiting`: it lists nothing until a user
-has connected an account; calls are made with users' own."""
+has connected an account; calls are made with users' own. `draining`: an operator has it take no new calls, and some run
+yet; `drained`: none does, and nothing of it runs."""
 
 WELL: frozenset[ServerState] = frozenset(("ready", "asleep", "waiting"))
 """States in which nothing is wrong: the inventory that is known holds."""

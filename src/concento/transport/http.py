@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 from ..model.clock import Clock, SystemClock
 from ..model.errors import BadReply, Overloaded, Unavailable
 from ..model.limits import CONNECT_WAIT_S, IDLE_S
+from ..model.outbound import Reach
+from .outbound import NotFetched, addresses
 from .reply import OnEvent, OnHead, ReplyReader, Response
 
 __all__ = ["HttpPool", "OnEvent", "OnHead", "Response", "fields"]
@@ -63,7 +65,9 @@ class HttpPool:
         connect_wait_s: float = CONNECT_WAIT_S,
         idle_s: float = IDLE_S,
         clock: Clock | None = None,
+        reach: Reach | None = None,
     ) -> None:
+        self._url, self._reach = url, reach
         secure, self._host, self._port, self._authority = _origin(url)
         self.name = name
         self.loop = asyncio.get_running_loop()  # kept: asking for it costs a system call on Python 3.11
@@ -204,7 +208,7 @@ class HttpPool:
         connection = _Connection(self)
         try:
             async with asyncio.timeout(self._connect_wait_s):
-                await self.loop.create_connection(lambda: connection, self._host, self._port, ssl=self._ssl)
+                await self._reached(connection)
             if self._closed:
                 raise self._disconnected()
             if not connection.is_open:
@@ -215,6 +219,26 @@ class HttpPool:
                 raise Unavailable(f"The server {self.name!r} {_why(error)}", retry_after_s=1.0) from None
             raise
         return connection
+
+    async def _reached(self, connection: "_Connection") -> None:
+        """Connect to the host; where others said which, to an address of it that was judged a moment ago."""
+        if self._reach is None:
+            await self.loop.create_connection(lambda: connection, self._host, self._port, ssl=self._ssl)
+            return
+        try:
+            found = await addresses(self._url, self._reach)
+        except NotFetched as error:
+            raise Unavailable(f"The server {self.name!r} can't be asked: {error}") from None
+        name = None if self._ssl is None else self._host
+        for address in found[:-1]:
+            with suppress(OSError):
+                await self.loop.create_connection(
+                    lambda: connection, address, self._port, ssl=self._ssl, server_hostname=name
+                )
+                return
+        await self.loop.create_connection(
+            lambda: connection, found[-1], self._port, ssl=self._ssl, server_hostname=name
+        )
 
     def _disconnected(self) -> Unavailable:
         return Unavailable(f"The server {self.name!r} was disconnected")

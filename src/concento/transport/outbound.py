@@ -9,8 +9,9 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
-from ..model.outbound import Reach, is_loopback
+from ..model.outbound import PUBLIC, Reach, host_name, is_loopback
 
 if TYPE_CHECKING:
     from aiohappyeyeballs import AddrInfoType
@@ -85,6 +86,34 @@ async def fetch(
     if len(said) > bytes_max:
         raise NotFetched(f"it answered with more than {bytes_max} bytes")
     return Answer(status, told, said)
+
+
+async def addresses(url: str, reach: Reach) -> list[str]:
+    """The addresses of a server's URL that somebody else gave, all of which may be asked.
+
+    `http` is for what the operator has named in `outbound.allow`. Errors: NotFetched.
+    """
+    parts = urlsplit(url)
+    host, scheme = parts.hostname or "", parts.scheme
+    if not host or "%" in host:
+        raise NotFetched("its host is no name")
+    try:
+        port = parts.port or (443 if scheme == "https" else 80)
+        async with asyncio.timeout(WAIT_S):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        raise NotFetched(f"its host's address was not found within {WAIT_S:g} s") from None
+    except (UnicodeError, ValueError):
+        raise NotFetched("its host is no name") from None
+    except OSError:
+        raise NotFetched("its host has no address") from None
+    literals = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    for literal in literals:
+        if (wrong := reach.why_not(host, literal)) is not None:
+            raise NotFetched(f"it leads to {wrong}; `outbound.allow` in the file says what is allowed")
+        if scheme == "http" and host_name(host) not in reach.hosts and PUBLIC.why_not(host, literal) is None:
+            raise NotFetched("it is not https")
+    return literals
 
 
 async def _judged(host: str, port: int, scheme: str, reach: Reach) -> "list[ResolveResult]":

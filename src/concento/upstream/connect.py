@@ -201,6 +201,7 @@ async def _connect_url(
         name=server.alias,
         ssl_context=means.ssl_context if replica.tls is None else _tls(replica.tls, server.alias),
         connections_max=server.concurrency_max + PARKED_MAX + _STREAMS,
+        reach=replica.reach,
     )
     grant, grant_of = means.grant(server, replica, owner), means.grant_of(server, replica)
     wire = Wire(pool, target, dict(replica.headers), server.alias, grant, grant_of)

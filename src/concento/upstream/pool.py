@@ -1,7 +1,7 @@
 """All servers of the hub: created, replaced and removed as the configuration changes; unchanged ones stay connected."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from ..model.clock import Clock, SystemClock
 from ..model.config import Server
@@ -90,17 +90,28 @@ class Upstreams:
         upstream = self._by_key.get(key)
         return upstream is not None and upstream.is_well
 
-    def apply(self, servers: Mapping[str, Server], start_wait_s: float, drain_s: float = 30.0) -> None:
-        """Make these the servers: start new ones, replace changed ones, let removed ones end with their last call."""
+    def apply(
+        self,
+        servers: Mapping[str, Server],
+        start_wait_s: float,
+        drain_s: float = 30.0,
+        drained: Collection[str] = (),
+    ) -> None:
+        """Make these the servers: start new ones, replace changed ones, let removed ones end with their last call.
+
+        Those `drained` take no calls; one that is so no more starts anew.
+        """
         for key, upstream in list(self._by_key.items()):
-            if servers.get(key) != upstream.server:
+            if servers.get(key) != upstream.server or (upstream.is_draining and key not in drained):
                 del self._by_key[key]
                 self._closing.start(upstream.close(drain_s))
+            elif key in drained and not upstream.is_draining:
+                upstream.drain()
         for key, server in servers.items():
             if key not in self._by_key:
                 upstream = Upstream(server, self._means, self, self._clock, start_wait_s)
                 self._by_key[key] = upstream
-                upstream.start()
+                upstream.start(drained=key in drained)
         if not self._tasks:
             self._tasks.start(self._reap())
 

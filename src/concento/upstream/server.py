@@ -72,14 +72,20 @@ class Upstream:
         self._uris: frozenset[str] = frozenset()
         self._offered_s = float("-inf")
         self.tasks = Tasks(server.alias)
+        self._ending = Tasks(server.alias)
         self._beside: Child | None = None
         self._beside_since_s: float | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
+        self._draining = False
+        self._drained = False
 
-    def start(self) -> None:
-        """Begin to connect."""
+    def start(self, *, drained: bool = False) -> None:
+        """Begin to connect, unless it takes no calls."""
+        if drained:
+            self._draining = self._drained = True
+            return
         keepers = [replica.keep() for replica in self.replicas]
         if self.server.beside is not None:
             self._beside_since_s = self.clock.monotonic()
@@ -92,7 +98,7 @@ class Upstream:
     def readings(self) -> tuple[Reading, ...]:
         """Each replica's condition right now."""
         if len(self.replicas) == 1:
-            return _ONE
+            return _ONE  # whether it takes calls is found out by asking it
         now_s = self.clock.monotonic()
         return tuple(
             Reading(
@@ -112,6 +118,8 @@ class Upstream:
     @property
     def is_well(self) -> bool:
         """Whether a replica is there, or may be woken, and has not failed too often."""
+        if self._draining:
+            return False
         for replica in self.replicas:
             if replica.state in WELL and (
                 replica.circuit is CLOSED or standing(replica.circuit, self.clock.monotonic()) != "open"
@@ -142,6 +150,8 @@ class Upstream:
 
     def health(self) -> Health:
         """Ready as soon as one replica is, else asleep if one may be woken; else the first replica's condition."""
+        if self._draining:
+            return Health("drained" if self._drained else "draining", _DRAINED, stale=True)
         by_state = {replica.state: replica for replica in reversed(self.replicas)}
         best = by_state.get("ready") or by_state.get("asleep") or self.replicas[0]
         welcome = best.main.link.welcome if best.main is not None else None
@@ -162,6 +172,8 @@ class Upstream:
         links = self.replicas[replica]
         if self._closed:
             raise Unavailable(f"The server {self.server.alias!r} was removed")
+        if self._draining and (self._drained or request.state is None):
+            raise Unavailable(f"The server {self.server.alias!r} takes no calls now: {_DRAINED}")
         tries = links.circuit is not CLOSED and self._tries(links)
         attempt = request.attempt
         if not self._places.take_now():
@@ -259,7 +271,7 @@ class Upstream:
 
     async def listen(self, replica: int, partition: str, request: Request, notify: Notify) -> None:
         """Hear what a listen request of a caller's own brings, until cancelled. It takes no call's place."""
-        if replica < len(self.replicas):
+        if replica < len(self.replicas) and not self._drained:
             _, link = await self.replicas[replica].link(partition, request.profile, request.owner)
             await link.request(request, notify)
 
@@ -281,7 +293,7 @@ class Upstream:
         await asyncio.gather(*(self._subscribe_at(replica, uris) for replica in self.replicas))
 
     async def _subscribe_at(self, replica: ReplicaLinks, uris: frozenset[str]) -> None:
-        if uris and replica.state == "asleep":
+        if uris and replica.state == "asleep" and not self._draining:
             with suppress(CallError, TimeoutError):
                 await asyncio.wait_for(replica.link("", NO_ABILITIES, ANONYMOUS), self.start_wait_s)
         if replica.main is not None:
@@ -295,6 +307,8 @@ class Upstream:
 
     def wake(self) -> None:
         """Start a child that sleeps, unless a replica is there already, or about to be."""
+        if self._draining:
+            return
         by_state = {replica.state: replica for replica in reversed(self.replicas)}
         if "asleep" in by_state and not by_state.keys() & {"ready", "starting"}:
             by_state["asleep"].wake()
@@ -384,19 +398,42 @@ class Upstream:
 
     # -- the end
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether it takes no new calls, since an operator said so."""
+        return self._draining
+
+    def drain(self) -> None:
+        """Take no new calls, let all that run end in their time, then close every link and child."""
+        self._draining = True
+        self._ending.start(self._drain())
+        self.on_health()
+
+    async def _drain(self) -> None:
+        await self._idle.wait()
+        await self._stop()
+        self._drained = True
+        self.on_health()
+
     async def close(self, drain_s: float = 0.0) -> None:
         """Take no more calls, let those in flight end for a while, then close every link and child."""
         self._closed = True
         if drain_s > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), drain_s)
+        await self._ending.close()
+        await self._stop()
+
+    async def _stop(self) -> None:
         await self.tasks.close()
         for replica in self.replicas:
             await replica.close()
         if self._beside is not None:
             await self._beside.close()
+            self._beside = None
 
 
+_DRAINED: Final = "it is drained by whoever runs the hub"
 _ONE = (Reading(),)
 
 _LISTS = frozenset({"tools/list", "prompts/list", "resources/list", "resources/templates/list"})

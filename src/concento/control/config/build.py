@@ -37,7 +37,7 @@ STATE_FILE: Final = "concento.db"
 def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Config:
     """The configuration. Once a problem is noted, the value is of no use."""
     names, defaults, telemetry = (root.get(key) or EMPTY for key in (keys.NAMES, keys.DEFAULTS, keys.TELEMETRY))
-    context = Context(reader, str(path), defaults, frozenset(reader.references.names))
+    context = Context(reader, str(path), defaults, frozenset(reader.references.names), outbound=build_outbound(root))
     problems = reader.problems
     placed = root.get(keys.SERVERS) or {}
     servers = {alias: build_server(alias, table, context) for alias, table in placed.items()}
@@ -110,8 +110,11 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         prices=books,
         budgets=build_budgets(root, books, owners, problems),
         validate=root.get(VALIDATE) or "off",
-        outbound=build_outbound(root),
+        outbound=context.outbound,
         vault_keys=build_vault(root, reader),
+        admin_commands=() if admin_table is None else admin_table.get(keys.ADMIN_COMMANDS) or (),
+        admin_references=() if admin_table is None else admin_table.get(keys.ADMIN_REFERENCES) or (),
+        references=frozenset(reader.references.written),
         secrets=frozenset(reader.references.secrets),
     )
 

@@ -188,7 +188,7 @@ def _guard(
         _result(table, problems),
         _redaction(table, problems),
         _webhook(table.get(WEBHOOK), reader),
-        place=f"{file}:{place.line}",
+        place=place.in_file(file),
     )
 
 

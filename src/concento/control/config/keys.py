@@ -513,8 +513,23 @@ LISTEN: Final = Key("listen", _LISTEN, "Address where agents are served.", _HUB.
 ADMIN_LISTEN: Final = Key(
     "listen", _LISTEN, "Address of the console and the admin API.", cast(Address, _HUB.admin), example="127.0.0.1:8401"
 )
+ADMIN_COMMANDS: Final = Key(
+    "commands",
+    Items(Text("the absolute path of a program", r"/[^\x00]+"), "such as [/usr/bin/uvx]"),
+    "Programs that servers which come by the admin API may be started with, by absolute path. Without it none are.",
+    example="[/usr/bin/uvx]",
+)
+ADMIN_REFERENCES: Final = Key(
+    "references",
+    Items(Text("a pattern over references, such as env:DOCS_*", r"(env:|file:)[^\x00\[\]{}]+"), "such as [env:DOCS_*]"),
+    "References that what comes by the admin API may have, beside those that this file has, with * and ? as wildcards.",
+    example='["env:DOCS_*", "file:secrets/*"]',
+)
 ADMIN: Final[Key[Table | None]] = Key(
-    "admin", OrOff(Keys("admin", ADMIN_LISTEN, TLS)), "The admin listener, or `off`.", example="off"
+    "admin",
+    OrOff(Keys("admin", ADMIN_LISTEN, TLS, ADMIN_COMMANDS, ADMIN_REFERENCES)),
+    "The admin listener, or `off`.",
+    example="off",
 )
 STATE: Final = Key(
     "state",

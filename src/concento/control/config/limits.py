@@ -140,7 +140,7 @@ def _limit(
         limit.get(DAY),
         limit.get(MONTH),
         limit[SOFT],
-        place=f"{file}:{place.line}",
+        place=place.in_file(file),
     )
 
 

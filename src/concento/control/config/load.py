@@ -9,7 +9,7 @@ from ...model.errors import ConfigError
 from ...model.limits import MIB
 from .build import build
 from .clients import as_configuration, is_client_file
-from .document import START, json_as_yaml, parse
+from .document import START, Node, json_as_yaml, parse
 from .kinds import Reader
 from .problems import Place, Problems, Refused
 from .references import References
@@ -44,24 +44,48 @@ def find_config(argument: str | None, cwd: Path, env: Mapping[str, str]) -> Path
 
 def load(path: Path, env: Mapping[str, str]) -> Config:
     """Read and check a configuration file. Errors: ConfigError with all problems, each as file:line:column."""
+    return read(content_of(path), path, env)
+
+
+def content_of(path: Path) -> bytes:
+    """What is in a configuration file, and one byte more than may be, if there is. Errors: ConfigError."""
     try:
         with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
+            return file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "bad path"
         raise ConfigError([f"{path}: the configuration can't be read: {reason}"]) from None
-    return read(content, path, env)
 
 
 def read(content: bytes, path: Path, env: Mapping[str, str]) -> Config:
     """Check a configuration that was read already; `path` is where it is, or would be. Errors: as `load`."""
     problems = Problems()
-    references = References(env, path.absolute().parent)
+    return checked(parsed(content, path, problems), path, env, problems)
+
+
+def parsed(content: bytes, path: Path, problems: Problems) -> Node:
+    """The nodes of a configuration, its keys not checked yet; those of a client's file as ours.
+
+    Errors: as `load`, if nothing can be made of the text; what else is wrong is noted.
+    """
     try:
-        return _checked(_decoded(content), path, env, Reader(problems, references))
+        return _parsed(_decoded(content), path, problems)
     except Refused as refused:
         problems.add(*refused.problem)
         raise problems.error(str(path)) from None
+
+
+def checked(root: Node, path: Path, env: Mapping[str, str], problems: Problems) -> Config:
+    """The configuration that nodes say, if nothing was and is wrong with them. Errors: as `load`."""
+    reader = Reader(problems, References(env, path.absolute().parent))
+    try:
+        config = build(ROOT.read(root, reader), path, env, reader)
+    except Refused as refused:
+        problems.add(*refused.problem)
+        raise problems.error(str(path)) from None
+    if problems:
+        raise problems.error(str(path))
+    return config
 
 
 def _decoded(content: bytes) -> str:
@@ -76,16 +100,13 @@ def _decoded(content: bytes) -> str:
         raise Refused(place, "this is not UTF-8; save the file in that encoding") from None
 
 
-def _checked(text: str, path: Path, env: Mapping[str, str], reader: Reader) -> Config:
+def _parsed(text: str, path: Path, problems: Problems) -> Node:
     is_json = path.suffix in (".json", ".jsonc") or text.lstrip().startswith("{")
-    node = parse(json_as_yaml(text) if is_json else text, reader.problems)
+    node = parse(json_as_yaml(text) if is_json else text, problems)
     if node is None:
-        if not reader.problems:
+        if not problems:
             raise Refused(START, "the file is empty; begin with `servers:`")
-        raise reader.problems.error(str(path))
+        raise problems.error(str(path))
     if is_json and is_client_file(node):
-        node = as_configuration(node, path.absolute().parent, reader.problems)
-    config = build(ROOT.read(node, reader), path, env, reader)
-    if reader.problems:
-        raise reader.problems.error(str(path))
-    return config
+        node = as_configuration(node, path.absolute().parent, problems)
+    return node

@@ -228,7 +228,7 @@ def build_logical(
         except ValueError as error:
             problems.add(place, str(error))
         built = _tool(name, tool, tenant, servers, problems)
-        made[owned(tenant, name)] = replace(built, place=f"{file}:{place.line}")
+        made[owned(tenant, name)] = replace(built, place=place.in_file(file))
     return made
 
 

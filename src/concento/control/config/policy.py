@@ -417,7 +417,7 @@ def _rule(
         table[ADVERTISE],
         None if engine is None else engine.value,
         options,
-        place=f"{file}:{table.place.line}",
+        place=table.place.in_file(file),
     )
 
 

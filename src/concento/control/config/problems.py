@@ -9,14 +9,22 @@ from ...model.errors import ConfigError
 SHOWN_MAX: Final = 100
 """Problems listed of one file; the rest is only counted."""
 
+BY_API: Final = "api:"
+"""How places begin that are in no file, but came by the admin API."""
+
 _NAME_CHARS_MAX: Final = 60
 
 
 class Place(NamedTuple):
-    """Line and column, both counted from 1."""
+    """Line and column, both counted from 1; of what is in no file, the JSON pointer to it."""
 
     line: int
     column: int
+    pointer: str = ""
+
+    def in_file(self, file: str) -> str:
+        """Where that is, for people: `file:line`, or `api:/servers/docs`."""
+        return f"{BY_API}{self.pointer}" if self.pointer else f"{file}:{self.line}"
 
 
 class Problem(NamedTuple):
@@ -49,10 +57,19 @@ class Problems:
 
     def error(self, file: str) -> ConfigError:
         """All of them, in the file's order."""
-        lines = [f"{file}:{place.line}:{place.column}: {message}" for place, message in sorted(self._found)]
+        found = sorted(self._found)
+        lines = [f"{place.in_file(file)}{_column(place)}: {message}" for place, message in found]
         if len(lines) > SHOWN_MAX:
             lines[SHOWN_MAX:] = [f"{file}: {len(lines) - SHOWN_MAX} more problems"]
-        return ConfigError(lines)
+        return ConfigError(lines, [_pointed(file, *one) for one in found[:SHOWN_MAX]])
+
+
+def _pointed(file: str, place: Place, message: str) -> tuple[str, str]:
+    return place.pointer, message if place.pointer else f"{place.in_file(file)}{_column(place)}: {message}"
+
+
+def _column(place: Place) -> str:
+    return "" if place.pointer else f":{place.column}"
 
 
 def quoted(name: str) -> str:

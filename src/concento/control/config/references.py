@@ -20,6 +20,16 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KNOWN: Final = "${env:NAME}, ${env:NAME:-default} and ${file:PATH}"
 
 
+def references_in(text: str) -> list[str]:
+    """The references of a text, without their defaults; one that is none of ours as it is written."""
+    found = []
+    for match in _REFERENCE.finditer(text):
+        if match[0] != "$${":
+            env = _ENV.fullmatch(match[1] or "")
+            found.append(match[1] or "" if env is None else f"env:{env[1]}")
+    return found
+
+
 class Unresolved(Exception):
     """A reference can't be resolved; the message names it and the remedy, no value."""
 
@@ -32,6 +42,8 @@ class References:
         self._folder = folder
         self.names: set[str] = set()
         """Environment variables that were named, set or not."""
+        self.written: set[str] = set()
+        """The references themselves, without their defaults: `env:NAME`, `file:PATH`."""
         self.secrets: set[str] = set()
 
     def resolve(self, text: str) -> str:
@@ -66,6 +78,7 @@ class References:
 
     def _variable(self, name: str, default: str | None) -> str:
         self.names.add(name)
+        self.written.add(f"env:{name}")
         value = self._env.get(name)
         if value:
             self.keep_secret(value)
@@ -81,6 +94,7 @@ class References:
 
     def _content(self, name: str) -> str:
         path = self.path(name)
+        self.written.add(f"file:{name}")
         try:
             if not path.is_file():
                 raise Unresolved(f"there is no file {name}; paths are relative to the configuration file")

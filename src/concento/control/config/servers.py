@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from ...model.config import ChildReplica, Isolation, Replica, Server, ToolOverride, UrlReplica
+from ...model.outbound import PUBLIC, Reach
 from ...model.tenant import DEFAULT_TENANT
 from . import keys
 from .kinds import EMPTY, Key, Placed, Reader, Table
@@ -32,6 +33,8 @@ class Context(NamedTuple):
     """Variables that no child inherits."""
     tenant: str = DEFAULT_TENANT
     """Whose the server is."""
+    outbound: Reach = PUBLIC
+    """Where URLs may lead that came by the admin API."""
 
     def problem(self, table: Table, key: Key[T], message: str) -> None:
         """Note a problem at a key."""
@@ -78,7 +81,7 @@ def build_server(alias: str, placed: Placed[Table], context: Context) -> Server:
         users=users,
         exchange=exchange,
         tenant=context.tenant,
-        place=f"{context.file}:{place.line}",
+        place=place.in_file(context.file),
     )
 
 
@@ -145,6 +148,7 @@ def _at_url(part: Table, server: Table, context: Context) -> UrlReplica:
         oauth=build_oauth(credentials, url, context.reader),
         tls=build_server_tls(part.get(keys.SERVER_TLS) or server.get(keys.SERVER_TLS), url, context.reader),
         as_written="".join(part.written(keys.URL)),
+        reach=context.outbound if part.place.pointer else None,
     )
 
 

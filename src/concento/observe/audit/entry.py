@@ -26,6 +26,8 @@ Kind = Literal["call", "intent", "refused", "changed", "opened", "closed", "gap"
 TEXT_CHARS_MAX: Final = 256
 _CALLERS_MAX: Final = 4096
 ARGUMENTS_BYTES_MAX: Final = 65_536
+CHANGED_BYTES_MAX: Final = 16_384
+"""Of what was changed, before and after each."""
 REDACTED: Final = "[redacted]"
 SECRET_NAMES: Final = (
     *("password", "passwd", "passphrase", "secret", "token", "authorization", "credential", "cookie"),
@@ -94,6 +96,9 @@ class Entry(Struct, omit_defaults=True):
     """What guards did: with what of the call, and how often which detectors found something."""
     hash: str = ""
     """Of the last entry that was pruned."""
+    before: Any = None
+    """What an operator changed, as it was; without its secrets."""
+    after: Any = None
     intents: tuple[int, ...] = ()
     """All intents of a call that was sent to one server after another."""
     metered: int = 0
@@ -282,6 +287,14 @@ class Secrets:
         for form in self._forms:
             text = text.replace(form, REDACTED.encode())
         return text
+
+
+def bounded(value: Any) -> Any:
+    """A value as it is recorded: one that is too large by its digest."""
+    text = encode(value)
+    if len(text) <= CHANGED_BYTES_MAX:
+        return value
+    return f"[{len(text)} bytes, SHA-256 {hashlib.sha256(text).hexdigest()}]"
 
 
 def _short(text: str) -> str:

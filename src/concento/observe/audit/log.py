@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -24,7 +24,7 @@ from ...model.errors import Overloaded, StartError
 from ...model.principal import Principal
 from ..metrics import Reading
 from ..record import Record
-from .entry import Callers, Draft, Entry, Kind, draft, of_call
+from .entry import Callers, Draft, Entry, Kind, bounded, draft, of_call
 from .stream import Stream
 from .writer import Hook, Writer
 
@@ -207,9 +207,13 @@ class AuditLog:
             self._wake.set()
         known.count += 1
 
-    def changed(self, by: Principal, method: str, name: str, reason: str) -> None:
-        """Note what an operator changed at run time: `method` is what was done, `name` to what, `reason` how."""
+    def changed(
+        self, by: Principal, method: str, name: str, reason: str, before: Any = None, after: Any = None
+    ) -> None:
+        """Note what an operator changed at run time: `method` is what was done, `name` to what, `reason` how or why;
+        `before` and `after` what it was and is, without secrets."""
         entry = Entry(self._clock.wall(), "changed", method=method, name=name, reason=reason[:256])
+        entry.before, entry.after = bounded(before), bounded(after)
         entry.tenant, entry.subject, entry.agent = by.tenant, by.subject, by.agent or ""
         entry.proof, entry.credential = by.proof, by.credential
         made = draft(entry)
