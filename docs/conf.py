@@ -43,6 +43,7 @@ MENU: Final = {
         "audit",
         "usage",
         "observe",
+        "operate",
         "security",
         "deploy",
         "troubleshoot",

@@ -38,6 +38,8 @@ VERBS: Final[Mapping[str, str]] = {
     "usage": "Show what was used, and write invoices.",
     "audit": "Read the audit record, and verify it.",
     "alerts": "Show what fires; acknowledge, silence, test.",
+    "backup": "Copy what a hub keeps, while it runs.",
+    "restore": "Put a backup back.",
     "health": "Ask whether a hub is up, for health checks.",
     "completion": "Print the script for completion in a shell.",
     "schema": "Print the JSON Schema of the configuration.",
