@@ -30,7 +30,7 @@ ADMIN = [
         (method, re.sub(r"\{[a-z:]+\}", "t", route.path))
         for route in admin_app(_hub, _NOBODY).routes
         if isinstance(route, Route)
-        for method in route.methods or ()
+        for method in sorted(route.methods or ())
         if method != "HEAD"
     ),
     *(("GET", "/nothing"), ("POST", "/api/v1/servers"), ("OPTIONS", "/api/v1/servers")),

@@ -26,6 +26,7 @@ from ..observe.alerts import Alerts
 from ..observe.audit import AuditLog
 from ..observe.experiments import Experiments
 from ..observe.metrics import Metrics
+from ..observe.record import Records
 from ..observe.usage import Usage
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
@@ -56,6 +57,7 @@ class Hub(Protocol):
     experiments: Experiments
     connecting: Connecting
     layers: Layers
+    records: Records
     store: Store
     audit: AuditLog | None
     alerts: Alerts

@@ -195,11 +195,14 @@ class Records:
         self.now = self._clock.monotonic
         self.wall = self._clock.wall
         self.in_flight = 0
+        self.opened_s = float("-inf")
+        """When the last call began, in monotonic seconds."""
 
     def open(self, call: Call) -> Record:
         """Begin the record of a call."""
         self.in_flight += 1
-        return Record(call, self.now(), self._clock.wall())
+        self.opened_s = self.now()
+        return Record(call, self.opened_s, self._clock.wall())
 
     def time(self, record: Record) -> None:
         """How long a call took that ends now."""
