@@ -56,4 +56,4 @@ env env-serve:
 	@"$(PYTHON)" scripts/bootstrap.py $(if $(filter env-serve,$@),serve,dev)
 
 programs: env
-	@scripts/system-packages nginx wrk bwrap zsh fish chromium
+	@scripts/system-packages nginx wrk bwrap zsh fish prometheus chromium

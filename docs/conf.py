@@ -42,6 +42,7 @@ MENU: Final = {
         "alerts",
         "audit",
         "usage",
+        "observe",
         "security",
         "deploy",
         "troubleshoot",

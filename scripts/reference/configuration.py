@@ -88,7 +88,7 @@ TOKENS: Final = {"token_url": '"https://login.example.com/token"', "client_id": 
 OF_EXCHANGE: Final = ("audience", "subject", "at")
 MAIL: Final = {name: key.example for name, key in alerts.EMAIL_KEYS.items() if key.required}
 HOOK: Final = {"url": alerts.URL.example}
-GROWS: Final = {"metric": "concento_limit_refused"}
+GROWS: Final = {"metric": "concento_limit_refused_total"}
 AT: Final = {"client_id": "concento", "client_secret": SECRET}
 
 BESIDE: Final[dict[str, dict[str, str]]] = {

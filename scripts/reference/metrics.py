@@ -6,13 +6,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from msgspec import Raw
 from prometheus_client.parser import text_string_to_metric_families
 
 from concento.app import Hub
 from concento.front.parser import Refusal
 from concento.model.auditing import Audit
-from concento.model.call import ALL, NO_ABILITIES, Call
-from concento.model.config import Address, ChildReplica, Config, Server
+from concento.model.call import ALL, NO_ABILITIES, Call, Result
+from concento.model.config import Address, ChildReplica, Config, Server, UrlReplica
 from concento.model.limiting import LimitRule
 from concento.model.prices import PARTS, Book, Budget, Charge, Price, Tier
 from concento.model.principal import ANONYMOUS
@@ -55,10 +56,13 @@ def families(text: str) -> list[tuple[str, str, str, str]]:
 
 
 async def scraped() -> str:
-    """The metrics of a hub that has one server, had one call, which a guard changed, and refused one request."""
+    """The metrics of a hub that has two servers, had one call, which a guard changed, and refused one request."""
     with tempfile.TemporaryDirectory() as folder:
         config = Config(
-            servers={"time": Server("time", (ChildReplica((sys.executable, "-c", "")),))},
+            servers={
+                "time": Server("time", (ChildReplica((sys.executable, "-c", "")),)),
+                "docs": Server("docs", (UrlReplica("http://127.0.0.1:9/mcp"),)),
+            },
             limits=(LimitRule("each user", rate=10.0, day=1000),),
             usage=Metering(path=Path(folder, "usage.db")),
             prices=(Book("b", 0, "EUR", (Price("p", "*", "EUR", (Charge("call", (Tier(1),)),)),)),),
@@ -82,6 +86,7 @@ async def _scraped(config: Config) -> str:
         assert hub.listener is not None
         hub.listener.refused(Refusal(404, ""))
         record = hub.records.open(Call("tools/call", {}, {}, "now", ALL, ANONYMOUS, NO_ABILITIES))
+        record.attempt(config.servers["docs"], 0, hub.records.now()).replied(Result(Raw(b"{}")), hub.records.now())
         record.guarded("no secrets out", "redacted", "result", {"jwt": 1})
         if hub.usage is not None:
             hub.usage(priced())

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from . import __version__
 from .control.federation import Federation
 from .control.layers import Layers
 from .credentials.accounts import Accounts, Change
@@ -49,6 +50,8 @@ from .observe.audit import AuditLog
 from .observe.experiments import Experiments
 from .observe.metrics import Metrics, Reading
 from .observe.record import Record, Records, Sink
+from .observe.servers import Children, LoopLag, server_readings
+from .observe.traces import Tracing
 from .observe.usage import Usage
 from .policy.budgets import Crossing
 from .policy.decide import policy_of
@@ -88,7 +91,7 @@ class Hub:
         audit: AuditLog | None = None,
         usage: Usage | None = None,
     ) -> None:
-        clock = SystemClock()
+        self._clock = clock = SystemClock()
         self.store = store
         self.metrics = metrics
         self.notes: dict[str, None] = {}
@@ -118,9 +121,10 @@ class Hub:
         self.usage = usage
         if usage is not None:
             usage.budgets.on_crossing = self._budget_crossed
+        self.tracing = Tracing(clock.monotonic, self._note)
         metering: list[Sink] = [] if usage is None else [usage]  # before the audit record, which has what it says
-        counting: list[Sink] = [metrics, self.experiments, self.alerts.counts, *sinks]
-        self.records = Records([*counting, *metering, *([] if audit is None else [audit])], clock)
+        counting: list[Sink] = [metrics, self.experiments, self.tracing, self.alerts.counts, *sinks]
+        self.records = Records([*counting, *metering, *([] if audit is None else [audit])], clock, self.tracing)
         self.deadlines = Deadlines(clock.monotonic, asyncio.get_running_loop())
         self.limits = Limits(clock, store, lambda principal: self.current.snapshot.roles_of(principal))
         budgets = None if usage is None else usage.budgets
@@ -165,8 +169,11 @@ class Hub:
         self._sinks = sinks
         self._tasks = Tasks("the hub")
         self.accounts.on_change = self._account_changed
+        self._lag = LoopLag(asyncio.get_running_loop().call_later, clock.monotonic)
         metrics.read_gauges(self._gauges)
         metrics.read_gauges(self.alerts.readings)
+        metrics.read_gauges(self._lag.readings)
+        metrics.read_slow_gauges(Children(self.upstreams).readings)
 
     @classmethod
     async def create(
@@ -177,11 +184,12 @@ class Hub:
         access_log: Callable[[], AccessLog] | None = None,
         audit: bool = False,
         alerts: bool = False,
+        export: bool = False,
     ) -> "Hub":
         """Make a hub for a configuration and begin to connect its servers.
 
         `keep`: use the state folder. `audit`: record and meter calls as the configuration says, in one process alone.
-        `alerts`: watch and tell; likewise.
+        `alerts`: watch and tell; likewise. `export`: send traces to a collector, if the environment names one.
         """
         store: Store = MemoryStore()
         if keep and config.state_db is not None:
@@ -199,10 +207,15 @@ class Hub:
         await hub.accounts.load()
         if alerts:
             await hub.alerts.load()
+        if export:
+            hub.tracing.begin_export()
         await hub.configure(config := await hub.layers.begin(config, await kept_key(store, "etag")))
+        await hub.tracing.kept.load(store)
+        hub.tracing.kept.is_written = audit
         if config.vault_keys[1:]:
             hub._tasks.start(hub._rotate())
         await hub.gateway.tasks.recover()
+        hub._lag.start()
         hub._tasks.start(hub._reap())
         hub._tasks.start(hub._keep_up())
         hub._tasks.start(hub._renew())
@@ -225,6 +238,7 @@ class Hub:
         self.alerts.configure(config.alerts)
         if self.usage is not None:
             await self.usage.configure(config.usage, config.prices, config.budgets)
+        self.tracing.configure(config.traces)
         self.vault.use(config.vault_keys or (await kept_key(self.store, "vault"),))
         self.connecting.configure(_sites(config), self._base_url(config))
         self.exchanges.forget([server.key for server in config.servers.values() if server.exchange is not None])
@@ -299,6 +313,7 @@ class Hub:
     async def close(self, drain_s: float = limits.DRAIN_S) -> int:
         """Stop in order: agents first, then servers, then the store. Returns how many calls had to be cut."""
         cut = 0
+        self._lag.stop()
         if self.listener is not None:
             self.listener.draining = True
             self.listening.end_all()
@@ -322,6 +337,8 @@ class Hub:
             await self.store.put(_ERAS, key, era.encode())
         await self.limits.flush()
         await self.experiments.flush(self.store)
+        await self.tracing.kept.flush(self.store, float("inf"))
+        await asyncio.to_thread(self.tracing.close)
         await self.keys.flush()
         await self.identity.close()
         if self.usage is not None:
@@ -356,6 +373,7 @@ class Hub:
                 await self.keys.flush()
                 await self.limits.flush(WRITES_MAX)
                 await self.experiments.flush(self.store)
+                await self.tracing.kept.flush(self.store, self.records.now())
             except Exception as error:  # the last edge: a store that fails once must not end this for good
                 self._note(f"the state store failed: {error}")
                 self.alerts.happened("store_failed", text="the state store could not be written")
@@ -366,7 +384,16 @@ class Hub:
             for certificates in self._certificates:
                 if (problem := await asyncio.to_thread(certificates.reload)) is not None:
                     self._note(problem)
-                    self.alerts.happened("certificate_trouble", text="a renewed certificate can't be used")
+            self._watch_certificates()
+
+    def _watch_certificates(self) -> None:
+        for one in self._certificates:
+            labels = {"certificate": one.name}
+            if one.is_refused:
+                text = "its files changed to what can't be used; the one before stays in use"
+                self.alerts.happened("certificate_refused", labels, text=text)
+            if (days := one.runs_out(self.wall())) is not None:
+                self.alerts.happened("certificate_ending", labels, days, f"it runs out in {max(0.0, days):.1f} days")
 
     async def _renew(self) -> None:
         """Keep the keys of issuers fresh."""
@@ -427,19 +454,26 @@ class Hub:
 
     def _gauges(self) -> Iterator[Reading]:
         yield "concento_calls_in_flight", "Calls running now", {}, self.records.in_flight
-        yield "concento_reload_failures", "Configurations refused since the start", {}, self.reload_failures
+        yield "concento_reload_failures_total", "Configurations refused since the start", {}, self.reload_failures
         yield "concento_sessions", "Legacy sessions open now", {}, len(self.sessions)
         if self.audit is not None:
             yield from self.audit.readings()
         if self.usage is not None:
             yield from self.usage.readings()
         yield from self.limits.readings()
+        yield from self.tracing.readings()
         yield "concento_streams", "Listen streams open now", {}, len(self.listening)
         if self.listener is not None:
             yield "concento_connections", "Agents' connections open now", {}, self.listener.connections
-            yield "concento_streams_overflowed", "Streams cut for a slow reader", {}, self.listener.overflowed
+            yield "concento_streams_overflowed_total", "Streams cut for a slow reader", {}, self.listener.overflowed
             for status, count in tuple(self.listener.refusals.items()):
-                yield "concento_refused", "Requests refused on their head", {"status": str(status)}, count
+                yield "concento_refused_total", "Requests refused on their head", {"status": str(status)}, count
+        for cache, count in self.current.snapshot.cached().items():
+            yield "concento_cache_entries", "Entries of a cache", {"cache": cache}, count
+        yield "concento_info", "Which hub this is", {"version": __version__}, 1.0
+        yield "concento_tasks", "Calls that run as tasks of the hub's now", {}, len(self.gateway.tasks)
+        yield "concento_parked", "Calls that wait for input at their server now", {}, len(self.means.parking)
+        yield "concento_shadows_skipped_total", "Copies of calls not made", {}, self.gateway.shadows.skipped
         for alias, slice in self.current.snapshot.slices.items():
             health = slice.health
             labels = {"server": alias}
@@ -447,12 +481,7 @@ class Hub:
             yield "concento_server_asleep", "Whether it sleeps", labels, float(health.state == "asleep")
             yield "concento_server_stale", "Whether its lists are stale", {"server": alias}, float(health.stale)
             yield "concento_tools_held", "Tools of a server that are held back", labels, len(slice.held)
-        for upstream in self.upstreams:
-            ejected = float(upstream.is_ejected)
-            key = {"server": upstream.server.key}
-            yield "concento_server_breaker_open", "Whether a replica of a server gets no calls", key, ejected
-            labels = {"server": upstream.server.alias}
-            yield "concento_server_in_flight", "Calls at a server now", labels, upstream.in_flight
+        yield from server_readings(self.upstreams, self._clock)
 
 
 class Secrets:

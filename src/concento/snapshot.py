@@ -66,6 +66,10 @@ class Snapshot:
             return None  # a tenant that is no more
         return self._view(endpoint, principal.tenant, policy.reach(principal))
 
+    def cached(self) -> dict[str, int]:
+        """How much is kept so that it need not be worked out again."""
+        return {"views": len(self._views), "items": len(self._items)}
+
     def exists(self, endpoint: Endpoint, principal: Principal) -> bool:
         """Whether there is anything for a caller at an endpoint."""
         return self.view(endpoint, principal) is not None

@@ -38,7 +38,7 @@ async def test_servers_tools_and_metrics_are_served_without_secrets(admin) -> No
             assert reply.headers["x-content-type-options"] == "nosniff"
             seen += await reply.text()
     assert "canary" not in seen
-    assert 'concento_calls_total{method="tools/call",outcome="ok",server="s",tool="echo"} 1.0' in seen
+    assert 'concento_calls_total{method="tools/call",outcome="ok",server="s",tenant="default",tool="echo"} 1.0' in seen
     assert 'outcome="refused"' in seen
     assert 'concento_server_up{server="s"} 1.0' in seen
     assert "mcp_server_operation_duration_seconds_bucket" in seen

@@ -173,7 +173,7 @@ def test_servers_shows_why_one_fails_with_its_last_words(tmp_path: Path) -> None
     [
         ("servers:\n  a: {comand: [x]}\n", "concento.yaml:2"),
         ("servers:\n  a: {comand: [x]}\n", "command"),
-        ("alerts: {}\nservers: {}\n", "alerts"),
+        ("shared: {}\nservers: {}\n", "shared"),
         ("listen: 0.0.0.0:7400\nservers: {}\n", "loopback"),
         ("servers: {a: {command: [x], env: {K: '${env:NOT_SET_ANYWHERE}'}}}\n", "NOT_SET_ANYWHERE"),
     ],
@@ -203,7 +203,7 @@ def test_a_file_saved_while_serving_is_taken_over_and_a_wrong_one_is_not(tmp_pat
         config.write_text(good + f"  t: {{command: {json.dumps(child_command('plain'))}}}\n")
         wait_for(lambda: [s["alias"] for s in get(f"{admin}/api/v1/servers")["servers"]] == ["s", "t"])
         config.write_text(good + "  t: {comand: []}\n")
-        wait_for(lambda: "concento_reload_failures 1.0" in urlopen(f"{admin}/metrics").read().decode())
+        wait_for(lambda: "concento_reload_failures_total 1.0" in urlopen(f"{admin}/metrics").read().decode())
         assert [s["alias"] for s in get(f"{admin}/api/v1/servers")["servers"]] == ["s", "t"]
         process.send_signal(signal.SIGTERM)
         _, stderr = process.communicate(timeout=20)

@@ -354,7 +354,7 @@ def test_schema_is_valid_and_takes_the_examples() -> None:
         {"servers": {"a": {"command": ["x"], "idle_stop_s": 0}}},
         {"servers": {"a": {"command": ["x"], "sandbox": "chroot"}}},
         {"servers": {"a": {"command": ["x"], "sandbox": {"memory_mb": 1}}}},
-        {"servers": {}, "alerts": {}},
+        {"servers": {}, "shared": {}},
         {"servers": {}, "names": {"chars_max": 200}},
     ],
 )

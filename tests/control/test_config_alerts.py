@@ -47,6 +47,13 @@ def test_a_rule_of_the_hubs_keeps_what_is_not_said_otherwise() -> None:
     assert changed["server_down"] == own["server_down"]
 
 
+def test_a_rule_of_the_hubs_that_watches_another_metric_says_what_it_finds_in_numbers() -> None:
+    changed = {rule.name: rule for rule in alerts("{rules: {loop_late: {threshold: {above: 3}}}}").rules}
+    assert changed["loop_late"].says == "it was {value:.1f} s late"
+    other = "{rules: {loop_late: {threshold: {metric: concento_sessions}}}}"
+    assert {rule.name: rule for rule in alerts(other).rules}["loop_late"].says == ""
+
+
 def test_a_rule_of_the_hubs_is_turned_off_by_its_name() -> None:
     assert set(rules("{server_down: off}")) == {rule.name for rule in DEFAULTS} - {"server_down"}
 

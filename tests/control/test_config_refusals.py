@@ -81,6 +81,15 @@ CASES: list[tuple[str, str | bytes, str, str]] = [
     ("unknown key of names", "servers: {}\nnames: {max_chars: 3}\n", "2:9", "unknown key 'max_chars'"),
     ("unknown key of admin", "servers: {}\nadmin: {port: 3}\n", "2:9", "unknown key 'port'"),
     ("unknown key of telemetry", "servers: {}\ntelemetry: {log: off}\n", "2:13", "unknown key 'log'"),
+    ("unknown key of traces", "servers: {}\ntelemetry: {traces: {slow: 3}}\n", "2:22", "did you mean 'slow_ms'?"),
+    (
+        "more than all traces",
+        "servers: {}\ntelemetry: {traces: {sample: 2}}\n",
+        "2:30",
+        "a number from 0 to 1, found 2",
+    ),
+    ("traces on", "servers: {}\ntelemetry: {traces: on}\n", "2:21", "expected a mapping"),
+    ("baggage of no name", "servers: {}\ntelemetry: {baggage: ['a b']}\n", "2:23", "the name of a member"),
     ("very long key", f"servers: {{}}\n{'k' * 900}: 1\n", "2:1", "unknown key 'kkk"),
     ("key with a line break", 'servers: {}\n"a\\nb": 1\n', "2:1", r"unknown key 'a\nb'"),
     ("a client's key", "mcpServers: {}\n", "1:1", "did you mean 'servers'?"),
@@ -405,7 +414,7 @@ def test_problem_is_named_with_its_place(text: str | bytes, place: str, words: s
 
 def test_all_problems_are_named_at_once_in_the_files_order() -> None:
     found = problems(
-        "listen: 0.0.0.0:7400\nnames: {chars_max: 1}\nalerts: {}\nservers:\n  a: {comand: [x]}\n  B: {command: x}\n"
+        "listen: 0.0.0.0:7400\nnames: {chars_max: 1}\nshared: {}\nservers:\n  a: {comand: [x]}\n  B: {command: x}\n"
     )
     assert [problem.split(": ")[0] for problem in found] == ["1:1", "2:20", "3:1", "5:7", "6:3", "6:16"]
 

@@ -31,6 +31,7 @@ PAGES = [
         "docs/alerts.md",
         "docs/audit.md",
         "docs/usage.md",
+        "docs/observe.md",
         "docs/deploy.md",
         "docs/troubleshoot.md",
     )
@@ -49,6 +50,7 @@ NOT_RUN: dict[str, int] = {
     **{
         "docs/sign-in.md": 1,
         "docs/audit.md": 2,
+        "docs/observe.md": 1,
         "docs/logical-tools.md": 2,
         "docs/find-tools.md": 1,
         "docs/accounts.md": 1,

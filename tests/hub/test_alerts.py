@@ -1,23 +1,28 @@
 """A real hub's own metrics, calls and definitions under its own rules, told to a real receiver."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 from tests.hub.bound import tool
 from tests.hub.conftest import at, config, running
 from tests.observe.alerts.kit import Receiver, receiver
 
 from concento.admin.listener import AdminListener
 from concento.app import Hub
+from concento.front.tls import Certificates
 from concento.model.alert_rules import DEFAULTS
 from concento.model.alerting import Alerting, Route, Step, WebhookChannel
 from concento.model.auditing import Audit
+from concento.model.auth import Tls
 from concento.model.config import Address
 from concento.model.prices import PARTS, Budget
 from concento.model.usage import Metering
@@ -210,3 +215,42 @@ async def test_a_test_goes_through_the_real_channel_and_says_what_came_back(oper
         {"channel": "ops", "delivered": False, "said": "it answered with the status 403"},
     ]
     assert told(hook)[-1]["what"] == "test"
+
+
+# -- certificates
+
+
+def files_of(folder: Path, leaf: trustme.LeafCert) -> Tls:
+    (folder / "hub.crt").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    (folder / "hub.key").write_bytes(leaf.private_key_pem.bytes())
+    return Tls(folder / "hub.crt", folder / "hub.key")
+
+
+async def test_a_certificate_that_runs_out_or_is_renewed_with_the_wrong_key_is_told(
+    hook: Receiver, tmp_path: Path
+) -> None:
+    authority, now = trustme.CA(), datetime.now(UTC)
+    ending = authority.issue_cert("localhost", not_before=now - timedelta(80), not_after=now + timedelta(10))
+    async with running(config(alerts=at_once(hook))) as hub:
+        hub.hub.tls(files_of(tmp_path, authority.issue_cert("localhost")))
+        hub.hub._watch_certificates()
+        assert await looked(hub.hub) == set(), "it was made today"
+        hub.hub.tls(files_of(tmp_path, ending))
+        (tmp_path / "hub.key").write_bytes(authority.issue_cert("localhost").private_key_pem.bytes())
+        (certificates, _) = hub.hub._certificates
+        assert certificates.reload() is not None
+        hub.hub._watch_certificates()
+        assert await looked(hub.hub) == {("certificate_ending", "hub.crt"), ("certificate_refused", "hub.crt")}
+    assert any(one["alerts"][0]["reason"] == "it runs out in 10.0 days" for one in told(hook))
+
+
+@pytest.mark.parametrize(
+    ("life", "left", "told"), [(365, 13.9, True), (365, 14.1, False), (4, 1.1, False), (4, 0.9, True)]
+)
+def test_a_certificate_that_lives_for_days_is_not_told_of_all_the_time(
+    tmp_path: Path, life: float, left: float, told: bool
+) -> None:
+    ends = datetime.now(UTC) + timedelta(left)
+    leaf = trustme.CA().issue_cert("localhost", not_before=ends - timedelta(life), not_after=ends)
+    days = Certificates(files_of(tmp_path, leaf)).runs_out(time.time())
+    assert (days is not None) is told

@@ -80,8 +80,8 @@ async def test_a_modern_agent_that_leaves_cancels_and_a_legacy_one_does_not(
             gate.opened.set()
             await until(lambda: upstream.in_flight == 0, "the legacy call has finished")
         records = hub.hub.metrics.text().decode()
-        assert 'outcome="cancelled",server="s",tool="echo"} 1.0' in records
-        assert 'outcome="ok",server="s",tool="echo"} 1.0' in records
+        assert 'outcome="cancelled",server="s",tenant="default",tool="echo"} 1.0' in records
+        assert 'outcome="ok",server="s",tenant="default",tool="echo"} 1.0' in records
 
 
 async def test_hundreds_that_drop_at_once_leave_nothing_behind(start: Start) -> None:

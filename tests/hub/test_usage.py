@@ -179,7 +179,7 @@ async def test_a_spent_budget_refuses_before_any_server_is_asked(tmp_path: Path)
             assert (await audited(hub, tmp_path))[2].decision == "over_budget"
             assert hub.hub.usage is not None
             assert [crossing.kind for crossing in hub.hub.usage.budgets.crossings] == ["soft", "hard"]
-            assert b'concento_budget_refused{budget="trial"} 1.0' in hub.hub.metrics.text()
+            assert b'concento_budget_refused_total{budget="trial"} 1.0' in hub.hub.metrics.text()
 
 
 async def test_tenants_have_usage_budgets_and_invoices_of_their_own(tmp_path: Path) -> None:

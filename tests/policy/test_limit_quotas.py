@@ -186,7 +186,7 @@ def test_callers_are_told_from_the_soft_part_on() -> None:
     assert told[:7] == [None] * 7
     assert told[7] == "8 of 10 calls of this month are used (limit 'monthly'); a new one begins at 2026-02-01 00:00 UTC"
     assert all(told[8:])
-    assert [value for name, _, _, value in made.readings() if name == "concento_limit_near"] == [3]
+    assert [value for name, _, _, value in made.readings() if name == "concento_limit_near_total"] == [3]
     assert made.enter(BOB, "git", "push") is FREE
     assert "month" in str(refused(made))
 

@@ -517,8 +517,8 @@ def test_refusals_are_counted_by_limit() -> None:
     for _ in range(3):
         refused(made)
     found = {(name, labels["limit"]): value for name, _, labels, value in made.readings()}
-    assert found[("concento_limit_refused", "r")] == 3
-    assert found[("concento_limit_refused", "day")] == 0
-    assert found[("concento_limit_near", "day")] == 0
-    assert ("concento_limit_near", "r") not in found
+    assert found[("concento_limit_refused_total", "r")] == 3
+    assert found[("concento_limit_refused_total", "day")] == 0
+    assert found[("concento_limit_near_total", "day")] == 0
+    assert ("concento_limit_near_total", "r") not in found
     assert {name for _, _, labels, _ in made.readings() for name in labels} == {"limit", "tenant"}

@@ -27,6 +27,7 @@ from ..observe.audit import AuditLog
 from ..observe.experiments import Experiments
 from ..observe.metrics import Metrics
 from ..observe.record import Records
+from ..observe.traces import Tracing
 from ..observe.usage import Usage
 from ..policy.limits import Limits
 from ..protocol.jsonrpc import read_object, read_string
@@ -55,6 +56,7 @@ class Hub(Protocol):
     keys: ApiKeys
     limits: Limits
     experiments: Experiments
+    tracing: Tracing
     connecting: Connecting
     layers: Layers
     records: Records

@@ -175,7 +175,7 @@ def _why(alert: dict[str, Any]) -> list[str]:
         told.append(f"{ack['by']} takes care" + (f": {ack['note']}" if ack["note"] else ""))
     if alert["told"]:
         told.append(f"told {', '.join(alert['told'])}")
-    told += [f"not delivered to {channel} yet: {problem}" for channel, problem in alert["not_delivered"].items()]
+    told += [f"{channel} not told yet: {problem}" for channel, problem in alert["not_delivered"].items()]
     return told
 
 

@@ -25,6 +25,7 @@ VERBS: Final[Mapping[str, str]] = {
     "inspect": "Show one tool: definition, server, how to call it.",
     "call": "Call a tool.",
     "explain": "Say whether somebody sees a tool and may call it.",
+    "traces": "Show recent calls, and what each spent its time on.",
     "experiments": "Show how the arms of split tools do.",
     "accounts": "Show, connect and disconnect users' accounts at servers.",
     "apply": "Put servers, views and more in place at the hub that runs.",

@@ -58,7 +58,7 @@ async def _serve(config: Config, as_json: bool) -> int:
     stop = Stop(loop)
     manager = ServiceManager(os.environ)
     log_path, access_log = _access_log(config)
-    hub = await Hub.create(config, access_log=access_log, audit=True, alerts=True)
+    hub = await Hub.create(config, access_log=access_log, audit=True, alerts=True, export=True)
     admin: Admin | None = None
     try:
         address = await hub.listen(config.listen)

@@ -41,7 +41,7 @@ async def _serve(config: Config) -> None:
     import signal
     from dataclasses import replace
 
-    hub = await Hub.create(replace(config, start_wait_s=max(config.start_wait_s, START_WAIT_S)))
+    hub = await Hub.create(replace(config, start_wait_s=max(config.start_wait_s, START_WAIT_S)), export=True)
     tasks = Tasks("stdio")
     try:
         if any(server.users is not None for server in config.servers.values()):

@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 import aiohttp
 import click
+import msgspec
 import uvloop
 
-from ..admin import accounts, approvals, describe, explain, trials
+from ..admin import accounts, approvals, describe, explain, traces, trials
 from ..admin.access import OPERATOR, read_token
 from ..admin.explain import Question
 from ..app import Hub
@@ -88,6 +89,14 @@ class Talk(Protocol):
 
     async def experiments(self) -> dict[str, Any]:
         """What `/api/v1/experiments` says."""
+        ...
+
+    async def traces(self, asked: dict[str, str]) -> dict[str, Any]:
+        """What `/api/v1/traces` says. Errors: CallFailed."""
+        ...
+
+    async def trace(self, id: str) -> dict[str, Any] | None:
+        """What `/api/v1/traces/ID` says; None if there is no such trace."""
         ...
 
     async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
@@ -232,6 +241,17 @@ class OwnHub:
     async def experiments(self) -> dict[str, Any]:
         return trials.experiments(self._hub)
 
+    async def traces(self, asked: dict[str, str]) -> dict[str, Any]:
+        try:
+            wanted = msgspec.convert(asked, traces.Wanted, strict=False)
+        except msgspec.ValidationError as error:
+            raise CallFailed(str(error)) from None
+        return dict(msgspec.to_builtins(traces.recent(self._hub, wanted)))
+
+    async def trace(self, id: str) -> dict[str, Any] | None:
+        found = traces.whole(self._hub, id)
+        return None if found is None else dict(msgspec.to_builtins(found))
+
     async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
         raise CallFailed("no hub is running here, and this changes one that runs; start it with `concento serve`")
 
@@ -303,6 +323,13 @@ class RunningHub:
 
     async def experiments(self) -> dict[str, Any]:
         return dict(await self._get("/api/v1/experiments"))
+
+    async def traces(self, asked: dict[str, str]) -> dict[str, Any]:
+        return dict(await self._get("/api/v1/traces", *asked.items()))
+
+    async def trace(self, id: str) -> dict[str, Any] | None:
+        found = await self._get(f"/api/v1/traces/{id}")
+        return None if found is None else dict(found)
 
     async def change_experiment(self, tool: str, how: str, body: dict[str, str]) -> dict[str, Any]:
         return await self._post(f"/api/v1/experiments/{quote(tool, safe='/')}/{how}", body)

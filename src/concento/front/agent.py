@@ -14,6 +14,7 @@ from ..gateway.call import Gateway
 from ..gateway.listen import Listening
 from ..model.call import ALL, Call, Endpoint, Failure
 from ..model.errors import CallError, InvalidRequest, NeedsScope
+from ..model.meta import TRACEPARENT
 from ..model.principal import ANONYMOUS, Principal
 from ..protocol import modern
 from ..protocol.jsonrpc import (
@@ -24,6 +25,7 @@ from ..protocol.jsonrpc import (
     encode_result,
     parse,
 )
+from ..protocol.trace_context import with_fields
 from ..protocol.versions import LEGACY, is_modern
 from .answers import legacy_error, legacy_status, modern_error, retry_headers
 from .batch import answer_batch, batch_in, join
@@ -159,6 +161,8 @@ class AgentFront:
     async def _post(self, request: HttpRequest, endpoint: Endpoint, principal: Principal, exchange: Exchange) -> None:
         head = request.head.protocol()
         message = parse(request.body)
+        if isinstance(message, Message) and TRACEPARENT in request.head.fields:
+            message = with_fields(message, request.head.fields, request.head.repeated)
         if isinstance(message, Rejection):
             session = self._session_of(request.head, endpoint, principal, exchange.peer.address)
             if session is not None and (batch := batch_in(session, request.body)) is not None:

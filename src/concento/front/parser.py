@@ -17,6 +17,7 @@ from ..protocol.headers import PARAM_PREFIX, Head
 _NAMES: Final = (
     *("Host", "Origin", "Accept", "Content-Type", "Content-Encoding", "Content-Length", "Transfer-Encoding", "Expect"),
     *("Authorization", "Cookie", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name", "Mcp-Session-Id", "Last-Event-ID"),
+    *("Traceparent", "Tracestate", "Baggage"),
 )
 """Fields that anything here reads; the rest are counted and forgotten."""
 _READ: Final = {spelt.encode(): name.lower() for name in _NAMES for spelt in (name, name.lower())}

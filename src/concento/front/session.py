@@ -147,6 +147,7 @@ class Session:
             log_level=self._log_level,
             session=self.id,
             address=caller.address,
+            revision=self.hello.revision,
         )
         if call.method == "tools/call" and "task" in call.params and self.hello.revision >= TASKS_SINCE:
             return encode_result(raw_id, await self._as_task(call))
@@ -163,9 +164,12 @@ class Session:
     def _as_call(self, message: Message, caller: "Caller") -> Call:
         """What is recorded of a request that the session answers itself."""
         return Call(
-            *(message.method, message.params, {}, None, self.endpoint, caller.principal, NO_ABILITIES),
+            *(message.method, message.params, message.meta or {}, None, self.endpoint, caller.principal, NO_ABILITIES),
             session=self.id,
             address=caller.address,
+            id=message.id,
+            revision="" if self.hello is None else self.hello.revision,
+            link=message.link,
         )
 
     def hear(self, message: Message) -> None:

@@ -13,6 +13,8 @@ from ..model.errors import StartError
 
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Largest file of certificates or a key."""
+DAY_S: Final = 86_400.0
+SOON_S: Final = 14 * DAY_S
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: those with forward secrecy and authenticated encryption. TLS 1.3 has no others."""
 
@@ -27,6 +29,7 @@ class Certificates:
         self._tls = tls
         self._seen = _contents(tls)
         self._told: str | None = None
+        self._lives = _life(self._seen[0])
         self.context = self._current = server_context(tls)
         """What listeners are given. Each handshake is handed on to what is current: a context of its own is made for
         new files, since one that is in use would keep the authorities it had."""
@@ -35,6 +38,22 @@ class Certificates:
     def _hand_on(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         if self._current is not self.context:
             connection.context = self._current
+
+    @property
+    def name(self) -> str:
+        """The certificate's file, without its folder."""
+        return self._tls.cert.name
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the files are others than those in use, since they can't be used."""
+        return self._told is not None
+
+    def runs_out(self, wall_s: float) -> float | None:
+        """In how many days the certificate in use runs out, if that is soon: two weeks, or a quarter of its life."""
+        begins_s, ends_s = self._lives
+        left_s = ends_s - wall_s
+        return left_s / DAY_S if left_s < min(SOON_S, (ends_s - begins_s) / 4) else None
 
     def reload(self) -> str | None:
         """Take over files that changed; says so, or what is wrong with them, once. It reads files: for a thread."""
@@ -50,7 +69,7 @@ class Certificates:
                 return None
             self._told = problem
             return f"{problem}; the certificate before stays in use"
-        self._told = None
+        self._told, self._lives = None, _life(contents[0])
         return f"the certificate in {self._tls.cert} is in use for new connections"
 
 
@@ -117,6 +136,17 @@ def _no_password() -> str:
 
 def _contents(tls: Tls) -> _Contents:
     return _content(tls.cert), _content(tls.key), None if tls.client_ca is None else _content(tls.client_ca)
+
+
+def _life(content: bytes | None) -> tuple[float, float]:
+    """From when until when a certificate holds, in Unix seconds; one that can't be read says nothing of its end."""
+    from cryptography import x509  # here: few hubs speak TLS themselves
+
+    try:
+        found = x509.load_pem_x509_certificates(content or b"")[0]
+    except ValueError:
+        return 0.0, float("inf")
+    return found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
 
 
 def _content(path: Path) -> bytes | None:

@@ -1,16 +1,18 @@
 """Have a server answer: which of its replicas and links, under which state, and what its reply means for the caller."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import structs
 
 from ..catalog.view import chosen
 from ..model import meta
+from ..model.attempt import SHORT_S, Waited, kind_of
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Result
 from ..model.errors import CallError, NeedsAccount
+from ..model.limits import INPUT_WAIT_S
 from ..model.task import TASK
 from ..observe.record import Record
 from ..routing.plan import plan
@@ -29,6 +31,7 @@ from .told import with_meta
 if TYPE_CHECKING:
     from .call import Gateway
 
+_T = TypeVar("_T")
 _ONLY: Final = (0,)
 
 
@@ -47,7 +50,7 @@ async def ask(
     Errors: any `CallError`.
     """
     if not is_admitted:
-        objection = gateway.gate.admit(target, call, record)
+        objection = _judged(gateway, target, call, record)
         if objection is not None:
             return objection
     answered = NOTHING
@@ -58,12 +61,12 @@ async def ask(
             await opened(gateway, target.binding.server, call, answered)
     guarded = guarding(gateway, target, call, record) if gateway.current.snapshot.guards else None
     if guarded is not None:
-        passed = await guarded.before(answered)
+        passed = await _timed(gateway, record, "guard", guarded.before(answered))
         if isinstance(passed, Result):
             return passed
         target, notify = passed, guarded.hearing(notify)
     if not is_admitted and (written := gateway.gate.intent(record)) is not None:
-        await written
+        await _timed(gateway, record, "audit", written)
     upstream = gateway.upstreams.get(target.binding.server.key)
     attempts = _planned(upstream, target, call) if replica is None else (replica,)
     request, handle, plain = target.request, None, call
@@ -75,6 +78,8 @@ async def ask(
         attempts = affinity.steady(attempts, [one.usable for one in upstream.readings()], partition)
     if call.state is not None:
         held = inputs.open_state(call, call.state, target.alias, gateway.seal, gateway.wall())
+        if held.asked is not None:
+            record.goes_on_from(held.asked, gateway.wall() - (held.until_s - INPUT_WAIT_S))
         if held.parked and held.state not in gateway.upstreams.parking:
             raise no_longer_awaited()
         request = structs.replace(request, state=held.state)
@@ -85,14 +90,42 @@ async def ask(
     except NeedsAccount as needed:
         return to_connect(gateway, upstream.server, plain, answered, needed)
     if guarded is not None:
-        reply = await guarded.after(reply)
+        reply = await _timed(gateway, record, "guard", guarded.after(reply))
     if isinstance(reply, Result) and reply.kind == INPUT_REQUIRED:
-        reply = _with_questions(gateway, reply, call, target.alias, record.replica)
+        reply = _with_questions(gateway, reply, call, target.alias, record)
     elif isinstance(reply, Result) and reply.kind == TASK:
         reply = publish_created(reply, target.binding, record.replica, call.principal, gateway.seal)
     else:
         reply = target.publish(reply)
     return reply if handle is None else with_meta(reply, meta.SESSION, handle)
+
+
+def _judged(gateway: "Gateway", target: Target, call: Call, record: Record) -> Result | None:
+    """What the gate says; a refusal, and a decision that takes long, are noted. Errors: as the gate's."""
+    now = gateway.records.now
+    began_s = now()
+    try:
+        objection = gateway.gate.admit(target, call, record)
+    except CallError as error:
+        record.waited("policy", began_s, now(), kind_of(error))
+        raise
+    if objection is not None or now() - began_s > SHORT_S:
+        record.waited("policy", began_s, now(), None if objection is None else "invalid")
+    return objection
+
+
+async def _timed(gateway: "Gateway", record: Record, what: Waited, work: Awaitable[_T]) -> _T:
+    """Something beside the servers that a call waits for: noted if it takes long, or ends the call."""
+    now = gateway.records.now
+    began_s = now()
+    try:
+        done = await work
+    except CallError as error:
+        record.waited(what, began_s, now(), kind_of(error))
+        raise
+    if now() - began_s > SHORT_S:
+        record.waited(what, began_s, now())
+    return done
 
 
 def _planned(upstream: Upstream, target: Target, call: Call) -> Sequence[int]:
@@ -104,12 +137,12 @@ def _planned(upstream: Upstream, target: Target, call: Call) -> Sequence[int]:
     return plan(upstream.readings(), balance, upstream.turn(), upstream.weights, random.random(), key)
 
 
-def _with_questions(gateway: "Gateway", reply: Result, call: Call, alias: str, replica: int) -> Result:
+def _with_questions(gateway: "Gateway", reply: Result, call: Call, alias: str, record: Record) -> Result:
     """The server's questions as the caller gets them. What can't be asked of it is given up at the server, too."""
     state = inputs.state_of(reply)
     parked = state in gateway.upstreams.parking
     try:
-        return inputs.seal_questions(reply, call, alias, replica, gateway.seal, gateway.wall(), parked=parked)
+        return inputs.seal_questions(reply, call, alias, record, gateway.seal, gateway.wall(), parked=parked)
     except CallError:
         if state is not None and parked:
             gateway.upstreams.parking.abandon(state)

@@ -7,15 +7,17 @@ Source: hardening R2, R12.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from ..catalog.view import Binding
 from ..model import limits
+from ..model.attempt import CURRENT
 from ..model.call import INPUT_REQUIRED, Call, Notify, Reply, Request, Result
 from ..model.errors import BadReply, CallError, TimedOut
 from ..model.extensions import SKILLS_METHODS
 from ..model.task import TASK
 from ..observe.record import Record
+from ..protocol.trace_context import shown
 from ..upstream.server import Upstream
 from .budget import is_repeatable
 
@@ -66,20 +68,29 @@ async def deliver(
         patience.on_grant = granted
     if notify is not None and call.session is not None:
         deadline.on_slow = lambda: notify("", _NOTHING)
+    about = shown(request.meta, record.parent, gateway.current.snapshot.config.baggage)
+    if about is not request.meta:
+        request = structs.replace(request, meta=about)
     repeated = 0
     try:
         with deadline:
-            for attempt, replica in enumerate(attempts, start=1):
+            for number, replica in enumerate(attempts, start=1):
                 record.attempts, record.replica = record.attempts + 1, replica
+                attempt = record.attempt(upstream.server, replica, deadlines.now())
+                CURRENT.set(attempt)
+                sent = structs.replace(request, attempt=attempt)
                 try:
-                    return _checked(upstream, call, await upstream.request(replica, partition, request, hand_on))
+                    reply = _checked(upstream, call, await upstream.request(replica, partition, sent, hand_on))
+                    attempt.replied(reply, deadlines.now())
+                    return reply
                 except CallError as error:
+                    attempt.ended(error, deadlines.now())
                     if error.fault == "caller":
                         raise
                     again = error.outcome == "not_sent" or (
                         error.outcome == "unknown" and _may_repeat(request, binding)
                     )
-                    if not again or attempt == len(attempts):
+                    if not again or number == len(attempts):
                         raise
                     if error.outcome == "unknown":
                         if not await gateway.budget.take():
@@ -88,7 +99,10 @@ async def deliver(
             raise AssertionError("a plan has at least one attempt")
     except TimeoutError:
         upstream.failed(record.replica)
-        raise TimedOut(f"The server {upstream.server.alias!r} did not answer within {timeout_s:g} s") from None
+        late = TimedOut(f"The server {upstream.server.alias!r} did not answer within {timeout_s:g} s")
+        if record.tries and record.tries[-1].ended_s is None:
+            record.tries[-1].ended(late, deadlines.now())
+        raise late from None
     finally:
         if repeated:
             gateway.budget.leave(repeated)

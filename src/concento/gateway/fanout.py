@@ -29,9 +29,9 @@ _SHOWN_CHARS = 256
 class _Branch:
     """One server's part: its record, and how it ended."""
 
-    def __init__(self, choice: Choice, call: Call, started_s: float, wall_s: float) -> None:
+    def __init__(self, choice: Choice, record: Record) -> None:
         self.choice = choice
-        self.record = Record(call, started_s, wall_s)
+        self.record = record
         self.reply: Reply | None = None
         self.error: CallError | None = None
         self.ended_s: float | None = None
@@ -41,17 +41,15 @@ class _Branch:
         """Whether it has a result that its tool does not call an error."""
         return isinstance(self.reply, Result) and not self.reply.failed
 
-    def closed(self, now_s: float) -> Record:
-        """Its record, with how it ended."""
-        record = self.record
-        record.duration_s = (now_s if self.ended_s is None else self.ended_s) - record.started_s
+    def close(self, now_s: float) -> None:
+        """Have its record say how it ended."""
+        self.record.duration_s = (now_s if self.ended_s is None else self.ended_s) - self.record.started_s
         if self.error is not None:
-            record.failed(self.error)
+            self.record.failed(self.error)
         elif self.reply is not None:
-            record.replied(self.reply)
+            self.record.replied(self.reply)
         else:
-            record.cancelled()
-        return record
+            self.record.cancelled()
 
     def told(self, now_s: float) -> dict[str, Any]:
         """How it ended, for the caller."""
@@ -79,7 +77,7 @@ async def all_of(gateway: "Gateway", view: TenantView, target: Target, call: Cal
         raise InvalidParams("A tool that asks several servers at once asks its caller nothing; leave out the state")
     call = structs.replace(call, profile=NO_ABILITIES)
     clock, fanout = gateway.deadlines, logical.tool.fanout
-    branches = [_Branch(choice, call, clock.now(), record.wall_s) for choice in logical.choices]
+    branches = [_Branch(choice, record.branch(call, clock.now())) for choice in logical.choices]
     running = [
         asyncio.create_task(_ask(gateway, view, logical, one, call))  # noqa: TID251 - all end below
         for one in branches
@@ -95,8 +93,9 @@ async def all_of(gateway: "Gateway", view: TenantView, target: Target, call: Cal
         record.attempts = sum(branch.record.attempts for branch in branches)
         record.server = ",".join(sorted({branch.choice.server.key for branch in branches if branch.record.attempts}))
         record.tool = logical.tool.name
-        record.branches = [branch.closed(clock.now()) for branch in branches]
+        record.branches = [branch.record for branch in branches]
         for branch in branches:
+            branch.close(clock.now())
             record.intent = branch.record.intent or record.intent
             record.intents += branch.record.intents
             record.rule = record.rule or branch.record.rule

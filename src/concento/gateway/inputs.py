@@ -17,6 +17,7 @@ from ..model.call import INPUT_REQUIRED, Call, Result
 from ..model.errors import BadReply, InvalidParams
 from ..model.limits import INPUT_WAIT_S, QUESTIONS_MAX, STATE_BYTES_MAX
 from ..model.seal import Seal
+from ..observe.record import Origin, Record
 from ..protocol.capabilities import needed_ability
 from ..protocol.jsonrpc import raw, read_object, read_string
 
@@ -34,6 +35,8 @@ class Held(Struct, frozen=True):
     state: str | None
     until_s: float
     parked: bool
+    asked: Origin | None = None
+    """The span of the call that was asked."""
 
 
 _value = msgspec.json.Decoder(float_hook=str).decode
@@ -42,7 +45,7 @@ _held = msgspec.json.Decoder(Held)
 
 
 def seal_questions(
-    reply: Result, call: Call, alias: str, replica: int, seal: Seal, now_s: float, *, parked: bool
+    reply: Result, call: Call, alias: str, record: Record, seal: Seal, now_s: float, *, parked: bool
 ) -> Result:
     """The server's questions as the agent gets them. `now_s` is wall time: the state outlives the process.
 
@@ -58,7 +61,8 @@ def seal_questions(
             alias, f"asked for input with more than {QUESTIONS_MAX} questions or {STATE_BYTES_MAX} bytes of state"
         )
     members["inputRequests"] = raw({key: checked(question, call, alias) for key, question in questions.items()})
-    held = Held(alias, replica, state, now_s + INPUT_WAIT_S, parked)
+    asked = record.trace_id, f"{record.span:016x}"
+    held = Held(alias, record.replica, state, now_s + INPUT_WAIT_S, parked, asked)
     members["requestState"] = raw(seal.close(_encode(held), context_of(call)))
     return Result(Raw(_encode(members)), INPUT_REQUIRED)
 

@@ -60,7 +60,7 @@ async def shadowed(
     if isinstance(reply, Result) and reply.kind in (None, "complete") and call.state is None:
         for choice in (*logical.choices[:first], *logical.choices[first + 1 :]):
             if len(gateway.shadows.tasks) < COPIES_MAX:
-                gateway.shadows.tasks.start(_copy(gateway, view, logical, choice, call, reply))
+                gateway.shadows.tasks.start(_copy(gateway, view, logical, choice, call, reply, record))
             else:
                 gateway.shadows.skipped += 1
     return reply
@@ -74,11 +74,12 @@ async def _is_alike(one: Result, other: Result) -> bool:
 
 
 async def _copy(
-    gateway: "Gateway", view: TenantView, logical: Logical, choice: Choice, call: Call, reply: Result
+    gateway: "Gateway", view: TenantView, logical: Logical, choice: Choice, call: Call, reply: Result, original: Record
 ) -> None:
     bare = structs.replace(call, profile=NO_ABILITIES)
     record = gateway.records.open(bare)
     record.part = "copy"
+    record.copied_from(original)
     key = owned(logical.tool.tenant, logical.tool.name)
     target = None
     try:

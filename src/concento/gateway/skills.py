@@ -155,7 +155,7 @@ async def _list(gateway: "Gateway", view: TenantView, call: Call, record: Record
     if (written := gateway.gate.intent(record)) is not None:
         await written
     pages = await asyncio.gather(
-        *(_page_of(gateway, view, call, alias, None if cursors is None else cursors[alias]) for alias in asked)
+        *(_page_of(gateway, view, call, alias, None if cursors is None else cursors[alias], record) for alias in asked)
     )
     troubles = view.troubles()
     troubles = {slice.server.alias: troubles[slice.server.alias] for slice in view.shown if slice.inventory is None}
@@ -194,16 +194,19 @@ async def _list(gateway: "Gateway", view: TenantView, call: Call, record: Record
 
 
 async def _page_of(
-    gateway: "Gateway", view: TenantView, call: Call, alias: str, cursor: str | None
+    gateway: "Gateway", view: TenantView, call: Call, alias: str, cursor: str | None, record: Record
 ) -> _Page | Failure | CallError:
     """A server's page, as it is shown here, or why there is none."""
+    part = record.branch(call, gateway.records.now())
     try:
         server = view.server(alias)
         assert server is not None
         wait_s = min(limits.SKILLS_WAIT_S, server.timeout_s)
         target = _target(Binding(server, ""), call, {} if cursor is None else {"cursor": raw(cursor)})
         patient = structs.replace(call, patience=Patience(wait_s))
-        reply = await ask(gateway, target, patient, None, Record(call, 0.0, 0.0), is_admitted=True)
+        part.server = server.key
+        reply = await ask(gateway, target, patient, None, part, is_admitted=True)
+        part.replied(reply)
         if isinstance(reply, Failure):
             return reply
         page = _page.decode(reply.raw)
@@ -219,7 +222,10 @@ async def _page_of(
     except msgspec.DecodeError as error:
         return BadReply(f"The server {alias!r} sent a malformed list of skills: {error}")
     except CallError as error:
+        part.failed(error)
         return error
+    finally:
+        part.duration_s = gateway.records.now() - part.started_s
 
 
 def _open(gateway: "Gateway", call: Call) -> dict[str, str] | None:

@@ -16,6 +16,7 @@ _RULES: Final = (
         Threshold("concento_server_up", below=1),
         "critical",
         for_s=120,
+        says="it is not ready",
         means="A server has not been ready for two minutes: it does not start, can't be reached, or does not list its "
         "tools. Its tools are still listed, from memory, and calls of them fail at once. One that sleeps is not down.",
         remedy="`concento servers` says why, with the last lines that a child wrote; `concento doctor` tries it.",
@@ -25,6 +26,7 @@ _RULES: Final = (
         Threshold("concento_server_breaker_open", above=0),
         behind=("server_down",),
         clear_s=300,
+        says="a replica failed five times in a row and gets no calls",
         means="A replica of a server failed five times in a row and gets no calls for a while, at first 30 seconds. "
         "Then one call tries it. With other replicas, calls go there.",
         remedy="See in `concento audit query --server NAME --outcome error` what it answered, and whether it is "
@@ -66,6 +68,7 @@ _RULES: Final = (
         Threshold("concento_tools_held", above=0),
         "warning",
         behind=("server_down",),
+        says="{value:g} of its tools are held back",
         means="A server says something else of a tool than what was approved, or has a new one that somebody has to "
         "look at. The tool is hidden until then.",
         remedy="`concento tools pending` shows what changed; `concento tools approve` lets it be shown.",
@@ -82,14 +85,16 @@ _RULES: Final = (
         Threshold("concento_audit_failing", above=0),
         "critical",
         for_s=10,
+        says="the audit record can't be written",
         means="The audit record can't be written: the disk is full, or the file is not writable. With `audit: {mode: "
         "strict}` no call is made; else entries wait in memory, and what does not fit is lost and shows as a gap.",
         remedy="Make room on the disk of the audit record. It goes on by itself.",
     ),
     AlertRule(
         "audit_gap",
-        Increase("concento_audit_dropped", 0, HOUR_S),
+        Increase("concento_audit_dropped_total", 0, HOUR_S),
         "critical",
+        says="{value:g} entries of the audit record were lost lately",
         means="Entries of the audit record were lost, since nothing could be written and no more fitted into memory. "
         "The record says itself where, and how many.",
         remedy="`concento audit verify` names the gap. See `audit_failing` for the cause.",
@@ -99,14 +104,16 @@ _RULES: Final = (
         Threshold("concento_usage_failing", above=0),
         "critical",
         for_s=60,
+        says="what is used can't be written",
         means="What is used can't be written. Nothing is lost while the hub runs: sums wait in memory, and are counted "
         "from the audit record after a crash.",
         remedy="Make room on the disk of `usage`, and see that its folder belongs to the hub's user.",
     ),
     AlertRule(
         "reload_failed",
-        Increase("concento_reload_failures", 0, 900),
+        Increase("concento_reload_failures_total", 0, 900),
         "warning",
+        says="a configuration that was changed was not taken over",
         means="The configuration was changed and not taken over: it has a mistake. The last good one stays.",
         remedy="`concento check` names the mistake, with its line.",
     ),
@@ -119,8 +126,15 @@ _RULES: Final = (
         remedy="See what the hub said, and whether `vault.keys` still has the key that was used before.",
     ),
     AlertRule(
-        "certificate_trouble",
-        Happened("certificate_trouble", HOUR_S),
+        "certificate_ending",
+        Happened("certificate_ending", 300),
+        "warning",
+        means="A certificate of a listener runs out within two weeks, or within a quarter of its life if that is less.",
+        remedy="Renew it, in the file that `tls.cert` names: it is taken over without a restart.",
+    ),
+    AlertRule(
+        "certificate_refused",
+        Happened("certificate_refused", 300),
         "critical",
         means="A certificate or key was renewed with something that can't be used. The old one stays in use until it "
         "runs out.",
@@ -150,24 +164,27 @@ _RULES: Final = (
     ),
     AlertRule(
         "quota_near",
-        Increase("concento_limit_near", 0, HOUR_S),
+        Increase("concento_limit_near_total", 0, HOUR_S),
         "info",
+        says="{value:g} calls came close to the end of a quota lately",
         means="Calls were let through close to the end of a daily or monthly quota. Soon they are refused.",
         remedy="`concento explain TOOL --as USER` says what is left. Raise `day` or `month` of the limit, or `soft`.",
     ),
     AlertRule(
         "loop_late",
-        Threshold("concento_loop_late_seconds", above=1),
+        Threshold("concento_event_loop_lag_seconds", above=1),
         "warning",
         for_s=60,
-        means="The hub itself is more than a second late with everything, for a minute: it has too little CPU, or does "
-        "something that takes too long.",
+        says="it was {value:.1f} s late",
+        means="The hub itself was more than a second late with everything, in each half of a minute: it has too little "
+        "CPU, or does something that takes too long.",
         remedy="Give the machine more CPU, or the hub fewer neighbours; see `concento_calls_in_flight`.",
     ),
     AlertRule(
         "alerts_lost",
-        Increase("concento_alerts_lost", 0, HOUR_S),
+        Increase("concento_alerts_lost_total", 0, HOUR_S),
         "critical",
+        says="{value:g} messages were given up lately",
         means="Messages about alerts did not arrive for a day, or more of them waited than fit. They are given up.",
         remedy="`concento alerts test CHANNEL` says what the channel answers.",
     ),

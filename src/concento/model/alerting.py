@@ -17,7 +17,13 @@ Bad = Literal["error", "tool_error", "refused", "cancelled"]
 By = Literal["server", "tool", "tenant"]
 
 Happening = Literal[
-    "definition_changed", "budget_near", "budget_passed", "account_trouble", "certificate_trouble", "store_failed"
+    "definition_changed",
+    "budget_near",
+    "budget_passed",
+    "account_trouble",
+    "certificate_refused",
+    "certificate_ending",
+    "store_failed",
 ]
 """What happens at a moment, and has no reading that goes back to normal."""
 
@@ -122,6 +128,8 @@ class AlertRule:
     """Labels and the patterns that they have to fit."""
     behind: tuple[str, ...] = ()
     """Rules that explain it: while one holds of the same server, nobody is told of this one."""
+    says: str = ""
+    """The reason that is told, with `{value}` in it; else the condition says it in numbers."""
     means: str = ""
     remedy: str = ""
     runbook: str = ""

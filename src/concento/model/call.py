@@ -5,11 +5,14 @@ JSON that nobody needs to read stays `Raw`: the bytes as received.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Raw, Struct
 
 from .principal import ANONYMOUS, Principal
+
+if TYPE_CHECKING:
+    from .attempt import Attempt
 
 RequestId = int | str
 
@@ -74,6 +77,12 @@ class Call(Struct, frozen=True):
     """How long it may take, for a call that may become a task; others have their server's `timeout_s`."""
     address: str = ""
     """Where it came from; empty if not over a network."""
+    id: bytes | None = None
+    """The request's raw JSON-RPC id, for records."""
+    revision: str = ""
+    """The protocol revision that its agent speaks, for records."""
+    link: str | None = None
+    """The `traceparent` of its HTTP head, where `_meta` has another, which is the parent."""
 
 
 class Patience:
@@ -113,6 +122,8 @@ class Request(Struct, frozen=True):
     """What the server gave with its questions, as it gave it."""
     task_only: bool = False
     """A legacy server runs this as a task only."""
+    attempt: "Attempt | None" = None
+    """The attempt that it is sent for, which its server is told as the parent of its own spans."""
 
 
 class Result(Struct, frozen=True):

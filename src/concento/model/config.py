@@ -23,6 +23,7 @@ from .prices import Book, Budget
 from .search import Expose, Search
 from .showing import OAuthClient, ServerTls, TokenExchange, UserOAuth
 from .tenant import DEFAULT_TENANT, Tenant
+from .tracing import Traces
 from .usage import Metering
 
 Isolation = Literal["shared", "principal", "session"]
@@ -214,6 +215,10 @@ class Config:
     """When a call goes on as a task, for agents that take tasks; None: never."""
     task_max_s: float = 3600.0
     task_ttl_s: float = 3600.0
+    traces: Traces | None = field(default_factory=Traces)
+    """Which calls spans are made of; None: of none."""
+    baggage: tuple[str, ...] = ()
+    """Names of the members of callers' W3C baggage that servers are shown."""
     access_log: str = "auto"
     """`auto` (a file in the state folder on a terminal, else standard error), `stderr`, `off`, or a file's path."""
     servers: Mapping[str, Server] = field(default_factory=_nothing)

@@ -110,7 +110,10 @@ CONFIRM_CHARS_MAX: Final = 1000
 """What is shown of the arguments to whoever has to confirm a call."""
 
 LABELS_MAX: Final = 2000
-"""Distinct (server, tool) pairs that metrics name; the rest count as `other`."""
+"""Tools that metrics name, and sets of labels that a metric of calls has; the rest count as `other`."""
+
+LABELS_PER_SERVER_MAX: Final = 200
+"""Of the tools, those of one server for one tenant: a server with many must not use up the names of the others."""
 
 INPUT_WAIT_S: Final = 600.0
 """How long a call that asked for input waits for it."""

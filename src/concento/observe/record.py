@@ -6,18 +6,19 @@ Log line, metric and (later) audit, span and usage are made from the same record
 import random
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
-from ..model import meta
+from ..model.attempt import TOOL_ERROR, WAITS_MAX, Attempt, Wait, Waited, kind_of, new_span
 from ..model.call import INPUT_REQUIRED, Call, Failure, Reply
 from ..model.clock import Clock, SystemClock
+from ..model.config import Server
 from ..model.errors import CallError, Forbidden, NeedsScope, OverBudget, Quarantined, RateLimited, Unguarded, Withheld
 from ..model.prices import Price
 from ..model.usage import Part
 from ..policy.limits import Lease
-from ..protocol.jsonrpc import read_string
+from ..protocol.trace_context import TraceContext, read_context, write_parent
 
 Decided = Literal[
     "allow",
@@ -46,6 +47,11 @@ _DECIDED: Final[dict[type[CallError], Decided]] = {
 
 End = Literal["ok", "tool_error", "error", "refused", "cancelled"]
 
+Origin = tuple[str, str]
+"""A span elsewhere that this one has to do with: its trace's id and its own."""
+TRIES_MAX: Final = 64
+"""Attempts kept of one call; more are counted only."""
+
 Did = Literal["asked", "confirmed", "redacted", "noted", "refused", "withheld", "replaced", "failed"]
 """What a guard did. `asked`: the user, who has not answered yet; `failed`: it could not be asked itself."""
 
@@ -73,35 +79,63 @@ class Record:
         "decision",
         "duration_s",
         "end",
+        "failed_as",
         "guards",
+        "input_wait_s",
         "intent",
         "intents",
         "lease",
+        "links",
         "metered",
         "notices",
+        "parent",
         "part",
         "price",
         "replica",
         "reply_bytes",
         "rule",
+        "sampled",
         "server",
+        "span",
         "started_s",
         "tool",
         "trace_id",
+        "traced",
+        "tries",
+        "waits",
         "wall_s",
+        "within",
     )
 
     def __init__(self, call: Call, now_s: float, wall_s: float) -> None:
         self.call = call
         self.started_s = now_s
         self.wall_s = wall_s
-        self.trace_id = _trace_id(call)
+        self.parent: TraceContext | None = read_context(call.meta) if call.meta else None
+        self.trace_id = f"{random.getrandbits(128) or 1:032x}" if self.parent is None else self.parent.trace
+        """The caller's (W3C trace context), or a new one."""
+        self.span = new_span()
+        self.traced = False
+        """Whether spans may be made of it."""
+        self.sampled = False
+        """Whether they are made in any case, and servers are told so."""
+        self.tries: list[Attempt] = []
+        self.waits: list[Wait] | None = None
+        self.branches: list[Record] | None = None
+        """Of a call to several servers at once: the record of each that was asked, which counts apart."""
+        self.within: list[Record] | None = None
+        """What it is made of, where several servers are asked at once, counted apart or not: with this one's trace."""
+        self.links: list[Origin] | None = None
+        self.input_wait_s: float | None = None
+        """How long its caller took to answer what was asked, before it began."""
         self.server: str | None = None
         self.tool: str | None = None
         self.attempts = 0
         self.replica = 0
         self.end: End = "error"
         self.code: int | None = None
+        self.failed_as: str | None = None
+        """What went wrong, as `error.type` has it; None if nothing did."""
         self.reply_bytes = 0
         self.decision: Decided = "allow"
         self.rule: str | None = None
@@ -110,8 +144,6 @@ class Record:
         """The number under which the audit record has that it would be made."""
         self.intents: tuple[int, ...] = ()
         """All such numbers, where it was sent to one server after another."""
-        self.branches: list[Record] | None = None
-        """Of a call to several servers at once: the record of each that was asked."""
         self.part: Part = ""
         """What it is beside itself; each call counts once."""
         self.metered = 0
@@ -139,10 +171,12 @@ class Record:
     def replied(self, reply: Reply) -> None:
         """The server answered."""
         if isinstance(reply, Failure):
-            self.end, self.code = "error", reply.code
+            self.end, self.code, self.failed_as = "error", reply.code, str(reply.code)
         else:
             self.reply_bytes = memoryview(reply.raw).nbytes
             self.end = "refused" if self.decision == "invalid" else "tool_error" if reply.failed else "ok"
+            if reply.failed:
+                self.failed_as = TOOL_ERROR
             if reply.kind == INPUT_REQUIRED:
                 self.part = self.part or "asked"
 
@@ -150,6 +184,7 @@ class Record:
         """The hub had to answer itself."""
         self.end = "refused" if error.fault in ("caller", "policy") else "error"
         self.code = error.code
+        self.failed_as = kind_of(error)
         if error.outcome == "not_sent":
             self.part = self.part or "unsent"
         if error.fault == "policy" or self.end == "refused":
@@ -177,9 +212,68 @@ class Record:
 
     def cancelled(self) -> None:
         """The agent gave up, or went away."""
-        self.end = "cancelled"
+        self.end = self.failed_as = "cancelled"
         if not self.attempts:
             self.part = self.part or "unsent"
+
+    # -- what spans are made of
+
+    def attempt(self, server: Server, replica: int, now_s: float) -> Attempt:
+        """Begin an attempt, and say what its server is told of the trace."""
+        span = new_span()
+        told = write_parent(self.trace_id, span, sampled=self.sampled) if self.traced else None
+        attempt = Attempt(server, replica, now_s, span, told)
+        if len(self.tries) < TRIES_MAX:
+            self.tries.append(attempt)
+        return attempt
+
+    def branch(self, call: Call, now_s: float) -> "Record":
+        """The record of a part of the call, which is asked of one server beside others."""
+        part = Record(call, now_s, self.wall_s + now_s - self.started_s)
+        part.trace_id, part.traced, part.sampled = self.trace_id, self.traced, self.sampled
+        if self.within is None:
+            self.within = []
+        self.within.append(part)
+        return part
+
+    def copied_from(self, original: "Record") -> None:
+        """This is a copy of a call, with a trace of its own: they only point at each other."""
+        self.trace_id, self.parent = f"{random.getrandbits(128) or 1:032x}", None
+        self.sampled = original.sampled
+        self.link(original.trace_id, f"{original.span:016x}")
+
+    def goes_on_from(self, asked: Origin, after_s: float) -> None:
+        """An earlier call was answered with questions; this one brings the answers, so many seconds after."""
+        self.link(*asked)
+        self.input_wait_s = max(0.0, after_s)
+
+    def link(self, trace: str, span: str) -> None:
+        """It has to do with a span elsewhere, which is not its parent."""
+        if self.links is None:
+            self.links = []
+        self.links.append((trace, span))
+
+    def waited(
+        self,
+        what: Waited,
+        from_s: float,
+        until_s: float,
+        failed: str | None = None,
+        facts: dict[str, str] | None = None,
+    ) -> None:
+        """Something took its time, or ended the call."""
+        if self.waits is None:
+            self.waits = []
+        if len(self.waits) < WAITS_MAX:
+            self.waits.append(Wait(what, from_s, until_s, failed, facts or {}))
+
+
+class Head(Protocol):
+    """Decides at the beginning of a call whether spans are made of it, whatever comes of it."""
+
+    def open(self, record: Record) -> None:
+        """Set `traced` and `sampled`."""
+        ...
 
 
 Sink = Callable[[Record], None]
@@ -189,8 +283,9 @@ Sink = Callable[[Record], None]
 class Records:
     """Opens records and hands the closed ones to every sink."""
 
-    def __init__(self, sinks: Sequence[Sink], clock: Clock | None = None) -> None:
+    def __init__(self, sinks: Sequence[Sink], clock: Clock | None = None, head: Head | None = None) -> None:
         self._sinks = tuple(sinks)
+        self._head = head
         self._clock = clock or SystemClock()
         self.now = self._clock.monotonic
         self.wall = self._clock.wall
@@ -202,7 +297,10 @@ class Records:
         """Begin the record of a call."""
         self.in_flight += 1
         self.opened_s = self.now()
-        return Record(call, self.opened_s, self._clock.wall())
+        record = Record(call, self.opened_s, self._clock.wall())
+        if self._head is not None:
+            self._head.open(record)
+        return record
 
     def time(self, record: Record) -> None:
         """How long a call took that ends now."""
@@ -215,11 +313,3 @@ class Records:
             self.time(record)
         for sink in self._sinks:
             sink(record)
-
-
-def _trace_id(call: Call) -> str:
-    """The caller's trace id (W3C traceparent in `_meta`), or a new one."""
-    parent = read_string(call.meta.get(meta.TRACEPARENT))
-    if parent is not None and len(parent) >= 55 and parent[2] == parent[35] == "-":
-        return parent[3:35]
-    return f"{random.getrandbits(128):032x}"

@@ -206,7 +206,7 @@ class Budgets:
                 yield "concento_budget_spent", "What is spent of a budget in its period", labels, purse.spent / PARTS
                 shown += 1
         for one in self._counted[:LABELS_MAX]:
-            yield "concento_budget_refused", "Calls that a budget refused", {"budget": one.rule.name}, one.refused
+            yield "concento_budget_refused_total", "Calls that a budget refused", {"budget": one.rule.name}, one.refused
 
 
 def _refusal(rule: Budget, spent: int, end_s: float, wall_s: float) -> OverBudget:

@@ -380,11 +380,11 @@ class Limits:
         named = list(self._tables.values())[:LABELS_MAX]
         for table in named:
             labels = {"limit": table.rule.name, "tenant": table.owner}
-            yield "concento_limit_refused", "Calls that a limit refused", labels, table.refused
+            yield "concento_limit_refused_total", "Calls that a limit refused", labels, table.refused
         for table in named:
             if table.rule.day is not None or table.rule.month is not None:
                 labels = {"limit": table.rule.name, "tenant": table.owner}
-                yield "concento_limit_near", "Calls let through close to the end of a quota", labels, table.near
+                yield "concento_limit_near_total", "Calls let through close to the end of a quota", labels, table.near
         for table in named:
             labels = {"limit": table.rule.name, "tenant": table.owner}
             yield "concento_limit_buckets", "Callers, tools and so on that a limit counts now", labels, len(table)

@@ -29,7 +29,8 @@ class Message(Struct, frozen=True):
     """One message of an agent. `id` is the raw id; None for a notification.
 
     `kind` is `response` where a legacy agent answers a request of ours; then `method` is empty.
-    `params` excludes `_meta`, which is in `meta`; `meta` is None if there was none.
+    `params` excludes `_meta`, which is in `meta`; `meta` is None if there was none. `link` is the `traceparent` of the
+    HTTP head it came under, where `meta` has another.
     """
 
     kind: Literal["request", "notification", "response"]
@@ -37,6 +38,7 @@ class Message(Struct, frozen=True):
     method: str
     params: dict[str, Raw]
     meta: dict[str, Raw] | None
+    link: str | None = None
 
 
 class Rejection(Struct, frozen=True):

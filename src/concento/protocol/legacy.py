@@ -57,6 +57,7 @@ def lift(
     log_level: str | None,
     session: str | None,
     address: str = "",
+    revision: str = "",
 ) -> Call:
     """A legacy request as a `Call`: what its session settled is stamped on it."""
     name = None
@@ -79,6 +80,9 @@ def lift(
         log_level=log_level,
         session=session,
         address=address,
+        id=message.id,
+        revision=revision,
+        link=message.link,
     )
 
 
@@ -129,10 +133,13 @@ class Writer:
     def request(self, id: RequestId, request: Request) -> bytes:
         """The message. A progress token of the caller's is replaced by the id."""
         params: dict[str, Any] = dict(request.params)
-        if request.meta or request.name is not None:
+        traceparent = None if request.attempt is None else request.attempt.traceparent
+        if request.meta or request.name is not None or traceparent is not None:
             stamped: dict[str, Any] = {meta.HOPS: _FIRST_HOP, **request.meta}
             if meta.PROGRESS_TOKEN in stamped:
                 stamped[meta.PROGRESS_TOKEN] = id
+            if traceparent is not None:
+                stamped[meta.TRACEPARENT] = traceparent
             params["_meta"] = stamped
         message: dict[str, Any] = {"jsonrpc": "2.0", "id": id, "method": request.method}
         if params:

@@ -111,6 +111,9 @@ def lift(message: Message, head: Head | None, endpoint: Endpoint, principal: Pri
         answers=answers,
         state=state,
         address=address,
+        id=message.id,
+        revision=version,
+        link=message.link,
     )
 
 
@@ -208,6 +211,8 @@ class Writer:
             stamped[meta.LOG_LEVEL] = request.log_level
         if request.profile is not NO_ABILITIES:
             stamped[meta.CLIENT_CAPABILITIES] = request.profile.declared
+        if request.attempt is not None and request.attempt.traceparent is not None:
+            stamped[meta.TRACEPARENT] = request.attempt.traceparent
         params: dict[str, Any] = {**request.params, "_meta": stamped}
         if request.answers:
             params["inputResponses"] = _results(request.answers)

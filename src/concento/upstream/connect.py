@@ -101,11 +101,20 @@ class Means:
 
 
 class Connected:
-    """A greeted link, and how to see its child's last words."""
+    """A greeted link, and how to see its child's last words. `pid`: its process; `pool`: its connections."""
 
-    def __init__(self, link: Link, stderr: Callable[[], tuple[str, ...]], profile: Profile) -> None:
+    def __init__(
+        self,
+        link: Link,
+        stderr: Callable[[], tuple[str, ...]],
+        profile: Profile,
+        pid: int | None = None,
+        pool: HttpPool | None = None,
+    ) -> None:
         self.link = link
         self.stderr = stderr
+        self.pid = pid
+        self.pool = pool
         self._profile = profile
         self._is_modern = link.welcome.era == "modern"
 
@@ -134,8 +143,7 @@ async def connect(
     """
     if isinstance(replica, ChildReplica):
         return await _connect_child(server, replica, means, listener, profile)
-    link = await _connect_url(server, replica, means, listener, profile, owner)
-    return Connected(link, tuple, profile)
+    return await _connect_url(server, replica, means, listener, profile, owner)
 
 
 async def _connect_child(
@@ -180,12 +188,12 @@ async def _connect_child(
             raise lost from None
         raise
     means.eras[key] = welcome.era
-    return Connected(link, child.stderr_tail, profile)
+    return Connected(link, child.stderr_tail, profile, child.pid)
 
 
 async def _connect_url(
     server: Server, replica: UrlReplica, means: Means, listener: Listener, profile: Profile, owner: Principal | None
-) -> Link:
+) -> Connected:
     parts = urlsplit(replica.url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     pool = HttpPool(
@@ -207,7 +215,7 @@ async def _connect_url(
         await pool.close(abort=True)
         raise
     means.eras[replica_key(replica)] = link.welcome.era
-    return link
+    return Connected(link, tuple, profile, pool=pool)
 
 
 def _tls(tls: ServerTls, alias: str) -> ssl.SSLContext:

@@ -3,19 +3,22 @@
 Read next: `modern_http.py`, whose links hold nothing but a listen stream, and `legacy_http.py`, whose hold a session.
 """
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
 from ..credentials.challenge import read_challenge
 from ..credentials.token import Token
-from ..model.call import Failure, Reply, RequestId
+from ..model import meta
+from ..model.attempt import CURRENT
+from ..model.call import Failure, Reply, Request, RequestId
 from ..model.errors import BadReply, CallError, Unavailable
 from ..model.principal import ANONYMOUS, Principal
-from ..protocol.jsonrpc import Push, parse_incoming
+from ..protocol.jsonrpc import Push, parse_incoming, read_string
 from ..protocol.jsonrpc import Response as IncomingResponse
 from ..protocol.sse import Event
-from ..transport.http import HttpPool, OnEvent, Response
+from ..transport.http import HttpPool, OnEvent, Response, fields
 from .link import Listener, tell
 
 _ACCEPT: Final = ("Accept", "application/json, text/event-stream")
@@ -85,10 +88,10 @@ class Wire:
 
         Errors: what the grant says of a refusal; the challenge that comes with it goes no further.
         """
-        shown = await grant.field()
+        shown = await _waited(grant.field())
         response = await self.pool.request(head + shown, body, on_event)
         if response.status == 401:
-            fresh = await grant.renewed(shown)
+            fresh = await _waited(grant.renewed(shown))
             if fresh != shown:
                 response = await self.pool.request(head + fresh, body, on_event)
         if response.status in (401, 403):
@@ -96,6 +99,37 @@ class Wire:
             if problem is not None:
                 raise problem
         return response
+
+
+async def _waited(token: Awaitable[bytes]) -> bytes:
+    """A token, and how long its call waited for it."""
+    attempt = CURRENT.get()
+    if attempt is None:
+        return await token
+    began_s = time.monotonic()
+    try:
+        return await token
+    finally:
+        attempt.waited("token", began_s, time.monotonic())
+
+
+def trace_fields(request: Request) -> tuple[tuple[str, str], ...]:
+    """The header fields that repeat what a request's `_meta` says of its trace."""
+    attempt = request.attempt
+    if attempt is None or attempt.traceparent is None:
+        return ()
+    beside = ((name, read_string(request.meta.get(name))) for name in (meta.TRACESTATE, meta.BAGGAGE))
+    return ((meta.TRACEPARENT, attempt.traceparent), *((name, text) for name, text in beside if text))
+
+
+def with_trace(head: bytes, request: Request) -> bytes:
+    """A head that was made before, with what this one request says of its trace."""
+    attempt = request.attempt
+    if attempt is None or attempt.traceparent is None:
+        return head
+    if meta.TRACESTATE not in request.meta and meta.BAGGAGE not in request.meta:
+        return b"%btraceparent: %b\r\n" % (head, attempt.traceparent.encode())
+    return head + fields(trace_fields(request))
 
 
 WANTS_USERS: Final = "`credentials: {user: {}}` has each user connect an account of theirs"

@@ -16,7 +16,7 @@ from ..protocol.jsonrpc import Push, encode_error, encode_result, raw
 from ..protocol.sse import Event
 from ..transport.http import Response
 from .as_task import run_as_task
-from .http import NOT_UNDERSTOOD, Answering, Ask, Wire, ignore, read_event, status_error
+from .http import NOT_UNDERSTOOD, Answering, Ask, Wire, ignore, read_event, status_error, trace_fields
 from .link import Ear, Levels, Listener, Welcome, tell
 from .parking import Parking
 from .rounds import Rounds, Unclaimed, check_state, refused_ask, with_pages
@@ -174,7 +174,8 @@ class LegacyLink:
         id = next(self._ids)
         ask = Ask(self._wire.alias, id, hear, self._listener, answer or self.answer)
         try:
-            head, body = self._wire.head("POST", self._fields), self._writer.request(id, request)
+            shown = [*self._fields, *trace_fields(request)]
+            head, body = self._wire.head("POST", shown), self._writer.request(id, request)
             response = await self._wire.request_for(request.owner, head, body, ask.hear)
             if response.status == 200 and not response.body and not ask.is_over and ask.last is not None:
                 response = await self._take_up(ask, ask.last)

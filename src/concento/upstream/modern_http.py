@@ -15,7 +15,7 @@ from ..protocol.capabilities import needed_ability
 from ..protocol.jsonrpc import Push
 from ..protocol.sse import Event
 from ..protocol.versions import MODERN
-from .http import NOT_UNDERSTOOD, Ask, Wire, ignore, read_event, status_error
+from .http import NOT_UNDERSTOOD, Ask, Wire, ignore, read_event, status_error, with_trace
 from .link import ACKNOWLEDGED, DEAF, Ear, Listener, Welcome, tell
 from .rounds import refused_ask
 from .tasks import Tasks
@@ -81,10 +81,11 @@ class ModernLink:
         body = self._writer.request(id, request)
         self._running += 1
         try:
+            head = with_trace(self._head(request), request)
             if self._wire.asks_who:
-                response = await self._wire.request_for(request.owner, self._head(request), body, ask.hear)
+                response = await self._wire.request_for(request.owner, head, body, ask.hear)
             else:
-                response = await self._wire.request(self._head(request), body, ask.hear)
+                response = await self._wire.request(head, body, ask.hear)
         except Unavailable as error:
             self._lose(error)
             raise

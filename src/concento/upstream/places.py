@@ -50,6 +50,11 @@ class Places:
         self._line = Line()
         self.taken = 0
 
+    @property
+    def waiting(self) -> int:
+        """Calls in line."""
+        return len(self._line)
+
     def take_now(self) -> bool:
         """Take a place if one is free."""
         if self._free <= 0:

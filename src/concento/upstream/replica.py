@@ -10,6 +10,7 @@ either before, and the child stays, or after, and wakes it. Its process ends bef
 
 import asyncio
 import random
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -83,6 +84,9 @@ class ReplicaLinks:
         self.in_flight = 0
         self.latency = Latency()
         self.circuit = CLOSED
+        self.is_child = is_child
+        self.connects = 0
+        """How often the main link was made."""
         self.replies = 0
         """How many it gave to calls: none needs to be asked for while there are some."""
         self.isolated: dict[str, asyncio.Task[Connected]] = {}
@@ -131,6 +135,7 @@ class ReplicaLinks:
                 await asyncio.sleep(0.2 if warming else backoff_s(failures, random.random()))
                 continue
             self.main = main
+            self.connects += 1
             up_s = self.used_s[""] = upstream.clock.monotonic()
             self._set("ready", None)
             upstream.on_ready(main.link)
@@ -341,6 +346,12 @@ class ReplicaLinks:
         main, self.main = self.main, None
         for link in (*self._ending, *([] if main is None else [main.link])):
             await link.close()
+
+    def connected(self) -> Iterator[Connected]:
+        """All links that are there."""
+        if self.main is not None:
+            yield self.main
+        yield from (making.result() for making in tuple(self.isolated.values()) if making.done() and _usable(making))
 
     def stderr(self) -> tuple[str, ...]:
         """The last lines of the child's standard error."""

@@ -5,6 +5,7 @@ import random
 from contextlib import suppress
 from typing import Final, Protocol
 
+from ..model.attempt import Attempt
 from ..model.call import INPUT_REQUIRED, NO_ABILITIES, Notify, Reply, Request, Result
 from ..model.clock import Clock
 from ..model.config import ChildReplica, Server, UrlReplica
@@ -137,6 +138,16 @@ class Upstream:
         """Calls that have a place right now."""
         return self._places.taken
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait in line for a place."""
+        return self._places.waiting
+
+    @property
+    def beside_pid(self) -> int | None:
+        """The program that runs beside its URL."""
+        return None if self._beside is None or self._beside_since_s is None else self._beside.pid
+
     def health(self) -> Health:
         """Ready as soon as one replica is, else asleep if one may be woken; else the first replica's condition."""
         if self._draining:
@@ -164,8 +175,9 @@ class Upstream:
         if self._draining and (self._drained or request.state is None):
             raise Unavailable(f"The server {self.server.alias!r} takes no calls now: {_DRAINED}")
         tries = links.circuit is not CLOSED and self._tries(links)
+        attempt = request.attempt
         if not self._places.take_now():
-            await self._places.take()
+            await self._in_line(attempt)
         links.in_flight += 1
         self._idle.clear()
         began_s = self.clock.monotonic() if self._times else 0.0
@@ -175,12 +187,14 @@ class Upstream:
                 return await parked.resume(request, notify)
             main = links.main
             if main is not None and not partition and main.suits(request.profile):
+                if attempt is not None:
+                    attempt.revision = main.link.welcome.revision
                 reply = await main.link.request(request, notify)
                 links.replies += 1
                 if links.circuit is not CLOSED:
                     links.circuit = succeeded(links.circuit, self.clock.monotonic())
                 return reply
-            partition, link = await links.link(partition, request.profile, request.owner)
+            partition, link = await self._link(links, partition, request)
             if links.asks:
                 self.means.parking.check_room(request.owner.owner)
             reply = await link.request(request, notify)
@@ -205,6 +219,27 @@ class Upstream:
             self._places.give_back()
             if not self._places.taken:
                 self._idle.set()
+
+    async def _in_line(self, attempt: Attempt | None) -> None:
+        """Wait for a place, and note how long. Errors: Overloaded."""
+        began_s = self.clock.monotonic()
+        try:
+            await self._places.take()
+        finally:
+            if attempt is not None:
+                attempt.waited("queue", began_s, self.clock.monotonic())
+
+    async def _link(self, links: ReplicaLinks, partition: str, request: Request) -> tuple[str, Link]:
+        """The link for a call, and how long it took where it had to be made first. Errors: as `ReplicaLinks.link`."""
+        attempt, began_s = request.attempt, self.clock.monotonic()
+        try:
+            partition, link = await links.link(partition, request.profile, request.owner)
+        finally:
+            if attempt is not None:
+                attempt.waited("connect", began_s, self.clock.monotonic())
+        if attempt is not None:
+            attempt.revision = link.welcome.revision
+        return partition, link
 
     def _tries(self, links: ReplicaLinks) -> bool:
         """Let a call pass to a replica that failed lately, or not. Returns whether it is the one that tries it.

@@ -110,11 +110,11 @@ async def test_slow_calls_are_a_percentile() -> None:
 
 
 async def test_what_was_there_before_anybody_looked_is_no_increase() -> None:
-    made = await Bench(alerting(AlertRule("watched", Increase("concento_audit_dropped", 0.0, 600.0)))).begin()
-    made.more = [("concento_audit_dropped", "", {}, 7.0)]
+    made = await Bench(alerting(AlertRule("watched", Increase("concento_audit_dropped_total", 0.0, 600.0)))).begin()
+    made.more = [("concento_audit_dropped_total", "", {}, 7.0)]
     await made.pass_s(60)
     assert made.stages() == {}
-    made.more = [("concento_audit_dropped", "", {}, 8.0)]
+    made.more = [("concento_audit_dropped_total", "", {}, 8.0)]
     await made.pass_s(60)
     assert made.stages() == {"": "firing"}
     await made.pass_s(900)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime, time
+from time import perf_counter
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -104,6 +105,20 @@ async def test_fifty_servers_that_fail_are_one_message_with_the_worst_named() ->
     assert [(one.what, len(one.items) + one.more, one.open) for one in made.received.got[1:]] == [("over", 50, 0)]
 
 
+async def test_a_thousand_alerts_hold_up_no_calls() -> None:
+    """All servers of a large hub are down, with their breakers: a look at them takes a moment, and no more."""
+    breaker = AlertRule("breaker_opened", Threshold("concento_server_breaker_open", above=0.0), behind=("server_down",))
+    made = await bench(AT_ONCE, breaker)
+    made.up = {f"s{number}": 0.0 for number in range(500)}
+    made.more = [("concento_server_breaker_open", "", {"server": name}, 1.0) for name in made.up]
+    await made.pass_s(60)
+    began_s = perf_counter()
+    await made.pass_s(50)
+    assert (perf_counter() - began_s) / 10 < 0.25
+    assert len(made.alerts.alerts) == 1000
+    assert len(made.received.got) == 1
+
+
 async def test_those_that_come_later_are_told_together_a_minute_later() -> None:
     made = await bench()
     made.up = {"a": 0.0}
@@ -197,6 +212,17 @@ async def test_a_silence_keeps_the_message_back_and_not_the_alert() -> None:
     await made.pass_s(700)
     steps = [(item.labels[0][1], one.step) for one in made.received.got for item in one.items if one.channel == "phone"]
     assert steps == [("docs", 1)], "steps of what was silenced count from when it was told"
+
+
+async def test_a_silence_after_the_first_step_keeps_the_next_and_reminders_back() -> None:
+    made = await bench(steps=STEPS, repeat_s=1200.0)
+    made.up = {"time": 0.0}
+    await made.pass_s(60)
+    await made.alerts.silence({"server": "time"}, 3600.0, "alice", "it is being moved")
+    await made.pass_s(3540)
+    assert made.received.told() == [("ops", "firing", 0, ["time"])]
+    await made.pass_s(960)
+    assert [told[0] for told in made.received.told() if told[2] == 1] == ["ops", "phone"], "counted from its end"
 
 
 async def test_what_ends_while_it_is_silenced_was_never_told() -> None:

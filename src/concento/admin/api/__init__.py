@@ -6,7 +6,7 @@ They decide little: what they ask and change is in `control`, `front`, `observe`
 from typing import Final
 
 from ..operations import Operation
-from . import accounts, alerts, approvals, audit, catalog, experiments, keys, objects, system, usage, whole
+from . import accounts, alerts, approvals, audit, catalog, experiments, keys, objects, system, traces, usage, whole
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *system.OPERATIONS,
@@ -19,6 +19,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *keys.OPERATIONS,
     *audit.OPERATIONS,
     *alerts.OPERATIONS,
+    *traces.OPERATIONS,
     *usage.OPERATIONS,
 )
 """The whole API."""

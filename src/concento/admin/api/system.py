@@ -23,7 +23,7 @@ async def index(asked: Asked) -> str:
 
 async def metrics(asked: Asked) -> bytes:
     """All metrics."""
-    return asked.hub.metrics.text()
+    return await asked.hub.metrics.scraped()
 
 
 async def live(asked: Asked) -> Health:

@@ -134,8 +134,9 @@ MATCH: Final = Key(
 )
 METRIC: Final = Key(
     "metric",
-    Text("the name of a gauge, as /metrics has it", r"concento_[a-z_]{1,100}"),
-    "A metric of the hub's, as [the reference](metrics.md) has it; no histogram.",
+    Text("the name of a gauge or counter, as /metrics has it", r"concento_[a-z_]{1,100}"),
+    "A gauge or counter of the hub's, as [the reference](metrics.md) has it. What is counted of calls themselves is "
+    "for `ratio`, `burn` and `slow`.",
     example="concento_sessions",
 )
 ABOVE: Final = Key("above", Number(-1e15, 1e15), "It holds above this number.", example="1000")
@@ -187,7 +188,7 @@ INCREASE: Final = Key(
     "increase",
     Keys("an increase", METRIC, ABOVE, WITHIN_S),
     "A metric that only grows has grown by more than `above` (0 if left out) within a time (600 s if left out).",
-    example="{metric: concento_limit_refused, above: 100, within_s: 300}",
+    example="{metric: concento_limit_refused_total, above: 100, within_s: 300}",
 )
 RATIO: Final = Key(
     "ratio",
@@ -492,12 +493,17 @@ def _rule(
     return replace(
         rule,
         condition=condition,
+        says=rule.says if _metric(condition) == _metric(rule.condition) else "",
         severity=table[SEVERITY] if table.given(SEVERITY) else rule.severity,
         for_s=table[FOR_S] if table.given(FOR_S) else rule.for_s,
         clear_s=table[CLEAR_S] if table.given(CLEAR_S) else rule.clear_s,
         match=_match(table, servers, problems),
         runbook=table.get(RUNBOOK) or rule.runbook,
     )
+
+
+def _metric(condition: Condition) -> str | None:
+    return condition.metric if isinstance(condition, Threshold | Increase) else None
 
 
 def _key_of(condition: Condition) -> Key[Any]:

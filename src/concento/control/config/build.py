@@ -26,6 +26,7 @@ from .prices import build_budgets, build_prices, build_usage
 from .problems import Problems, unknown
 from .search import EXPOSE, build_search
 from .servers import Context, build_server
+from .telemetry import BAGGAGE, build_traces
 from .tenants import SERVERS as TENANT_SERVERS
 from .tenants import TENANTS, build_tenant
 from .vault import build_outbound, build_vault, check_users
@@ -87,6 +88,8 @@ def build(root: Table, path: Path, env: Mapping[str, str], reader: Reader) -> Co
         as_task_after_s=defaults[keys.AS_TASK_AFTER_S],
         task_max_s=defaults[keys.TASK_MAX_S],
         task_ttl_s=defaults[keys.TASK_TTL_S],
+        traces=build_traces(telemetry),
+        baggage=telemetry[BAGGAGE],
         access_log=_access_log(telemetry, reader),
         servers=MappingProxyType(servers),
         views=MappingProxyType(views),

@@ -27,6 +27,7 @@ from .kinds import (
 )
 from .policy import VALIDATE
 from .search import CAPABILITY, EXPOSE, TAGS
+from .telemetry import BAGGAGE, TRACES
 from .texts import ALIAS, HEADER_NAME, TOOL_NAME, address, host_name, http_url, shared_path, state_file, view_pattern
 
 _HUB = Config()
@@ -605,5 +606,8 @@ ACCESS_LOG: Final[Key[str | None]] = Key(
     example="access.log",
 )
 TELEMETRY: Final = Key(
-    "telemetry", Keys("telemetry", ACCESS_LOG), "What the hub writes of its work.", example="{access_log: stderr}"
+    "telemetry",
+    Keys("telemetry", ACCESS_LOG, TRACES, BAGGAGE),
+    "What the hub writes of its work.",
+    example="{access_log: stderr}",
 )

@@ -27,11 +27,12 @@ from .channels import Carrier, Channels, NotDelivered
 from .counts import Counts
 from .evaluate import blind, evaluate
 from .messages import clean
-from .notify import Delivery, Group, Item, route_of
+from .notify import Delivery, Group, Item
 from .notify import advance as tell
 from .outbox import Outbox, Waiting
 from .samples import Event, Samples
-from .silences import LABELS_MAX, SILENCE_S_MAX, SILENCES_MAX, Silence, muted
+from .shown import shown
+from .silences import LABELS_MAX, SILENCE_S_MAX, SILENCES_MAX, Silence, held, is_open, muted
 from .state import ALERTS_MAX, Ack, Alert, begun_by, ended
 from .state import advance as watch
 
@@ -85,9 +86,6 @@ class Alerts:
         """The last that are over, the newest last."""
         self.lost = 0
         """Messages that were given up."""
-        self.arrived = 0
-        self.unseen = 0
-        """Alerts that were one too many to be watched."""
         self._store = store
         self._clock = clock
         self._readings = readings
@@ -103,7 +101,6 @@ class Alerts:
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._writing = asyncio.Lock()
         self._kept = b""
-        self._late_s = 0.0
         self.is_on = False
         """Whether it watches: only one process at a time may."""
         self._is_unproven = True
@@ -149,9 +146,7 @@ class Alerts:
                 await self.tick()
             except Exception as error:  # the last edge: one look that fails must not be the last one
                 self._on_note(f"alerts: they could not be looked at ({type(error).__name__}: {error})")
-            before_s = self._clock.monotonic()
             await asyncio.sleep(TICK_S)
-            self._late_s = max(0.0, self._clock.monotonic() - before_s - TICK_S)
 
     async def close(self) -> None:
         """Let what is being sent arrive, for a moment; what did not is sent after the next start."""
@@ -167,7 +162,7 @@ class Alerts:
 
     async def tick(self) -> None:
         """Look at everything once, and send what is due."""
-        now_s, wall_s = self.now(), self._clock.wall()
+        now_s = self.now()
         self._samples.take(now_s, self._readings(), self.counts.cells, self.counts.bounds)
         for rule in self._alerting.rules:
             self._watch(rule, now_s)
@@ -178,7 +173,7 @@ class Alerts:
         before = {id for id, alert in self.alerts.items() if alert.stage == "over"}
         told = tell(
             *(self.alerts, self._groups, self._alerting.routes, self._alerting.channels),
-            lambda alert: self.muted(alert, now_s, wall_s),
+            self._muting(),
             now_s,
         )
         self.over = (self.over + [self.alerts[id] for id in before if id not in told.alerts])[-OVER_MAX:]
@@ -196,7 +191,8 @@ class Alerts:
         after = watch(own, rule, findings, now_s, blind=blind(rule, self._samples, now_s))
         others = {id: alert for id, alert in self.alerts.items() if alert.rule != rule.name}
         room = max(0, ALERTS_MAX - len(others))
-        self.unseen += max(0, len(after) - room)
+        if len(after) > room:
+            self._on_note(f"alerts: there are more than {ALERTS_MAX}; what {rule.name!r} found beyond is not watched")
         kept = sorted(after.items(), key=lambda one: one[1].stage == "pending")[:room]
         self.alerts = others | dict(kept)
 
@@ -208,12 +204,13 @@ class Alerts:
                 told = f"the rule {rule.name!r} watches {metric}, of which there is nothing"
                 self._on_note(f"alerts: {told}; /metrics of the admin listener has all gauges there are")
 
-    def muted(self, alert: Alert, now_s: float, wall_s: float) -> str | None:
-        """What keeps an alert from being told."""
-        alerting = self._alerting
-        return muted(
-            *(alert, self.alerts.values(), self._rules, self.silences.values(), alerting.maintenance, now_s, wall_s)
-        )
+    def _muting(self) -> Callable[[Alert], str | None]:
+        """What keeps each alert from being told now."""
+        now_s, wall_s, alerting = self.now(), self._clock.wall(), self._alerting
+        windows = [window for window in alerting.maintenance if is_open(window, wall_s)]
+        silences = [silence for silence in self.silences.values() if now_s < silence.until_s]
+        holding = held(self.alerts.values())
+        return lambda alert: muted(alert, holding, self._rules.get(alert.rule), silences, windows)
 
     async def _keep(self) -> None:
         """Have what is known outlive the process. A store that fails keeps nobody from being told."""
@@ -257,7 +254,6 @@ class Alerts:
             if given_up is not None:
                 self._lose([given_up], str(error))
         else:
-            self.arrived += 1
             self._outbox.arrived(delivery.id)
         await self._keep()
 
@@ -292,8 +288,7 @@ class Alerts:
             {},
             len(self._outbox.waiting),
         )
-        yield "concento_alerts_lost", "Messages about alerts that were given up since the start", {}, self.lost
-        yield "concento_loop_late_seconds", "How late the hub was when it looked last", {}, self._late_s
+        yield "concento_alerts_lost_total", "Messages about alerts that were given up since the start", {}, self.lost
 
     # -- what operators do
 
@@ -361,44 +356,9 @@ class Alerts:
         return [*self._alerting.channels]
 
     def shown(self) -> list[dict[str, Any]]:
-        """Every alert, the worst first: for people and programs."""
-        now_s, wall_s = self.now(), self._clock.wall()
-        order = {"firing": 0, "pending": 1, "over": 2}
-        alerts = sorted(
-            self.alerts.values(),
-            key=lambda alert: (order[alert.stage], -SEVERITIES.index(alert.severity), alert.since_s, alert.id),
-        )
-        return [self._shown(alert, now_s, wall_s) for alert in [*alerts, *reversed(self.over)]]
-
-    def _shown(self, alert: Alert, now_s: float, wall_s: float) -> dict[str, Any]:
-        rule, route = self._rules.get(alert.rule), route_of(alert, self._alerting.routes)
-        why_muted = None if alert.stage == "over" else self.muted(alert, now_s, wall_s)
-        state = (
-            alert.stage
-            if alert.stage != "firing"
-            else "acknowledged"
-            if alert.ack
-            else "silenced"
-            if why_muted
-            else "firing"
-        )
-        problems = {
-            waiting.delivery.channel: waiting.problem
-            for waiting in self._outbox.waiting.values()
-            if waiting.problem and any(item.id == alert.id for item in waiting.delivery.items)
-        }
-        return {
-            **{"id": alert.id, "rule": alert.rule, "state": state, "severity": alert.severity},
-            **{"labels": dict(alert.labels), "value": alert.value, "reason": clean(alert.reason, 400)},
-            **{"since": alert.since_s, "over": alert.over_s or None, "silenced_by": why_muted},
-            "acknowledged": None
-            if alert.ack is None
-            else {"by": alert.ack.by, "at": alert.ack.at_s, "note": alert.ack.note},
-            "told": sorted({channel for step, channel in alert.told if step >= 0}),
-            "goes_to": [] if route is None else [list(step.channels) for step in route.steps],
-            "not_delivered": problems,
-            "runbook": "" if rule is None else rule.runbook,
-        }
+        """Every alert, the worst first and those that are over last: for people and programs."""
+        alerts = [*self.alerts.values(), *self.over]
+        return shown(alerts, self._rules, self._alerting.routes, self.waiting(), self._muting())
 
 
 def test_message(channel: str, now_s: float) -> Delivery:

@@ -1,7 +1,7 @@
 """Whether a rule holds right now, of what, and why. Pure: samples and a time in, findings out."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import assert_never
 
@@ -33,7 +33,8 @@ class Finding:
 
 def evaluate(rule: AlertRule, samples: Samples, now_s: float) -> list[Finding]:
     """Everything of which the rule holds now."""
-    return [found for found in _findings(rule, samples, now_s) if fits(rule.match, found.labels)]
+    found = [one for one in _findings(rule, samples, now_s) if fits(rule.match, one.labels)]
+    return found if not rule.says else [replace(one, reason=rule.says.format(value=one.value)) for one in found]
 
 
 def blind(rule: AlertRule, samples: Samples, now_s: float) -> bool:

@@ -1,6 +1,6 @@
 """What keeps alerts from being told for a while: a silence that somebody asked for, a maintenance window. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -28,28 +28,37 @@ class Silence(Struct, frozen=True):
     until_s: float
 
 
+def held(alerts: Iterable[Alert]) -> frozenset[tuple[str, str]]:
+    """Which rules hold of which servers: what may explain other alerts."""
+    return frozenset(
+        (alert.rule, value)
+        for alert in alerts
+        if alert.stage != "over"
+        for name, value in alert.labels
+        if name == "server"
+    )
+
+
 def muted(
     alert: Alert,
-    alerts: Iterable[Alert],
-    rules: Mapping[str, AlertRule],
+    holding: Container[tuple[str, str]],
+    rule: AlertRule | None,
     silences: Iterable[Silence],
-    maintenance: Iterable[Maintenance],
-    now_s: float,
-    wall_s: float,
+    windows: Iterable[Maintenance],
 ) -> str | None:
-    """What keeps an alert from being told now, for people; None: nothing."""
+    """What keeps an alert from being told, for people; None: nothing. `silences` and `windows`: those of now."""
+    if alert.stage == "over":
+        return None
     for silence in silences:
-        if now_s < silence.until_s and _fits(silence.match, alert):
+        if _fits(silence.match, alert):
             return f"silence {silence.id}"
-    for window in maintenance:
-        if is_open(window, wall_s) and _fits(window.match, alert):
+    for window in windows:
+        if _fits(window.match, alert):
             return f"maintenance {window.name}"
-    behind = rules[alert.rule].behind if alert.rule in rules else ()
-    server = dict(alert.labels).get("server")
-    if behind and server is not None:
-        for other in alerts:
-            if other.rule in behind and other.stage != "over" and dict(other.labels).get("server") == server:
-                return f"{other.rule} explains it"
+    server = dict(alert.labels).get("server", "")
+    for other in () if rule is None else rule.behind:
+        if (other, server) in holding:
+            return f"{other} explains it"
     return None
 
 

@@ -235,7 +235,7 @@ class AuditLog:
         """For metrics."""
         yield "concento_audit_waiting", "Audit entries that wait to be written", {}, len(self._items)
         yield (
-            "concento_audit_dropped",
+            "concento_audit_dropped_total",
             "Audit entries that did not fit while nothing could be written",
             {},
             self.dropped,
@@ -245,9 +245,14 @@ class AuditLog:
         age_s = max(0.0, self._clock.wall() - self._writer.last_write_s) if self._items else 0.0
         yield "concento_audit_write_age_seconds", "How long entries have waited to be written", {}, age_s
         if self._stream is not None:
-            yield "concento_audit_stream_dropped", "Audit entries not delivered to `stream`", {}, self._stream.dropped
+            yield (
+                "concento_audit_stream_dropped_total",
+                "Audit entries not delivered to `stream`",
+                {},
+                self._stream.dropped,
+            )
         yield (
-            "concento_audit_anchor_failures",
+            "concento_audit_anchor_failures_total",
             "Notes of the chain's head that failed",
             {},
             self._writer.anchor_failures,
