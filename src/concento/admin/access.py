@@ -36,7 +36,7 @@ TENANT_ADMIN: Final = "concento:tenant-admin"
 SCOPE: Final = "concento:admin"
 TOKEN_FILE: Final = "admin.token"
 _PREFIX: Final = PREFIX + "local_"
-_OPEN: Final = frozenset({"/health/live", "/health/ready"})
+OPEN: Final = frozenset({"/health/live", "/health/ready"})
 OPERATOR: Final = Principal("operator", proof="local", scopes=frozenset({SCOPE}), credential="local")
 _CHALLENGE: Final = (("www-authenticate", 'Bearer realm="concento-admin"'),)
 _STEP_UP: Final = (("www-authenticate", f'Bearer realm="concento-admin", error="insufficient_scope", scope="{SCOPE}"'),)
@@ -77,7 +77,7 @@ class AdminAccess:
 
     async def judge(self, scope: Scope) -> Principal | Refusal:
         """Who asks, or why they may not."""
-        if not self._identity.is_on or scope["path"] in _OPEN:
+        if not self._identity.is_on or scope["path"] in OPEN:
             return OPERATOR
         given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
         scheme, _, shown = given[0].partition(" ") if len(given) == 1 else ("", "", "")

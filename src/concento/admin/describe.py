@@ -26,6 +26,7 @@ from ..observe.alerts import Alerts
 from ..observe.audit import AuditLog
 from ..observe.experiments import Experiments
 from ..observe.metrics import Metrics
+from ..observe.record import Records
 from ..observe.traces import Tracing
 from ..observe.usage import Usage
 from ..policy.limits import Limits
@@ -58,6 +59,7 @@ class Hub(Protocol):
     tracing: Tracing
     connecting: Connecting
     layers: Layers
+    records: Records
     store: Store
     audit: AuditLog | None
     alerts: Alerts

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from functools import cache
 from typing import Final
@@ -29,12 +30,15 @@ from ..model.errors import StartError
 from ..upstream.tasks import Tasks
 from .access import AdminAccess
 from .api import OPERATIONS
+from .courtesy import Courtesy
 from .describe import Hub
 from .openapi import document
 from .problems import Problem, response
 from .router import CALLER, routes
 
 CLOSE_WAIT_S: Final = 2.0
+BUSY_S: Final = 1.0
+"""Agents are served as long after a call has begun."""
 HEADERS: Final = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -83,6 +87,9 @@ class Guard:
 def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
     """The whole API, and its description."""
 
+    def is_busy() -> bool:
+        return time.monotonic() - hub.records.opened_s < BUSY_S
+
     @cache
     def described() -> bytes:
         return msgspec.json.encode(document(OPERATIONS))
@@ -92,7 +99,10 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
 
     app = Starlette(
         routes=[*routes(hub, OPERATIONS), Route("/openapi.json", openapi)],
-        middleware=[Middleware(Guard, hosts=hub.hosts, access=access)],
+        middleware=[
+            Middleware(Guard, hosts=hub.hosts, access=access),
+            Middleware(Courtesy, is_busy=is_busy, now_s=time.monotonic),
+        ],
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     app.router.redirect_slashes = False

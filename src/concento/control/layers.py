@@ -219,9 +219,11 @@ class Layers:
             kept = self._edited(wanted, by, tenant)
             parts = _parts(kept).items()
             fitting = {where: part for where, part in parts if where in wanted or where not in before.misfits}
-            _, config = await asyncio.to_thread(self._composed, before.file, fitting)
+            merged, config = await asyncio.to_thread(self._composed, before.file, fitting)
             await _judge(config, wanted)
-            after, config = await asyncio.to_thread(self._fitted, before.file, kept)
+            after, config = _layered(before.file, merged, config, kept, {})
+            if before.misfits:  # some may fit now
+                after, config = await asyncio.to_thread(self._fitted, before.file, kept)
             if not dry:
                 await self._commit(after, config)
             return Change(config, tuple((where, before.object(where), after.object(where)) for where in wanted))
@@ -307,11 +309,13 @@ class Layers:
     def _fitted(self, file: Node, kept: Kept) -> tuple[Layered, Config]:
         """The configuration with all parts that fit. Errors: ConfigError, if the file itself does not load."""
         misfits: dict[Where, Pointed] = {}
+        composed: tuple[Node, Config] | None = None
 
         def fit(good: dict[Where, Part], rest: list[tuple[Where, Part]]) -> dict[Where, Part]:
             """The good ones and what fits of the rest: halves are tried, so that one that is wrong is found soon."""
+            nonlocal composed
             try:
-                self._composed(file, good | dict(rest))
+                composed = self._composed(file, good | dict(rest))  # the last that loads is the most that does
             except ConfigError as error:
                 if not rest:
                     raise
@@ -322,13 +326,19 @@ class Layers:
                 return fit(fit(good, rest[:half]), rest[half:])
             return good | dict(rest)
 
-        parts = sorted(_parts(kept).items(), key=lambda one: one[0].order)
-        good = fit({}, parts) if parts else {}
-        merged, config = self._composed(file, good)
+        fit({}, sorted(_parts(kept).items(), key=lambda one: one[0].order))
+        if composed is None:  # nothing fits but the file itself
+            composed = self._composed(file, {})
         for where, pointed in misfits.items():
             self._on_note(f"{BY_API}{where.pointer} does not fit, and stands aside: {pointed[0][1]}")
-        drained = frozenset(kept.drained) & config.servers.keys()
-        return Layered(file, merged, kept, misfits), replace(config, drained=drained)
+        return _layered(file, *composed, kept, misfits)
+
+
+def _layered(
+    file: Node, merged: Node, config: Config, kept: Kept, misfits: Mapping[Where, Pointed]
+) -> tuple[Layered, Config]:
+    drained = frozenset(kept.drained) & config.servers.keys()
+    return Layered(file, merged, kept, misfits), replace(config, drained=drained)
 
 
 def _parts(kept: Kept) -> dict[Where, Part]:
