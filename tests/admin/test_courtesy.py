@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from concento.admin.courtesy import IN_HAND_S, SHARE, WAIT_MAX_S, Courtesy, Timed
+from concento.admin.courtesy import BUSY_RATE, IN_HAND_S, SHARE, WAIT_MAX_S, Courtesy, Load, Timed
 from concento.testing.clock import ManualClock
 
 
@@ -83,3 +83,14 @@ async def test_cancelling_and_failing_pass_through() -> None:
         async with asyncio.timeout(0):
             await Timed(hangs(), lambda: 0.0, lambda s: None)
     assert ended
+
+
+def test_a_hub_with_few_calls_is_not_busy() -> None:
+    clock, count = ManualClock(), [0]
+    load = Load(lambda: count[0], clock.monotonic)
+    assert not load.is_high()
+    for rate, high in ((BUSY_RATE, True), (BUSY_RATE / 2, False), (BUSY_RATE * 40, True), (0, False)):
+        clock.advance(1)
+        count[0] += int(rate)
+        assert load.is_high() == high
+        assert load.is_high() == high

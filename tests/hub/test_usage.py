@@ -204,23 +204,29 @@ async def test_tenants_have_usage_budgets_and_invoices_of_their_own(tmp_path: Pa
         _, admin = await make("ops", scopes=("concento:admin",))
         assert hub.hub.usage is not None
         listener = AdminListener(hub.hub)
-        address = await listener.start(Address("127.0.0.1", 0))
-        month = (await _get(f"http://{address}", admin, "/api/v1/usage?by=tenant,tool"))["period"]
-        sums = (await _get(f"http://{address}", admin, "/api/v1/usage?by=tenant,tool"))["sums"]
-        assert [(one["by"]["tenant"], one["by"]["tool"], one["calls"], one["cost"]) for one in sums] == [
-            ("acme", "open1", 2, {"EUR": "0.004"}),
-            ("globex", "theirs1", 3, {"USD": "0.006"}),
-        ]
-        alone = await _get(f"http://{address}", admin, "/api/v1/usage?tenant=acme&by=subject")
-        assert alone["total"]["calls"] == 2
-        (invoice,) = (await _get(f"http://{address}", admin, f"/api/v1/invoices/globex/{month}"))["invoices"]
-        assert (invoice["currency"], invoice["calls"], invoice["total"]) == ("USD", 3, "0.01")
-        assert [line["pattern"] for line in invoice["lines"]] == ["s.*"]
-        for path, status in (("/api/v1/usage?by=x", 422), ("/api/v1/usage?day=1", 422), ("/api/v1/invoices/a/b", 422)):
-            assert "detail" in await _get(f"http://{address}", admin, path, status)
-        for path in ("/api/v1/usage", f"/api/v1/invoices/acme/{month}"):
-            await _get(f"http://{address}", dora, path, 403)
-        await listener.close()
+        try:
+            address = await listener.start(Address("127.0.0.1", 0))
+            month = (await _get(f"http://{address}", admin, "/api/v1/usage?by=tenant,tool"))["period"]
+            sums = (await _get(f"http://{address}", admin, "/api/v1/usage?by=tenant,tool"))["sums"]
+            assert [(one["by"]["tenant"], one["by"]["tool"], one["calls"], one["cost"]) for one in sums] == [
+                ("acme", "open1", 2, {"EUR": "0.004"}),
+                ("globex", "theirs1", 3, {"USD": "0.006"}),
+            ]
+            alone = await _get(f"http://{address}", admin, "/api/v1/usage?tenant=acme&by=subject")
+            assert alone["total"]["calls"] == 2
+            (invoice,) = (await _get(f"http://{address}", admin, f"/api/v1/invoices/globex/{month}"))["invoices"]
+            assert (invoice["currency"], invoice["calls"], invoice["total"]) == ("USD", 3, "0.01")
+            assert [line["pattern"] for line in invoice["lines"]] == ["s.*"]
+            for path, status in (
+                ("/api/v1/usage?by=x", 422),
+                ("/api/v1/usage?day=1", 422),
+                ("/api/v1/invoices/a/b", 422),
+            ):
+                assert "detail" in await _get(f"http://{address}", admin, path, status)
+            for path in ("/api/v1/usage", f"/api/v1/invoices/acme/{month}"):
+                await _get(f"http://{address}", dora, path, 403)
+        finally:  # a listener that is left open keeps the loop from closing
+            await listener.close()
 
 
 async def _get(base: str, key: str, path: str, status: int = 200) -> Any:

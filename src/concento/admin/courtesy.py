@@ -16,6 +16,29 @@ WAIT_MAX_S: Final = 2.0
 """What one request waits at most, of those that wait for their turn."""
 
 
+BUSY_RATE: Final = 50.0
+"""Calls a second from which on the hub is busy: whoever has fewer notices no millisecond."""
+OVER_S: Final = 1.0
+
+
+class Load:
+    """Whether many calls come, by the count of them at two moments at least a second apart."""
+
+    def __init__(self, count: Callable[[], int], now_s: Callable[[], float]) -> None:
+        self._count = count
+        self._now_s = now_s
+        self._seen, self._at_s = count(), now_s()
+        self._high = False
+
+    def is_high(self) -> bool:
+        """Whether they came lately."""
+        now_s, count = self._now_s(), self._count()
+        if (over_s := now_s - self._at_s) >= OVER_S:
+            self._high = (count - self._seen) / over_s >= BUSY_RATE
+            self._seen, self._at_s = count, now_s
+        return self._high
+
+
 class Courtesy:
     """Has requests wait for their turn while the hub is busy. Health checks never do.
 

@@ -30,15 +30,13 @@ from ..model.errors import StartError
 from ..upstream.tasks import Tasks
 from .access import AdminAccess
 from .api import OPERATIONS
-from .courtesy import Courtesy
+from .courtesy import Courtesy, Load
 from .describe import Hub
 from .openapi import document
 from .problems import Problem, response
 from .router import CALLER, routes
 
 CLOSE_WAIT_S: Final = 2.0
-BUSY_S: Final = 1.0
-"""Agents are served as long after a call has begun."""
 HEADERS: Final = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -87,8 +85,7 @@ class Guard:
 def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
     """The whole API, and its description."""
 
-    def is_busy() -> bool:
-        return time.monotonic() - hub.records.opened_s < BUSY_S
+    load = Load(lambda: hub.records.opened, time.monotonic)
 
     @cache
     def described() -> bytes:
@@ -101,7 +98,7 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         routes=[*routes(hub, OPERATIONS), Route("/openapi.json", openapi)],
         middleware=[
             Middleware(Guard, hosts=hub.hosts, access=access),
-            Middleware(Courtesy, is_busy=is_busy, now_s=time.monotonic),
+            Middleware(Courtesy, is_busy=load.is_high, now_s=time.monotonic),
         ],
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )

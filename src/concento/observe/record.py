@@ -290,14 +290,14 @@ class Records:
         self.now = self._clock.monotonic
         self.wall = self._clock.wall
         self.in_flight = 0
-        self.opened_s = float("-inf")
-        """When the last call began, in monotonic seconds."""
+        self.opened = 0
+        """Calls since the start."""
 
     def open(self, call: Call) -> Record:
         """Begin the record of a call."""
         self.in_flight += 1
-        self.opened_s = self.now()
-        record = Record(call, self.opened_s, self._clock.wall())
+        self.opened += 1
+        record = Record(call, self.now(), self._clock.wall())
         if self._head is not None:
             self._head.open(record)
         return record
