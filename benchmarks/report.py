@@ -121,6 +121,16 @@ PARTS = {
         "cpu_us",
         subtitle="CPU of the hub per call of a server, alone and beside one that hangs",
     ),
+    "observing": Part(
+        "Watching calls",
+        "*nothing*: no traces, usage, alerts, audit record. *Traces not kept*: each call is timed as a trace, and none "
+        "is kept. *All*: usage and alerts too, as by default, with traces of no call or of every call. *Beside admin "
+        "requests*: while an admin listener is asked ten times a second for what a console and a scraper ask for: "
+        "another hub's, or that of the hub itself.",
+        "cpu_us",
+        subtitle="CPU of the hub per call, watched and not",
+        cases="a call.*",
+    ),
     "access": Part(
         "Who may call what",
         "*nothing*: no identity, policy, limits or audit record. *concento*: as by default, with the audit record "

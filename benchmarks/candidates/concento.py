@@ -15,7 +15,7 @@ CONFIG = """\
 listen: 127.0.0.1:{port}
 admin: {{listen: "127.0.0.1:{admin}"}}
 state: sqlite:///state.db
-telemetry: {{access_log: access.log}}
+telemetry: {{access_log: access.log{traces}}}
 servers: {servers}
 """
 
@@ -27,6 +27,10 @@ class Concento(Candidate):
 
     more = ""
     """What else stands in its configuration."""
+    traces = ""
+    """What else stands in its `telemetry`."""
+    admin_port = 0
+    """Where its admin listener is, once it is up."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -37,10 +41,9 @@ class Concento(Candidate):
 
     @contextlib.contextmanager
     def up(self, room: Path, servers: Sequence[Server]) -> Iterator[Program]:
-        port = free_port()
+        port, self.admin_port = free_port(), free_port()
         config = room / "concento.yaml"
-        known = CONFIG.format(port=port, admin=free_port(), servers=json.dumps(_sources(self.sources(servers))))
-        config.write_text(known + self.more)
+        config.write_text(self._config(port, self.admin_port, self.sources(servers)))
         command = [str(config) if word == "{config}" else word for word in shlex.split(self.command)]
         with running(command, room, port) as program:
             yield program
@@ -53,11 +56,12 @@ class Concento(Candidate):
         return f"{server.name}__{tool}"
 
     def configuration(self) -> list[tuple[str, str]]:
-        servers = json.dumps(_sources([Server("bench", "http://127.0.0.1:9000/mcp")]))
-        return [
-            ("command", "concento serve concento.yaml"),
-            ("concento.yaml", CONFIG.format(port=7400, admin=7401, servers=servers) + self.more),
-        ]
+        servers = [Server("bench", "http://127.0.0.1:9000/mcp")]
+        return [("command", "concento serve concento.yaml"), ("concento.yaml", self._config(7400, 7401, servers))]
+
+    def _config(self, port: int, admin: int, servers: Sequence[Server]) -> str:
+        known = CONFIG.format(port=port, admin=admin, servers=json.dumps(_sources(servers)), traces=self.traces)
+        return known + self.more
 
 
 def _sources(servers: Sequence[Server]) -> dict[str, Any]:

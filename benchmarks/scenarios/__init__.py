@@ -10,6 +10,7 @@ from .growth import growth
 from .lists import lists
 from .memory import memory
 from .neighbour import neighbour
+from .observing import observing
 from .routing import routing
 from .start import start
 
@@ -25,4 +26,5 @@ SCENARIOS: Final[dict[str, Callable[[Bench], None]]] = {
     "access": access,
     "routing": routing,
     "neighbour": neighbour,
+    "observing": observing,
 }
