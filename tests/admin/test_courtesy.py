@@ -1,12 +1,13 @@
 """While agents are served, the admin API takes a small share of the loop's time, and health checks never wait."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from concento.admin.courtesy import BUSY_RATE, IN_HAND_S, SHARE, WAIT_MAX_S, Courtesy, Load, Timed
+from concento.admin.courtesy import BUSY_RATE, IN_HAND_S, SHARE, WAIT_MAX_S, Courtesy, Load, Timed, aside
 from concento.testing.clock import ManualClock
 
 
@@ -94,3 +95,21 @@ def test_a_hub_with_few_calls_is_not_busy() -> None:
         count[0] += int(rate)
         assert load.is_high() == high
         assert load.is_high() == high
+
+
+async def test_what_a_thread_computes_counts_too() -> None:
+    clock = ManualClock()
+
+    def compute() -> int:
+        end_s = time.thread_time() + 0.01
+        while time.thread_time() < end_s:
+            pass
+        return 7
+
+    async def app(*_: object) -> None:
+        assert await aside(compute) == 7
+
+    courtesy = Courtesy(app, lambda: True, clock.monotonic)
+    await courtesy({"type": "http", "path": "/metrics"}, None, None)  # type: ignore[arg-type]
+    courtesy.took(IN_HAND_S)
+    assert courtesy.wait_s() >= 0.01 / SHARE

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -44,8 +43,6 @@ EMPTY = {
     },
 }
 """Queries that may find nothing, and why. An alert's metrics have to be there all the same."""
-
-pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="no prometheus: make programs brings it")
 
 
 def queries() -> dict[str, str]:

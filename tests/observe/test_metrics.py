@@ -1,6 +1,5 @@
 """Metrics: bounded whatever comes, in the form that Prometheus takes, and of what there is."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -115,14 +114,13 @@ def test_histograms_have_the_names_labels_and_buckets_of_the_conventions() -> No
     assert asked[tuple(sorted({**labels, "replica": "0", "error_type": "TimedOut"}.items()))] == 1
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool here: make programs brings it")
 async def test_prometheus_own_linter_finds_nothing_wrong_with_what_a_hub_tells(start: Start) -> None:
     async with ScriptedHttpServer(modern_mcp()) as server:
         hub = await start(config(at("s", server.url), child("c", *child_command()[1:])))
         await hub.ready("s", "c")
         async with RawAgent(hub.mcp) as agent:
             await agent.modern("tools/call", {"name": "s__echo", "arguments": {}})
-        text = await hub.hub.metrics.scraped()
+        text = hub.hub.metrics.text()
     assert b'mcp_client_operation_duration_seconds_count{error_type="",' in text
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -137,7 +135,7 @@ async def test_memory_and_processor_time_of_a_child_are_told_with_those_it_start
     launcher.write_text(f"{command}\n:\n")  # the shell stays the parent
     hub = await start(config(Server("c", (ChildReplica(("/bin/sh", str(launcher))),))))
     await hub.ready("c")
-    text = (await hub.hub.metrics.scraped()).decode()
+    text = hub.hub.metrics.text().decode()
     found = {sample.name: sample.value for family in text_string_to_metric_families(text) for sample in family.samples}
     assert found["concento_child_processes"] == 2
     assert found["concento_child_resident_bytes"] > 4 * 1024 * 1024

@@ -1,12 +1,17 @@
 """The admin API takes little of the event loop's time while agents are served, however much it is asked."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Final
+from contextvars import ContextVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .access import OPEN
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SHARE: Final = 0.005
 """Of the loop's time, while calls come. A call in a hundred may be slow before p99 moves: this keeps it to fewer."""
@@ -39,6 +44,28 @@ class Load:
         return self._high
 
 
+_TOLD: ContextVar[Callable[[float], None] | None] = ContextVar("told", default=None)
+"""Who is told what a request's threads took."""
+
+
+async def aside(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """Work on a thread. Its processor time counts as the loop's, since only one of them runs at a time."""
+
+    def timed() -> T:
+        began_s = time.thread_time()
+        try:
+            return work(*args, **named)
+        finally:
+            spent_s.append(time.thread_time() - began_s)
+
+    spent_s: list[float] = []
+    try:
+        return await asyncio.to_thread(timed)
+    finally:
+        if (told := _TOLD.get()) is not None:
+            told(sum(spent_s))
+
+
 class Courtesy:
     """Has requests wait for their turn while the hub is busy. Health checks never do.
 
@@ -60,6 +87,7 @@ class Courtesy:
         async with self._turn:
             if (wait_s := self.wait_s()) > 0:
                 await asyncio.sleep(wait_s)
+        _TOLD.set(self.took)
         await Timed(self._app(scope, receive, send), self._now_s, self.took)  # type: ignore[arg-type]
 
     def wait_s(self) -> float:
@@ -72,7 +100,7 @@ class Courtesy:
         return min(WAIT_MAX_S, -self._left_s / SHARE) if self._left_s < 0 else 0.0
 
     def took(self, spent_s: float) -> None:
-        """A request was on the loop for so long."""
+        """A request took so long of the loop's time, or of a thread's."""
         self._left_s -= spent_s
 
 

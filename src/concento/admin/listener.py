@@ -30,7 +30,7 @@ from ..model.errors import StartError
 from ..upstream.tasks import Tasks
 from .access import AdminAccess
 from .api import OPERATIONS
-from .courtesy import Courtesy, Load
+from .courtesy import Courtesy, Load, aside
 from .describe import Hub
 from .openapi import document
 from .problems import Problem, response
@@ -92,7 +92,7 @@ def admin_app(hub: Hub, access: AdminAccess) -> Starlette:
         return msgspec.json.encode(document(OPERATIONS))
 
     async def openapi(_: Request) -> Response:
-        return Response(await asyncio.to_thread(described), media_type="application/json")
+        return Response(await aside(described), media_type="application/json")
 
     app = Starlette(
         routes=[*routes(hub, OPERATIONS), Route("/openapi.json", openapi)],

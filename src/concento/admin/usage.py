@@ -1,6 +1,5 @@
 """Usage and invoices for the operator, as plain values."""
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +8,7 @@ import msgspec
 
 from ..observe.usage import Usage
 from ..observe.usage.report import Unreadable, dimensions, month, month_invoices, report, this_month
+from .courtesy import aside
 
 BY_DEFAULT: Final = "tenant"
 KNOWN: Final = ("month", "by", "tenant", "subject")
@@ -33,7 +33,7 @@ async def told(usage: Usage | None, asked: Mapping[str, str], wall_s: float) -> 
         raise Refused(str(error)) from None
     path = await _path(usage)
     try:
-        found = await asyncio.to_thread(report, path, days, by, asked.get("tenant"), asked.get("subject"))
+        found = await aside(report, path, days, by, asked.get("tenant"), asked.get("subject"))
     except Unreadable as error:
         raise Refused(str(error), 503) from None
     return dict(msgspec.to_builtins(found))
@@ -47,7 +47,7 @@ async def invoiced(usage: Usage | None, tenant: str, which: str, wall_s: float) 
         raise Refused(str(error)) from None
     path = await _path(usage)
     try:
-        found = await asyncio.to_thread(month_invoices, path, tenant, days, wall_s)
+        found = await aside(month_invoices, path, tenant, days, wall_s)
     except Unreadable as error:
         raise Refused(str(error), 503) from None
     return {"invoices": msgspec.to_builtins(found)}

@@ -4,7 +4,6 @@ A call adds to plain numbers; they become metric families when a scraper comes. 
 are those of the MCP semantic conventions of OpenTelemetry, as Prometheus writes them.
 """
 
-import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
@@ -194,13 +193,10 @@ class Metrics(Collector):
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text form."""
-        return self._text(list(self.readings()))
+        return self.written(list(self.readings()))
 
-    async def scraped(self) -> bytes:
-        """The same, with little of the work on the event loop."""
-        return await asyncio.to_thread(self._text, list(self.readings()))
-
-    def _text(self, gauges: list[Reading]) -> bytes:
+    def written(self, gauges: list[Reading]) -> bytes:
+        """The same, with gauges that were read on the event loop: the rest may be done elsewhere."""
         rest = CollectorRegistry()
         rest.register(_Read([*gauges, *_read(self._slow_gauges)]))
         return generate_latest(self._registry) + generate_latest(rest)

@@ -1,11 +1,11 @@
 """Tools that wait for somebody to look at them, with what changed."""
 
-import asyncio
 from typing import Any, Final
 
 from msgspec import Struct
 
 from .. import approvals, describe
+from ..courtesy import aside
 from ..operations import Asked, Operation
 from .paging import Paged, page
 
@@ -41,7 +41,7 @@ class Approval(Struct, frozen=True, forbid_unknown_fields=True):
 async def pending(asked: Asked) -> dict[str, Any]:
     """What is held back."""
     await describe.refresh(asked.hub)
-    rows = (await asyncio.to_thread(approvals.pending, asked.hub))["pending"]
+    rows = (await aside(approvals.pending, asked.hub))["pending"]
     shown, following = page(rows, lambda row: f"{row['server']}.{row['tool']}", asked.query.limit, asked.query.cursor)
     return {"pending": shown, "next": following}
 

@@ -1,6 +1,5 @@
 """The audit record, read: who called what, who changed what, and how it ended."""
 
-import asyncio
 import sqlite3
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -8,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct, structs
 
 from ...observe.audit.query import COLUMNS, entries, opened
+from ..courtesy import aside
 from ..operations import Asked, Operation
 from ..problems import Problem
 
@@ -49,7 +49,7 @@ async def query(asked: Asked) -> EntriesShown:
         raise Problem(409, "nothing is recorded: `audit` or `state` is off in the file")
     if "tenant" in asked.path:
         wanted = structs.replace(wanted, tenant=asked.path["tenant"])
-    found = await asyncio.to_thread(_read, path, wanted)
+    found = await aside(_read, path, wanted)
     following = found[-1]["seq"] if len(found) == wanted.limit else None
     return EntriesShown(found, following)
 

@@ -1,6 +1,5 @@
 """What agents see, and how servers are: servers, tools, views; and who would see what, and why."""
 
-import asyncio
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
@@ -11,6 +10,7 @@ from ...model.config import owned
 from ...model.tenant import DEFAULT_TENANT
 from .. import describe, explain
 from ..access import tenant_of
+from ..courtesy import aside
 from ..operations import Answer, Asked, Operation
 from ..problems import Problem
 from .paging import LIMIT, Cursor, Paged, page
@@ -229,7 +229,7 @@ async def tools(asked: Asked) -> ToolsShown:
             raise Problem(422, f"a search finds at most {SEARCH_LIMIT_MAX}", [("/limit", "too large for a search")])
         if query.cursor is not None:
             raise Problem(422, "a search has one page: raise its limit", [("/cursor", "a search has one page")])
-        found = await asyncio.to_thread(describe.tools, asked.hub, query.search, limit)
+        found = await aside(describe.tools, asked.hub, query.search, limit)
         return ToolsShown([ToolRow(**row) for row in found["tools"]], None)
     rows, following = page(
         describe.tools(asked.hub)["tools"], lambda row: str(row["name"]), query.limit or LIMIT, query.cursor

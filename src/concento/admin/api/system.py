@@ -5,6 +5,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from ... import __version__
+from ..courtesy import aside
 from ..operations import Answer, Asked, Operation
 
 TEXT: Final = {"type": "string"}
@@ -23,7 +24,8 @@ async def index(asked: Asked) -> str:
 
 async def metrics(asked: Asked) -> bytes:
     """All metrics."""
-    return await asked.hub.metrics.scraped()
+    metrics = asked.hub.metrics
+    return await aside(metrics.written, list(metrics.readings()))
 
 
 async def live(asked: Asked) -> Health:

@@ -1,9 +1,9 @@
 """Recent traces: which calls were slow or failed, and what each spent its time on."""
 
-import asyncio
 from typing import Final
 
 from .. import traces
+from ..courtesy import aside
 from ..operations import Asked, Operation
 from ..problems import Problem
 from ..traces import TracesShown, Wanted, WholeTrace
@@ -11,12 +11,12 @@ from ..traces import TracesShown, Wanted, WholeTrace
 
 async def recent(asked: Asked) -> TracesShown:
     """Those that are asked for."""
-    return await asyncio.to_thread(traces.recent, asked.hub, asked.query)
+    return await aside(traces.recent, asked.hub, asked.query)
 
 
 async def one(asked: Asked) -> WholeTrace:
     """All of one trace."""
-    found = await asyncio.to_thread(traces.whole, asked.hub, asked.path["id"].lower())
+    found = await aside(traces.whole, asked.hub, asked.path["id"].lower())
     if found is None:
         raise Problem(404, "no such trace is kept; `telemetry.traces` says which are")
     return found

@@ -1,6 +1,5 @@
 """The configuration as a whole: what runs, as a file that `serve` takes; and many objects put in place at once."""
 
-import asyncio
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
@@ -14,6 +13,7 @@ from ...control.layers import Change
 from ...model.tenant import DEFAULT_TENANT
 from ...observe.audit.query import entries, opened
 from ..access import tenant_of
+from ..courtesy import aside
 from ..masking import masked, masks
 from ..operations import Answer, Asked, Operation
 from ..permits import check_owner
@@ -77,7 +77,7 @@ async def export(asked: Asked) -> Answer:
         return masked(value, config.secrets)
 
     root = layers.now.merged
-    text = await asyncio.to_thread(exported, root, show, remark)
+    text = await aside(exported, root, show, remark)
     hidden = masks(show(json_of(root)))
     head = f"# What runs; paths are relative to {config.path.absolute().parent}\n"
     head += "".join(f"# *** stands for a secret that is written in full: {pointer}\n" for pointer in hidden)
@@ -174,7 +174,7 @@ async def _replayed(asked: Asked, change: Change) -> dict[str, Any] | None:
             recorded = entries(database, REPLAYED_MAX, {"kind": "call"})
         return replay(snapshot, hub.keys.records, recorded, hub.promotions).told()
 
-    return await asyncio.to_thread(work)
+    return await aside(work)
 
 
 def _schema(tenant: bool) -> Schema:
