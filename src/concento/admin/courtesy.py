@@ -32,7 +32,7 @@ class Load:
     def __init__(self, count: Callable[[], int], now_s: Callable[[], float]) -> None:
         self._count = count
         self._now_s = now_s
-        self._seen, self._at_s = count(), now_s()
+        self._seen, self._at_s = 0, now_s()
         self._high = False
 
     def is_high(self) -> bool:
