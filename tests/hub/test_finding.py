@@ -380,7 +380,9 @@ async def test_a_rule_on_arguments_holds_for_what_is_chosen(start: Start, stack:
         assert problems["git__blame"] == "you may see it, but not call it so"
         assert server.hits("tools/call") == []
         assert (await use(agent, capability=SAYS, arguments={"path": "open"}))["content"]
-    assert b'server="git",tenant="default",tool="blame"' in hub.hub.metrics.text(), "what was called is recorded as the server's"
+    assert b'server="git",tenant="default",tool="blame"' in hub.hub.metrics.text(), (
+        "what was called is recorded as the server's"
+    )
 
 
 async def test_searches_are_bounded(start: Start, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch) -> None:

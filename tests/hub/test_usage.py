@@ -74,7 +74,7 @@ async def used(hub: Running, folder: Path, **wanted: str) -> list[Row]:
 
 async def audited(hub: Running, folder: Path) -> list[Entry]:
     assert hub.hub.audit is not None
-    await until(lambda: not hub.hub.audit._items, "the record is written")  # type: ignore[union-attr]
+    await hub.hub.audit.written()
     with closing(sqlite3.connect(folder / "audit.db")) as database:
         found = [decode(bytes(body)) for (body,) in database.execute("SELECT body FROM entries ORDER BY seq")]
     return [entry for entry in found if entry.kind == "call"]
